@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The contract of the native library: one call forward, one call backward.
+//
+// What flows in: pointers to dense row-major arrays of the caller's, and one `elman_spec` that says
+// how to read them. What flows out: the caller's own arrays, filled. Nothing is kept between calls
+// but a pool of threads and some scratch memory. No Python and no framework is known here.
+//
+// Legend   B batch   T time   F features   H units   G gates (1 for a simple RNN)   S states (1 or 2)
+//
+//   h_t = activation(x_t W + h_{t-1} U + b)                                       (Elman, 1990)
+//
+// Time is counted in processing order: step t reads x at time t, or at T-1-t with ELMAN_GO_BACKWARDS,
+// and y is written in processing order, as Keras does. A masked step leaves the state as it is; its
+// output repeats the output before it (zero before the first valid step), or is zero with
+// ELMAN_ZERO_OUTPUT_FOR_MASK.
+//
+// Every array has the element type of the spec unless its line says otherwise. Pointers live as long
+// as the call; arrays do not overlap. Both calls return 0, or an error code with elman_last_error()
+// holding the sentence; then no result may be used. They never throw, print, or abort.
+#ifndef ELMAN_H_
+#define ELMAN_H_
+
+#include <stdint.h>
+
+#if defined(__GNUC__)
+#define ELMAN_API __attribute__((visibility("default")))
+#else
+#define ELMAN_API
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+// Raised whenever a struct below changes; `_native.py` refuses a library of another number.
+#define ELMAN_ABI 1
+
+enum elman_cell { ELMAN_SIMPLE_RNN = 0 };
+enum elman_dtype { ELMAN_FLOAT32 = 0, ELMAN_FLOAT64 = 1 };
+enum elman_activation { ELMAN_LINEAR = 0, ELMAN_TANH = 1, ELMAN_RELU = 2, ELMAN_SIGMOID = 3 };
+
+// What `mask` points to.
+enum elman_mask {
+  ELMAN_NO_MASK = 0,        // null: every step is valid
+  ELMAN_MASK = 1,           // (B, T) bytes in the time order of x, nonzero: valid
+  ELMAN_LENGTHS_INT32 = 2,  // (B,) int32: the first lengths[b] times of x are valid
+  ELMAN_LENGTHS_INT64 = 3,  // (B,) int64, likewise
+};
+
+enum elman_flags {
+  ELMAN_GO_BACKWARDS = 1,
+  ELMAN_ZERO_OUTPUT_FOR_MASK = 2,
+  ELMAN_RETURN_SEQUENCES = 4,  // y is every step; without it, the last step's output alone
+};
+
+// Everything that is not an array. New fields come last, and 0 means what was before them.
+typedef struct elman_spec {
+  int64_t batch, time, features, units;  // B T F H; each may be 0 but units
+  int64_t truncate_gradient;   // k > 0: the state's gradient is zero across T-k, T-2k, ...; 0: off
+  double clip_state_gradient;  // c > 0: largest L2 norm of the gradient that step t hands to t-1; 0: off
+  int32_t cell, dtype;
+  int32_t activation, recurrent_activation;
+  int32_t mask;                     // enum elman_mask
+  int32_t flags;                    // enum elman_flags, or'ed
+  int32_t input_dropout_masks;      // 0, 1 or G
+  int32_t recurrent_dropout_masks;  // 0, 1 or G
+} elman_spec;
+
+// What both calls read.
+typedef struct elman_operands {
+  const void* x;                  // (B, T, F)
+  const void* kernel;             // (F, G*H)  W
+  const void* recurrent_kernel;   // (H, G*H)  U
+  const void* bias;               // (G*H,)    b; null: none
+  const void* initial_states[2];  // S x (B, H); null: zeros
+  const void* mask;               // see enum elman_mask
+  const void* input_dropout;      // (input_dropout_masks, B, F), multiplies x_t at every step; null: none
+  const void* recurrent_dropout;  // (recurrent_dropout_masks, B, H), multiplies h_{t-1} before U; null: none
+} elman_operands;
+
+// Forward: written whole, whatever was there.
+typedef struct elman_forward_call {
+  const elman_spec* spec;
+  elman_operands in;
+  void* y;                // (B, T, H), or (B, H) without ELMAN_RETURN_SEQUENCES
+  void* final_states[2];  // S x (B, H); null: not wanted
+  void* tape;             // (B, T, elman_tape_columns(spec)), for the backward; null: no backward will follow
+} elman_forward_call;
+
+// Backward. A null cotangent stands for zeros, a null gradient is not computed. With a spec of
+// 0 tape columns the tape is y itself.
+typedef struct elman_backward_call {
+  const elman_spec* spec;
+  elman_operands in;
+  const void* y;                 // as the forward wrote it
+  const void* tape;              // as the forward wrote it
+  const void* dy;                // shape of y
+  const void* dfinal_states[2];  // S x (B, H)
+  void* dx;                      // (B, T, F)
+  void* dkernel;                 // (F, G*H)
+  void* drecurrent_kernel;       // (H, G*H)
+  void* dbias;                   // shape of bias
+  void* dinitial_states[2];      // S x (B, H)
+  void* norms;  // (B, T) L2 norm, over all states jointly, of the loss's gradient with respect to the
+                // state after step t (processing order)
+} elman_backward_call;
+
+ELMAN_API int elman_forward(const elman_forward_call* call);
+ELMAN_API int elman_backward(const elman_backward_call* call);
+
+// Columns per (batch, step) that the backward needs beyond y: a simple RNN needs its states, which y
+// holds when every step is returned (0 columns), else H.
+ELMAN_API int64_t elman_tape_columns(const elman_spec* spec);
+
+// The sentence of this thread's last error; valid until its next call.
+ELMAN_API const char* elman_last_error(void);
+
+ELMAN_API int elman_abi(void);
+ELMAN_API const char* elman_version(void);
+
+// The instruction set in use ("baseline", "avx2", "avx512", "neon"), chosen at first use or by
+// ELMAN_ISA; and those this machine could run, comma-separated, slowest first.
+ELMAN_API const char* elman_isa(void);
+ELMAN_API const char* elman_isas(void);
+
+// Threads a call may use: set, else ELMAN_NUM_THREADS, else what affinity and cgroup quota allow.
+ELMAN_API int elman_num_threads(void);
+ELMAN_API int elman_set_num_threads(int n);  // 0: the default again
+
+// Multiply-adds on registers alone, the ceiling that no kernel can pass: GFLOP/s over `threads`
+// threads, best of about `milliseconds` of trials.
+ELMAN_API double elman_peak_gflops(int dtype, int threads, int milliseconds);
+
+#ifdef __cplusplus
+}
+#endif
+#endif  // ELMAN_H_

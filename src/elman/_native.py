@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Opens the native library and calls it: addresses in, nothing out but errors.
+
+The library is plain C (`native/elman.h`), opened with ctypes, which releases the GIL during a call. The
+structs of that header are packed here field by field; a test compares their sizes and offsets. No arrays
+and no framework are known here: adapters hand over addresses.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import os
+import struct
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+from elman.options import ACTIVATIONS, Options
+
+ABI = 1
+CELLS = ("simple_rnn",)
+DTYPES = ("float32", "float64")
+MASKS = ("none", "mask", "int32", "int64")  # what the mask operand holds: bool (B, T), or lengths (B,)
+
+_SPEC = struct.Struct("=5qd8i")
+_FORWARD = struct.Struct("14P")
+_BACKWARD = struct.Struct("22P")
+_GO_BACKWARDS, _ZERO_OUTPUT_FOR_MASK, _RETURN_SEQUENCES = 1, 2, 4
+_OUT_OF_MEMORY = 2
+
+
+class NativeUnavailable(RuntimeError):
+    """The native path was required and cannot run; the message says why."""
+
+
+def library_path(name: str = "elman") -> Path:
+    """Where the wheel puts the native library: beside this file."""
+    suffix = {"darwin": ".dylib", "win32": ".dll"}.get(sys.platform, ".so")
+    return Path(__file__).with_name(f"lib{name}{suffix}")
+
+
+@functools.cache
+def library() -> ctypes.CDLL:
+    """The opened library.
+
+    Raises:
+        NativeUnavailable: If there is none, or one of another build.
+    """
+    path = library_path()
+    if not path.exists():
+        raise NativeUnavailable(
+            f"elman has no native library: {path.name} is not in {path.parent}. The package was built with "
+            "ELMAN_NATIVE=0 or copied without it: reinstall elman where a C++17 compiler is at hand."
+        )
+    try:
+        opened = ctypes.CDLL(str(path))
+    except OSError as error:
+        raise NativeUnavailable(f"elman's native library cannot be opened: {error}. Reinstall elman.") from error
+    if opened.elman_abi() != ABI:
+        raise NativeUnavailable(
+            f"elman's native library has ABI {opened.elman_abi()}, this package expects {ABI}: reinstall elman."
+        )
+    for call in (opened.elman_forward, opened.elman_backward):
+        call.argtypes, call.restype = [ctypes.c_char_p], ctypes.c_int
+    for text in (opened.elman_last_error, opened.elman_version, opened.elman_isa, opened.elman_isas):
+        text.argtypes, text.restype = [], ctypes.c_char_p
+    opened.elman_tape_columns.argtypes, opened.elman_tape_columns.restype = [ctypes.c_void_p], ctypes.c_int64
+    opened.elman_peak_gflops.argtypes = [ctypes.c_int] * 3
+    opened.elman_peak_gflops.restype = ctypes.c_double
+    return opened
+
+
+def obstacle() -> str | None:
+    """Why no native call can run in this process, or `None`. `ELMAN_NATIVE=off` is read at every call."""
+    if os.environ.get("ELMAN_NATIVE") == "off":
+        return "the environment has ELMAN_NATIVE=off; unset it for the native path"
+    return _library_obstacle()
+
+
+@functools.cache
+def _library_obstacle() -> str | None:
+    try:
+        library()
+    except NativeUnavailable as error:
+        return str(error)
+    return None
+
+
+class Spec(NamedTuple):
+    """An `elman_spec` in memory. `address` is good while `memory` lives."""
+
+    memory: ctypes.Array[ctypes.c_char]
+    address: int
+    tape_columns: int
+
+
+@functools.lru_cache(maxsize=1024)
+def spec(
+    options: Options,
+    batch: int,
+    time: int,
+    features: int,
+    units: int,
+    dtype: str,
+    mask: str = "none",
+    input_dropout_masks: int = 0,
+    recurrent_dropout_masks: int = 0,
+) -> Spec:
+    """The C contract's `elman_spec` for these options and shapes; `mask` is one of `MASKS`."""
+    flags = (
+        _GO_BACKWARDS * options.go_backwards
+        | _ZERO_OUTPUT_FOR_MASK * options.zero_output_for_mask
+        | _RETURN_SEQUENCES * options.return_sequences
+    )
+    memory = ctypes.create_string_buffer(
+        _SPEC.pack(
+            batch,
+            time,
+            features,
+            units,
+            options.truncate_gradient or 0,
+            options.clip_state_gradient or 0.0,
+            CELLS.index(options.cell),
+            DTYPES.index(dtype),
+            ACTIVATIONS.index(options.activation),
+            ACTIVATIONS.index(options.recurrent_activation),
+            MASKS.index(mask),
+            flags,
+            input_dropout_masks,
+            recurrent_dropout_masks,
+        ),
+        _SPEC.size,
+    )
+    address = ctypes.addressof(memory)
+    return Spec(memory, address, library().elman_tape_columns(address))
+
+
+def forward(spec: Spec, *addresses: int) -> None:
+    """`elman_forward`: the addresses of x, kernel, recurrent_kernel, bias, two initial states, mask,
+    input_dropout, recurrent_dropout; then y, two final states, tape. 0 stands for what is left out."""
+    if status := library().elman_forward(_FORWARD.pack(spec.address, *addresses)):
+        raise_last_error(status)
+
+
+def backward(spec: Spec, *addresses: int) -> None:
+    """`elman_backward`: the nine operands as `forward`; then y, tape, dy, two final states' gradients; then dx,
+    dkernel, drecurrent_kernel, dbias, two initial states' gradients, norms. 0 stands for what is left out."""
+    if status := library().elman_backward(_BACKWARD.pack(spec.address, *addresses)):
+        raise_last_error(status)
+
+
+def raise_last_error(status: int) -> None:
+    """Raises the sentence that the failed call left, as `MemoryError` or `ValueError`."""
+    sentence = library().elman_last_error().decode()
+    raise MemoryError(sentence) if status == _OUT_OF_MEMORY else ValueError(sentence)
+
+
+def set_num_threads(n: int | None) -> None:
+    """Sets how many threads one native call may use.
+
+    Args:
+        n: Positive integer, or `None` for the default: `ELMAN_NUM_THREADS`, else what CPU affinity
+            and cgroup quota allow. Results do not depend on it, to the last bit.
+
+    Raises:
+        ValueError: If `n` is neither.
+    """
+    if n is not None and (not isinstance(n, int) or isinstance(n, bool) or n < 1):
+        raise ValueError(f"set_num_threads got n={n!r}; expected a positive integer, or None for the default.")
+    library().elman_set_num_threads(n or 0)

@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The recurrences once more, in a framework's own operations: what runs where the native path cannot, what is
+differentiable any number of times, and what exported files hold.
+
+Written once over the handful of operations that an adapter lends (`Ops`); shapes and names as `reference`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from elman.options import Options
+
+Tensor = Any
+Tensors = tuple[Any, ...]
+
+
+class Ops(Protocol):
+    """What an adapter lends. Arrays support `@`, `+`, `*`, `&`, `%`, comparison and indexing."""
+
+    def activation(self, name: str) -> Callable[[Tensor], Tensor]:
+        """The framework's own function of that name."""
+
+    def scan(self, step: Callable[[Tensors, Tensors], tuple[Tensors, Tensor]], carry: Tensors, inputs: Tensors):
+        """Runs `carry, output = step(carry, inputs at t)` over the leading axis of every input (which may be 0 long,
+        or unknown); returns the last carry and the outputs, stacked along a new leading axis."""
+
+    def clip_gradient(self, states: Tensors, limit: float) -> Tensors:
+        """The states as they are; in the backward their gradient, per example and over all states jointly, has an L2
+        norm of at most `limit`."""
+
+    def stop_gradient(self, x: Tensor) -> Tensor: ...
+
+    def where(self, condition: Tensor, x: Tensor, y: Tensor) -> Tensor: ...
+
+    def swap_batch_and_time(self, x: Tensor) -> Tensor: ...
+
+    def flip_time(self, x: Tensor) -> Tensor:
+        """Turns axis 0 around."""
+
+    def steps(self, x: Tensor) -> Tensor:
+        """0, 1, ... T-1 for x (T, ...), as integers."""
+
+    def zeros(self, x: Tensor, units: int) -> Tensor:
+        """Zeros (B, units) of the dtype of x (T, B, F)."""
+
+
+def simple_rnn_step(
+    x: Tensor, states: Tensors, weights: Tensors, recurrent_dropout: Tensor | None, ops: Ops, options: Options
+) -> Tensors:
+    """x (B, F), the states, (W, U, b) -> the next states."""
+    (h,), (kernel, recurrent_kernel, bias) = states, weights
+    z = x @ kernel + (h if recurrent_dropout is None else h * recurrent_dropout[0]) @ recurrent_kernel
+    activation = options.activation if callable(options.activation) else ops.activation(options.activation)
+    return (activation(z if bias is None else z + bias),)
+
+
+STEPS = {"simple_rnn": (1, simple_rnn_step)}  # states of a cell, and its step
+
+
+def recurrence(
+    ops: Ops,
+    options: Options,
+    x: Tensor,
+    kernel: Tensor,
+    recurrent_kernel: Tensor,
+    bias: Tensor | None,
+    initial_states: Tensors,
+    mask: Tensor | None,
+    input_dropout: Tensor | None,
+    recurrent_dropout: Tensor | None,
+) -> tuple[Tensor, Tensors]:
+    """The recurrence as `reference.forward` defines it: `(y, final_states)`; `mask` may be lengths (B,)."""
+    count, cell_step = STEPS[options.cell]
+    x = ops.swap_batch_and_time(x if input_dropout is None else x * input_dropout[0][:, None])
+    steps = ops.steps(x)
+    if mask is not None:
+        mask = steps[:, None] < mask[None] if len(mask.shape) == 1 else ops.swap_batch_and_time(mask)
+    if options.go_backwards:
+        x, mask = ops.flip_time(x), None if mask is None else ops.flip_time(mask)
+    left = steps[-1:] + 1 - steps if options.truncate_gradient else None  # steps from here to the end
+    inputs = tuple(i for i in (x, mask, left, steps) if i is not None)
+    zeros = ops.zeros(x, recurrent_kernel.shape[0])
+    weights = (kernel, recurrent_kernel, bias)
+
+    def step(carry: Tensors, now: Tensors) -> tuple[Tensors, Tensor]:
+        states, output = carry[:-1], carry[-1]
+        x_t, t = now[0], now[-1]
+        if options.clip_state_gradient is not None:
+            states = ops.clip_gradient(states, options.clip_state_gradient)
+        if options.truncate_gradient is not None:
+            cut = (now[-2] % options.truncate_gradient == 0) & (t > 0)
+            states = tuple(ops.where(cut, ops.stop_gradient(s), s) for s in states)
+        taken = cell_step(x_t, states, weights, recurrent_dropout, ops, options)
+        if mask is None:
+            return (*taken, taken[0]), taken[0]
+        valid = now[1][:, None]
+        output = ops.where(valid, taken[0], zeros if options.zero_output_for_mask else output)
+        return (*(ops.where(valid, new, old) for new, old in zip(taken, states, strict=True)), output), output
+
+    carry, y = ops.scan(step, (*(initial_states or (zeros,) * count), zeros), inputs)
+    return (ops.swap_batch_and_time(y) if options.return_sequences else carry[-1]), tuple(carry[:-1])

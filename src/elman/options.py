@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a recurrence is told besides its arrays: one immutable, hashable value, shared by the reference,
+the router and every adapter, and turned into the C contract's `elman_spec` by `_native`."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+ACTIVATIONS = ("linear", "tanh", "relu", "sigmoid")
+
+
+class Options(NamedTuple):
+    """The options of one recurrence. Time is counted in processing order.
+
+    Attributes:
+        cell: Name of the cell, a row of `reference.CELLS`.
+        activation: Name of the activation of the new state, or (off the native path) a callable.
+        recurrent_activation: Name of the gates' activation; a simple RNN has no gates.
+        go_backwards: Read time from the last step to the first. Outputs stay in processing order.
+        zero_output_for_mask: Outputs of masked steps are zero, rather than the output before them.
+        return_sequences: Return every step's output, rather than the last one's.
+        truncate_gradient: Integer k or `None`. The state's gradient is cut at T-k, T-2k, ...
+        clip_state_gradient: Float c or `None`. Largest L2 norm, per example and over all states
+            jointly, of the gradient that one step hands to the step before it.
+    """
+
+    cell: str = "simple_rnn"
+    activation: str = "tanh"
+    recurrent_activation: str = "sigmoid"
+    go_backwards: bool = False
+    zero_output_for_mask: bool = False
+    return_sequences: bool = True
+    truncate_gradient: int | None = None
+    clip_state_gradient: float | None = None

@@ -1,0 +1,222 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What elman computes, in plain NumPy: the slow truth that every fast path is tested against.
+
+In: arrays of one floating dtype (float32, float64 or long double) and `Options`. Out: what the native
+library returns, by the same names in the same order. No framework, no speed, no input checks.
+
+Shapes: B batch, T time, F features, H units, G gates (1 for a simple RNN). x (B, T, F), kernel W
+(F, G*H), recurrent_kernel U (H, G*H), bias b (G*H,), states (B, H), mask (B, T), dropout masks
+(1 or G, B, F) and (1 or G, B, H). Time runs in processing order; `x` and `mask` are turned around
+first where `go_backwards` is set.
+
+    h_t = activation(x_t W + h_{t-1} U + b)                                (Elman 1990, Finding Structure in Time)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from elman.options import Options
+
+Array = np.ndarray
+States = tuple[Array, ...]
+
+
+# --- activations: f(z), and f'(z) told from y = f(z) alone, so that no z has to be kept --------------------
+
+
+class Activation(NamedTuple):
+    """An activation and its slope as a function of its own output."""
+
+    value: Callable[[Array], Array]
+    slope: Callable[[Array], Array]
+
+
+def _sigmoid(z: Array) -> Array:
+    e = np.exp(-np.abs(z))  # never overflows
+    return np.where(z < 0, e, np.ones_like(e)) / (1 + e)
+
+
+ACTIVATIONS = {
+    "linear": Activation(lambda z: z, np.ones_like),
+    "tanh": Activation(np.tanh, lambda y: 1 - y * y),
+    "relu": Activation(lambda z: np.where(z <= 0, np.zeros_like(z), z), lambda y: (y > 0).astype(y.dtype)),
+    "sigmoid": Activation(_sigmoid, lambda y: y * (1 - y)),
+}
+
+
+# --- cells: one step forward and, beside it, one step backward ---------------------------------------------
+
+
+class Weights(NamedTuple):
+    """The weights of a layer; as a gradient, the sums over batch and time so far."""
+
+    kernel: Array
+    recurrent_kernel: Array
+    bias: Array | None
+
+
+def _simple_rnn_step(
+    x: Array, states: States, weights: Weights, dropout: tuple[Array, Array], options: Options
+) -> tuple[States, Any]:
+    """x (B, F), states ((B, H),), dropout ((1, B, F), (1, B, H)) -> the next states, and the tape of the step."""
+    kernel, recurrent_kernel, bias = weights
+    x_in, h_in = x * dropout[0][0], states[0] * dropout[1][0]
+    z = x_in @ kernel + h_in @ recurrent_kernel
+    h = ACTIVATIONS[options.activation].value(z if bias is None else z + bias)
+    return (h,), (x_in, h_in, h)
+
+
+def _simple_rnn_step_back(
+    dstates: States, tape: Any, weights: Weights, dropout: tuple[Array, Array], options: Options
+) -> tuple[Array, States, Weights]:
+    """Gradient of the states after the step -> (dx (B, F), gradient of the states before it, weight gradients)."""
+    x_in, h_in, h = tape
+    dz = dstates[0] * ACTIVATIONS[options.activation].slope(h)
+    dx = dz @ weights.kernel.T * dropout[0][0]
+    dh = dz @ weights.recurrent_kernel.T * dropout[1][0]
+    dbias = None if weights.bias is None else dz.sum(axis=0)
+    return dx, (dh,), Weights(x_in.T @ dz, h_in.T @ dz, dbias)
+
+
+class Cell(NamedTuple):
+    """A row of the table of cells."""
+
+    gates: int
+    states: int
+    step: Callable[..., tuple[States, Any]]
+    step_back: Callable[..., tuple[Array, States, Weights]]
+
+
+CELLS = {"simple_rnn": Cell(gates=1, states=1, step=_simple_rnn_step, step_back=_simple_rnn_step_back)}
+
+
+# --- the time loop -----------------------------------------------------------------------------------------
+
+
+class Gradients(NamedTuple):
+    """What `backward` returns; `norms` (B, T) is the L2 norm of the loss's gradient with respect to the state
+    after each step, over all states jointly."""
+
+    dx: Array
+    dkernel: Array
+    drecurrent_kernel: Array
+    dbias: Array | None
+    dinitial_states: States
+    norms: Array
+
+
+def _prepare(x, weights, initial_states, mask, input_dropout, recurrent_dropout, options):
+    """Fills in what was left out, and turns time around where asked."""
+    batch, time, features = x.shape
+    units = weights.recurrent_kernel.shape[0]
+    if mask is None:
+        mask = np.ones((batch, time), dtype=bool)
+    if input_dropout is None:
+        input_dropout = np.ones((1, batch, features), dtype=x.dtype)
+    if recurrent_dropout is None:
+        recurrent_dropout = np.ones((1, batch, units), dtype=x.dtype)
+    if initial_states is None:
+        initial_states = (np.zeros((batch, units), dtype=x.dtype),) * CELLS[options.cell].states
+    if options.go_backwards:
+        x, mask = x[:, ::-1], mask[:, ::-1]
+    return x, tuple(initial_states), mask, (input_dropout, recurrent_dropout)
+
+
+def forward(
+    x: Array,
+    kernel: Array,
+    recurrent_kernel: Array,
+    bias: Array | None = None,
+    initial_states: States | None = None,
+    mask: Array | None = None,
+    input_dropout: Array | None = None,
+    recurrent_dropout: Array | None = None,
+    *,
+    options: Options = Options(),
+) -> tuple[Array, States, list]:
+    """Runs the recurrence.
+
+    Returns:
+        `(y, final_states, tape)`: y (B, T, H), or (B, H) without `return_sequences`; the states after the last
+        step, each (B, H); and what `backward` needs of each step.
+    """
+    weights = Weights(kernel, recurrent_kernel, bias)
+    x, states, mask, dropout = _prepare(x, weights, initial_states, mask, input_dropout, recurrent_dropout, options)
+    output = np.zeros_like(states[0])  # before the first valid step
+    outputs, tape = [], []
+    for t in range(x.shape[1]):
+        valid = mask[:, t, None]
+        new_states, step_tape = CELLS[options.cell].step(x[:, t], states, weights, dropout, options)
+        masked_output = np.zeros_like(output) if options.zero_output_for_mask else output
+        output = np.where(valid, new_states[0], masked_output)
+        states = tuple(np.where(valid, new, old) for new, old in zip(new_states, states, strict=True))
+        outputs.append(output)
+        tape.append(step_tape)
+    every = np.stack(outputs, axis=1) if outputs else np.zeros((*x.shape[:2], output.shape[1]), dtype=x.dtype)
+    return (every if options.return_sequences else output), states, tape
+
+
+def backward(
+    x: Array,
+    kernel: Array,
+    recurrent_kernel: Array,
+    bias: Array | None,
+    initial_states: States | None,
+    mask: Array | None,
+    input_dropout: Array | None,
+    recurrent_dropout: Array | None,
+    tape: list,
+    dy: Array,
+    dfinal_states: States,
+    *,
+    options: Options = Options(),
+) -> Gradients:
+    """Carries the gradients of the loss, `dy` (shape of y) and `dfinal_states`, back to every input.
+
+    A masked step copies its state, so the state's gradient passes through it; its output repeats the output
+    before it, so the output's gradient moves there. `truncate_gradient` and `clip_state_gradient` act on
+    what a step, masked or not, hands to the step before it.
+    """
+    weights = Weights(kernel, recurrent_kernel, bias)
+    batch, time, _ = x.shape
+    _, states, mask, dropout = _prepare(x, weights, initial_states, mask, input_dropout, recurrent_dropout, options)
+    dx = np.zeros_like(x)
+    sums = Weights(np.zeros_like(kernel), np.zeros_like(recurrent_kernel), None if bias is None else np.zeros_like(bias))
+    norms = np.zeros((batch, time), dtype=x.dtype)
+    dstates = tuple(dfinal_states)
+    doutput = np.zeros_like(states[0]) if options.return_sequences else dy
+    for t in reversed(range(time)):
+        valid = mask[:, t, None]
+        if options.return_sequences:
+            doutput = doutput + dy[:, t]
+        dstates = (dstates[0] + np.where(valid, doutput, 0), *dstates[1:])
+        norms[:, t] = _joint_norm(dstates)
+        # A masked row's step was not taken: nothing of it may reach a sum, not even a NaN times zero.
+        dtaken = tuple(np.where(valid, d, 0) for d in dstates)
+        taken = tuple(np.where(valid, a, 0) for a in tape[t])
+        dx[:, t], dbefore, dweights = CELLS[options.cell].step_back(dtaken, taken, weights, dropout, options)
+        sums = Weights(*(None if total is None else total + d for total, d in zip(sums, dweights, strict=True)))
+        dstates = tuple(np.where(valid, new, old) for new, old in zip(dbefore, dstates, strict=True))
+        dstates = _limit(dstates, t, time, options)
+        doutput = np.where(valid | options.zero_output_for_mask, 0, doutput)
+    return Gradients(dx[:, ::-1] if options.go_backwards else dx, *sums, dstates, norms)
+
+
+def _joint_norm(states: States) -> Array:
+    """L2 norm per example over all states jointly, (B,)."""
+    return np.sqrt(sum((s * s).sum(axis=1) for s in states))
+
+
+def _limit(dstates: States, t: int, time: int, options: Options) -> States:
+    """What `truncate_gradient` and `clip_state_gradient` leave of the gradient that step t hands to step t-1."""
+    k, c = options.truncate_gradient, options.clip_state_gradient
+    if k is not None and t > 0 and (time - t) % k == 0:
+        return tuple(np.zeros_like(d) for d in dstates)
+    if c is not None:
+        norm = _joint_norm(dstates)[:, None]
+        return tuple(np.where(norm > c, d * (c / np.where(norm > c, norm, 1)), d) for d in dstates)
+    return dstates
