@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Activations on vectors, and their slopes told from their own output. tanh and sigmoid are within 3 ulp, odd
+// and monotone where the mathematics is, never beyond 1, and pass NaN on.
+//
+//   expm1(x) = 2^n (e^r - 1) + (2^n - 1)     with x = n ln 2 + r, |r| <= ln(2)/2     (Cody and Waite 1980)
+//   e^r - 1  = r + r^2 q(r)                  q: minimax fit of the relative error, by Remez exchange
+//   tanh(x)  = e / (e + 2),  e = expm1(2|x|), with the sign of x;      sigmoid(x) = 1 / (1 + e^-x)
+#ifndef ELMAN_ACTIVATIONS_H_
+#define ELMAN_ACTIVATIONS_H_
+
+#include "elman.h"
+#include "simd.h"
+
+namespace elman {
+namespace ELMAN_LEVEL {
+
+template <class T>
+struct Exp;
+
+template <>
+struct Exp<float> {
+  static constexpr float kLn2High = 0x1.62e4p-1f, kLn2Low = 1.4286068203094173e-06f;
+  static constexpr float kRound = 0x1.8p23f;  // adding it leaves the nearest integer in the low bits
+  static constexpr int kMantissa = 23;
+  static constexpr int32_t kOne = 0x3f800000, kSign = INT32_MIN;
+  static constexpr float kTanhEnd = 20.0f;                      // beyond it (of 2|x|) tanh is 1
+  static constexpr float kSigmoidLow = -88.0f, kSigmoidHigh = 88.0f;  // beyond them e^-x leaves the range
+  static constexpr float kQ[] = {0.5000000061865736f, 0.16666543037684944f, 0.04166628218813228f,
+                                 0.008366579574316073f, 0.0013946441498114176f};
+};
+
+template <>
+struct Exp<double> {
+  static constexpr double kLn2High = 0x1.62e42feep-1, kLn2Low = 1.9082149292705877e-10;
+  static constexpr double kRound = 0x1.8p52;
+  static constexpr int kMantissa = 52;
+  static constexpr int64_t kOne = 0x3ff0000000000000, kSign = INT64_MIN;
+  static constexpr double kTanhEnd = 42.0;
+  static constexpr double kSigmoidLow = -708.0, kSigmoidHigh = 708.0;
+  static constexpr double kQ[] = {0.5,
+                                  0.16666666666666677,
+                                  0.0416666666666667,
+                                  0.008333333333321627,
+                                  0.001388888888886687,
+                                  0.0001984126988613296,
+                                  2.480158736049751e-05,
+                                  2.755724420565152e-06,
+                                  2.7557242808123866e-07,
+                                  2.5109037169258814e-08,
+                                  2.092442862947857e-09};
+};
+
+// x = n ln 2 + r  ->  e^r - 1, and 2^n in `scale`.
+template <class T>
+ELMAN_INLINE Vector<T> expm1_reduced(Vector<T> x, Vector<T>& scale) {
+  using E = Exp<T>;
+  using Bits = typename Simd<T>::Bits;
+  constexpr int kDegree = int(sizeof(E::kQ) / sizeof(T)) - 1;
+  const Vector<T> rounded = x * T(1.4426950408889634) + E::kRound;
+  const Vector<T> n = rounded - E::kRound;
+  const Vector<T> r = (x - n * E::kLn2High) - n * E::kLn2Low;
+  scale = (Vector<T>)(((Bits)rounded << E::kMantissa) + E::kOne);
+  Vector<T> q = r * E::kQ[kDegree] + E::kQ[kDegree - 1];
+#pragma GCC unroll 16
+  for (int i = kDegree - 2; i >= 0; --i) q = q * r + E::kQ[i];
+  return (r * r) * q + r;
+}
+
+template <class T>
+ELMAN_INLINE Vector<T> tanh(Vector<T> x) {
+  using Bits = typename Simd<T>::Bits;
+  const Bits sign = (Bits)x & Exp<T>::kSign;
+  Vector<T> a = (Vector<T>)((Bits)x & ~sign);
+  a = a + a;
+  a = a > Exp<T>::kTanhEnd ? Vector<T>{} + Exp<T>::kTanhEnd : a;  // false for NaN, which stays
+  Vector<T> scale;
+  const Vector<T> p = expm1_reduced<T>(a, scale);
+  const Vector<T> e = scale * p + (scale - T(1));
+  return (Vector<T>)((Bits)(e / (e + T(2))) | sign);
+}
+
+template <class T>
+ELMAN_INLINE Vector<T> sigmoid(Vector<T> x) {
+  Vector<T> a = x > Exp<T>::kSigmoidHigh ? Vector<T>{} + Exp<T>::kSigmoidHigh : x;
+  a = a < Exp<T>::kSigmoidLow ? Vector<T>{} + Exp<T>::kSigmoidLow : a;
+  Vector<T> scale;
+  const Vector<T> p = expm1_reduced<T>(-a, scale);
+  return T(1) / ((scale * p + scale) + T(1));
+}
+
+template <int kActivation, class T>
+ELMAN_INLINE Vector<T> activate(Vector<T> z) {
+  switch (kActivation) {
+    case ELMAN_TANH: return tanh<T>(z);
+    case ELMAN_RELU: return z <= T(0) ? Vector<T>{} : z;  // false for NaN, which stays
+    case ELMAN_SIGMOID: return sigmoid<T>(z);
+    default: return z;
+  }
+}
+
+// d * f'(z), with f' told from y = f(z).
+template <int kActivation, class T>
+ELMAN_INLINE Vector<T> times_slope(Vector<T> d, Vector<T> y) {
+  switch (kActivation) {
+    case ELMAN_TANH: return d * (T(1) - y * y);
+    case ELMAN_RELU: return y > T(0) ? d : d * T(0);
+    case ELMAN_SIGMOID: return d * (y * (T(1) - y));
+    default: return d;
+  }
+}
+
+// Runs body(activation as a constant).
+template <int kValue>
+struct Constant {
+  static constexpr int value = kValue;
+};
+template <class Body>
+ELMAN_INLINE void with_activation(int activation, Body body) {
+  switch (activation) {
+    case ELMAN_TANH: body(Constant<ELMAN_TANH>()); break;
+    case ELMAN_RELU: body(Constant<ELMAN_RELU>()); break;
+    case ELMAN_SIGMOID: body(Constant<ELMAN_SIGMOID>()); break;
+    default: body(Constant<ELMAN_LINEAR>());
+  }
+}
+
+}  // namespace ELMAN_LEVEL
+}  // namespace elman
+#endif  // ELMAN_ACTIVATIONS_H_

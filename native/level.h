@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Between the entry points (dispatch.cc, compiled once) and the kernels (recurrence.cc, compiled once per
+// instruction set). No inline code with external linkage lives here.
+#ifndef ELMAN_LEVEL_H_
+#define ELMAN_LEVEL_H_
+
+#include "elman.h"
+
+namespace elman {
+
+// Which steps of which rows are computed: a masked step costs nothing. Rows are ranked by their number of valid
+// steps, most first, so that the rows still running at any moment are the first ones.
+struct Steps {
+  const int32_t* rows;    // (B,) rank -> row; null: the same
+  const int32_t* counts;  // (B,) rank -> valid steps; null: T
+  const int32_t* list;    // (B, T) rank -> its valid steps, ascending, in processing order; null: all
+  int64_t time;
+};
+
+enum Status { kOk = 0, kInvalid = 1, kOutOfMemory = 2, kUnavailable = 3 };
+
+// One instruction set's kernels.
+struct Level {
+  const char* name;
+  Status (*forward)(const elman_forward_call& call, const Steps& steps);
+  Status (*backward)(const elman_backward_call& call, const Steps& steps);
+  double (*multiply_adds)(int dtype, int64_t rounds);  // runs on registers alone; returns the operations done
+};
+
+namespace baseline {
+extern const Level kLevel;
+}
+namespace avx2 {
+extern const Level kLevel;
+}
+namespace avx512 {
+extern const Level kLevel;
+}
+namespace neon {
+extern const Level kLevel;
+}
+
+}  // namespace elman
+#endif  // ELMAN_LEVEL_H_

@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Matrix products on register tiles. The weights are packed once per call into panels of 1 to kMaxVectors
+// vectors of columns; a tile of a few rows times one panel stays in registers over the whole inner dimension.
+//
+// Every element is one chain of multiply-adds in the order of the inner dimension, whatever the tile it falls
+// into, so that results do not depend on how rows are dealt out. The one exception is a batch of one row,
+// where a single chain would be all latency: there the shape alone (B = 1) selects several chains.
+#ifndef ELMAN_PRODUCT_H_
+#define ELMAN_PRODUCT_H_
+
+#include "simd.h"
+
+namespace elman {
+namespace ELMAN_LEVEL {
+
+// Rows of the tallest tile by the vectors of its width: as many accumulators as the registers hold.
+#if defined(__AVX512F__) || defined(__aarch64__)  // 32 registers
+constexpr int kMaxVectors = 4;
+constexpr int kMaxRows[] = {0, 12, 12, 8, 6};
+#else  // 16 registers
+constexpr int kMaxVectors = 3;
+constexpr int kMaxRows[] = {0, 8, 6, 4};
+#endif
+constexpr int kMostRows = 12;
+constexpr int kMostTile = 24;  // vectors of the largest tile
+
+// z (rows, vectors) = init + a (rows, inner) b (inner, vectors): first over the inner dimension of `a`, then on
+// over that of `a2`, b going on row by row.
+template <class T>
+struct Tile {
+  const T* a;        // element (row, k): a[row * lda + k], or a[row + k * lda] in a transposed tile
+  int64_t inner;
+  const T* a2;
+  int64_t inner2;
+  int64_t lda;
+  const T* b;        // row k: b + k * ldb
+  int64_t ldb;
+  const T* init;     // row r: init + r * ld_init; null: zeros
+  int64_t ld_init;
+  T* z;              // row r: z + r * ldz
+  int64_t ldz;
+};
+
+template <class T, int kRows, int kVectors, bool kTransposed>
+struct TileKernel {
+  static void run(const Tile<T>& t) {
+    Vector<T> sum[kRows][kVectors];
+#pragma GCC unroll 16
+    for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 16
+      for (int v = 0; v < kVectors; ++v) {
+        sum[r][v] = t.init ? load(t.init + r * t.ld_init + v * kLanes<T>) : Vector<T>{};
+      }
+    }
+    const T* b = t.b;
+    b = accumulate(sum, t.a, t.inner, t.lda, b, t.ldb);
+    accumulate(sum, t.a2, t.inner2, t.lda, b, t.ldb);
+#pragma GCC unroll 16
+    for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 16
+      for (int v = 0; v < kVectors; ++v) store(t.z + r * t.ldz + v * kLanes<T>, sum[r][v]);
+    }
+  }
+
+ private:
+  static ELMAN_INLINE const T* accumulate(Vector<T> (&sum)[kRows][kVectors], const T* a, int64_t inner, int64_t lda,
+                                          const T* b, int64_t ldb) {
+    for (int64_t k = 0; k < inner; ++k, b += ldb) {
+      Vector<T> row[kVectors];
+#pragma GCC unroll 16
+      for (int v = 0; v < kVectors; ++v) row[v] = load(b + v * kLanes<T>);
+#pragma GCC unroll 16
+      for (int r = 0; r < kRows; ++r) {
+        const T scalar = kTransposed ? a[k * lda + r] : a[r * lda + k];
+#pragma GCC unroll 16
+        for (int v = 0; v < kVectors; ++v) sum[r][v] += scalar * row[v];
+      }
+    }
+    return b;
+  }
+};
+
+// One row in several chains: term k of each part goes to chain k modulo kChains; the chains are added in pairs.
+template <class T, int kVectors>
+struct RowKernel {
+  static constexpr int kChains = kVectors == 1 ? 8 : kVectors == 2 ? 4 : 2;
+
+  static void run(const Tile<T>& t) {
+    Vector<T> sum[kChains][kVectors];
+#pragma GCC unroll 16
+    for (int c = 0; c < kChains; ++c) {
+#pragma GCC unroll 16
+      for (int v = 0; v < kVectors; ++v) {
+        sum[c][v] = c == 0 && t.init ? load(t.init + v * kLanes<T>) : Vector<T>{};
+      }
+    }
+    const T* b = accumulate(sum, t.a, t.inner, t.b, t.ldb);
+    accumulate(sum, t.a2, t.inner2, b, t.ldb);
+#pragma GCC unroll 16
+    for (int v = 0; v < kVectors; ++v) {
+#pragma GCC unroll 16
+      for (int step = kChains / 2; step >= 1; step /= 2) {
+#pragma GCC unroll 16
+        for (int c = 0; c < step; ++c) sum[c][v] += sum[c + step][v];
+      }
+      store(t.z + v * kLanes<T>, sum[0][v]);
+    }
+  }
+
+ private:
+  static ELMAN_INLINE const T* accumulate(Vector<T> (&sum)[kChains][kVectors], const T* a, int64_t inner, const T* b,
+                                          int64_t ldb) {
+    int64_t k = 0;
+    for (; k + kChains <= inner; k += kChains) {
+#pragma GCC unroll 16
+      for (int c = 0; c < kChains; ++c, b += ldb) {
+#pragma GCC unroll 16
+        for (int v = 0; v < kVectors; ++v) sum[c][v] += a[k + c] * load(b + v * kLanes<T>);
+      }
+    }
+#pragma GCC unroll 16
+    for (int c = 0; c < kChains - 1; ++c) {
+      if (k + c >= inner) break;
+#pragma GCC unroll 16
+      for (int v = 0; v < kVectors; ++v) sum[c][v] += a[k + c] * load(b + v * kLanes<T>);
+      b += ldb;
+    }
+    return b;
+  }
+};
+
+template <class T>
+using TileFunction = void (*)(const Tile<T>&);
+
+// kernel[vectors][rows]
+template <class T, bool kTransposed>
+struct TileTable {
+  TileFunction<T> at[kMaxVectors + 1][kMostRows + 1] = {};
+
+  constexpr TileTable() { widths<kMaxVectors>(); }
+
+ private:
+  template <int kVectors>
+  constexpr void widths() {
+    if constexpr (kVectors > 0) {
+      heights<kVectors, kMaxRows[kVectors]>();
+      widths<kVectors - 1>();
+    }
+  }
+  template <int kVectors, int kRows>
+  constexpr void heights() {
+    if constexpr (kRows > 0) {
+      at[kVectors][kRows] = TileKernel<T, kRows, kVectors, kTransposed>::run;
+      heights<kVectors, kRows - 1>();
+    }
+  }
+};
+template <class T, bool kTransposed>
+constexpr TileTable<T, kTransposed> kTiles;
+
+template <class T>
+struct RowTable {
+  TileFunction<T> at[kMaxVectors + 1] = {};
+  constexpr RowTable() { widths<kMaxVectors>(); }
+
+ private:
+  template <int kVectors>
+  constexpr void widths() {
+    if constexpr (kVectors > 0) {
+      at[kVectors] = RowKernel<T, kVectors>::run;
+      widths<kVectors - 1>();
+    }
+  }
+};
+template <class T>
+constexpr RowTable<T> kRowTiles;
+
+// How `columns` columns are cut into panels: widths that differ by one vector at most.
+struct Panels {
+  int64_t columns = 0;
+  int64_t vectors = 0;
+  int64_t count = 0;
+  int lanes = 1;
+
+  int64_t first(int64_t panel) const { return panel * vectors / count; }  // vector
+  int width(int64_t panel) const { return int(first(panel + 1) - first(panel)); }
+  int64_t column(int64_t panel) const { return first(panel) * lanes; }
+  int64_t padded() const { return vectors * lanes; }
+};
+
+// What `rows` rows cost on panels of at most `width` vectors, in half cycles per step of the inner dimension:
+// multiply-adds and loads go two a cycle, and a chain takes four cycles.
+inline int64_t cost(int64_t rows, int64_t vectors, int width) {
+  const int64_t panels = (vectors + width - 1) / width;
+  const int64_t tiles = (rows + kMaxRows[width] - 1) / kMaxRows[width];
+  int64_t total = 0;
+  for (int64_t p = 0; p < panels; ++p) {
+    const int64_t v = (p + 1) * vectors / panels - p * vectors / panels;
+    for (int64_t t = 0; t < tiles; ++t) {
+      const int64_t r = (t + 1) * rows / tiles - t * rows / tiles;
+      const int64_t adds = r * v, loads = r + v;
+      const int64_t slowest = adds > loads ? adds : loads;
+      total += slowest > 8 ? slowest : 8;
+    }
+  }
+  return total;
+}
+
+// The panels that suit tiles over `rows` rows.
+template <class T>
+Panels make_panels(int64_t columns, int64_t rows) {
+  Panels p;
+  p.lanes = kLanes<T>;
+  p.columns = columns;
+  p.vectors = (columns + p.lanes - 1) / p.lanes;
+  if (p.vectors == 0) return p;
+  int best = 1;
+  for (int width = 2; width <= kMaxVectors; ++width) {
+    if (cost(rows, p.vectors, width) <= cost(rows, p.vectors, best)) best = width;
+  }
+  p.count = (p.vectors + best - 1) / best;
+  return p;
+}
+
+// Rows of the tallest tile that fits every panel.
+inline int most_rows(const Panels& p) {
+  return kMaxRows[(p.vectors + p.count - 1) / p.count];
+}
+
+// Packs rows [0, inner) of one panel of `from`, row k at from + k * ld, behind each other; columns past the end are 0.
+template <class T>
+void pack_rows(T* to, const Panels& p, int64_t panel, const T* from, int64_t inner, int64_t ld) {
+  const int64_t column = p.column(panel), width = p.width(panel) * kLanes<T>;
+  const int64_t there = p.columns - column < width ? p.columns - column : width;
+  for (int64_t k = 0; k < inner; ++k, to += width) {
+    if (there < width) fill_zero(to, width);
+    copy_row(to, from + k * ld + column, there);
+  }
+}
+
+// The same for the transpose of `from`: element (k, j) is from[j * ld + k].
+template <class T>
+void pack_transposed(T* to, const Panels& p, int64_t panel, const T* from, int64_t inner, int64_t ld) {
+  constexpr int64_t kBlock = 8;  // rows of `to` a time, so that a line of `from` is read whole
+  const int64_t column = p.column(panel), width = p.width(panel) * kLanes<T>;
+  const int64_t there = p.columns - column < width ? p.columns - column : width;
+  if (there < width) fill_zero(to, inner * width);
+  for (int64_t k0 = 0; k0 < inner; k0 += kBlock) {
+    const int64_t k1 = k0 + kBlock < inner ? k0 + kBlock : inner;
+    for (int64_t j = 0; j < there; ++j) {
+      for (int64_t k = k0; k < k1; ++k) to[k * width + j] = from[(column + j) * ld + k];
+    }
+  }
+}
+
+}  // namespace ELMAN_LEVEL
+}  // namespace elman
+#endif  // ELMAN_PRODUCT_H_

@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Vectors of the level that this file is compiled for, by the compiler's vector extensions: no intrinsics, and
+// no header that brings inline functions in (a copy made for AVX-512 could win at link time and run everywhere).
+#ifndef ELMAN_SIMD_H_
+#define ELMAN_SIMD_H_
+
+#include <stddef.h>
+#include <stdint.h>
+
+#if defined(__AVX512F__)
+#define ELMAN_VECTOR_BYTES 64
+#elif defined(__AVX2__)
+#define ELMAN_VECTOR_BYTES 32
+#else
+#define ELMAN_VECTOR_BYTES 16
+#endif
+
+#define ELMAN_INLINE inline __attribute__((always_inline))
+
+namespace elman {
+namespace ELMAN_LEVEL {
+
+template <class T>
+struct Simd;
+template <>
+struct Simd<float> {
+  typedef float Vector __attribute__((vector_size(ELMAN_VECTOR_BYTES)));
+  typedef float Unaligned __attribute__((vector_size(ELMAN_VECTOR_BYTES), aligned(4), may_alias));
+  typedef int32_t Bits __attribute__((vector_size(ELMAN_VECTOR_BYTES)));
+  typedef int32_t Int;
+};
+template <>
+struct Simd<double> {
+  typedef double Vector __attribute__((vector_size(ELMAN_VECTOR_BYTES)));
+  typedef double Unaligned __attribute__((vector_size(ELMAN_VECTOR_BYTES), aligned(8), may_alias));
+  typedef int64_t Bits __attribute__((vector_size(ELMAN_VECTOR_BYTES)));
+  typedef int64_t Int;
+};
+
+template <class T>
+using Vector = typename Simd<T>::Vector;
+template <class T>
+constexpr int kLanes = ELMAN_VECTOR_BYTES / int(sizeof(T));
+
+template <class T>
+ELMAN_INLINE Vector<T> load(const T* p) {
+  return *reinterpret_cast<const typename Simd<T>::Unaligned*>(p);
+}
+template <class T>
+ELMAN_INLINE void store(T* p, Vector<T> v) {
+  *reinterpret_cast<typename Simd<T>::Unaligned*>(p) = v;
+}
+
+// Copies n < 2 * kLanes elements by ever smaller blocks: a row's end costs no call and no loop over elements.
+template <class T>
+ELMAN_INLINE void copy_end(T* to, const T* from, int64_t n) {
+#pragma GCC unroll 8
+  for (int block = kLanes<T>; block >= 1; block /= 2) {
+    if (!(n & block)) continue;
+    switch (block * sizeof(T)) {  // constant sizes: plain moves
+      case 64: __builtin_memcpy(to, from, 64); break;
+      case 32: __builtin_memcpy(to, from, 32); break;
+      case 16: __builtin_memcpy(to, from, 16); break;
+      case 8: __builtin_memcpy(to, from, 8); break;
+      default: __builtin_memcpy(to, from, 4);
+    }
+    to += block;
+    from += block;
+  }
+}
+
+template <class T>
+ELMAN_INLINE void copy_row(T* to, const T* from, int64_t n) {
+  int64_t j = 0;
+  for (; j + kLanes<T> <= n; j += kLanes<T>) store(to + j, load(from + j));
+  copy_end(to + j, from + j, n - j);
+}
+
+template <class T>
+ELMAN_INLINE Vector<T> load_end(const T* p, int64_t n) {
+  alignas(ELMAN_VECTOR_BYTES) T whole[kLanes<T>] = {};
+  copy_end(whole, p, n);
+  return load(whole);
+}
+
+template <class T>
+ELMAN_INLINE void store_end(T* p, Vector<T> v, int64_t n) {
+  alignas(ELMAN_VECTOR_BYTES) T whole[kLanes<T>];
+  store(whole, v);
+  copy_end(p, whole, n);
+}
+
+template <class T>
+ELMAN_INLINE void fill_zero(T* p, int64_t n) {
+  __builtin_memset(p, 0, size_t(n) * sizeof(T));
+}
+
+// Calls step(j, width) for every vector of a row of n, width < kLanes for its end.
+template <class T, class Step>
+ELMAN_INLINE void for_vectors(int64_t n, Step step) {
+  int64_t j = 0;
+  for (; j + kLanes<T> <= n; j += kLanes<T>) step(j, int64_t(kLanes<T>));
+  if (j < n) step(j, n - j);
+}
+
+template <class T>
+ELMAN_INLINE Vector<T> load_some(const T* p, int64_t width) {
+  return width == kLanes<T> ? load(p) : load_end(p, width);
+}
+template <class T>
+ELMAN_INLINE void store_some(T* p, Vector<T> v, int64_t width) {
+  if (width == kLanes<T>) {
+    store(p, v);
+  } else {
+    store_end(p, v, width);
+  }
+}
+
+}  // namespace ELMAN_LEVEL
+}  // namespace elman
+#endif  // ELMAN_SIMD_H_
