@@ -26,7 +26,7 @@ constexpr int kMostRows = 12;
 constexpr int kMostTile = 24;  // vectors of the largest tile
 
 // z (rows, vectors) = init + a (rows, inner) b (inner, vectors): first over the inner dimension of `a`, then on
-// over that of `a2`, b going on row by row.
+// over that of `a2`, b going on row by row. A transposed tile adds `init` last, so that it can be fetched meanwhile.
 template <class T>
 struct Tile {
   const T* a;        // element (row, k): a[row * lda + k], or a[row + k * lda] in a transposed tile
@@ -50,16 +50,19 @@ struct TileKernel {
     for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 16
       for (int v = 0; v < kVectors; ++v) {
-        sum[r][v] = t.init ? load(t.init + r * t.ld_init + v * kLanes<T>) : Vector<T>{};
+        sum[r][v] = !kTransposed && t.init ? load(t.init + r * t.ld_init + v * kLanes<T>) : Vector<T>{};
+        if (kTransposed && t.init) __builtin_prefetch(t.init + r * t.ld_init + v * kLanes<T>, 1);
       }
     }
-    const T* b = t.b;
-    b = accumulate(sum, t.a, t.inner, t.lda, b, t.ldb);
+    const T* const b = accumulate(sum, t.a, t.inner, t.lda, t.b, t.ldb);
     accumulate(sum, t.a2, t.inner2, t.lda, b, t.ldb);
 #pragma GCC unroll 16
     for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 16
-      for (int v = 0; v < kVectors; ++v) store(t.z + r * t.ldz + v * kLanes<T>, sum[r][v]);
+      for (int v = 0; v < kVectors; ++v) {
+        if (kTransposed && t.init) sum[r][v] += load(t.init + r * t.ld_init + v * kLanes<T>);
+        store(t.z + r * t.ldz + v * kLanes<T>, sum[r][v]);
+      }
     }
   }
 

@@ -13,6 +13,7 @@ namespace ELMAN_LEVEL {
 namespace {
 
 constexpr int64_t kMostTaskRows = 64;    // batch rows that a thread carries together
+constexpr int64_t kAhead = 2;            // steps between asking for a row of memory and using it
 constexpr int64_t kMostChunkRows = 256;  // rows of dz kept until they are multiplied into the weight gradients
 
 template <class T>
@@ -174,6 +175,11 @@ struct Forward : Recurrence<T, Cell> {
       for (int64_t r = 0; r < running; ++r) {
         const int64_t b = this->row(first + r), s = this->step(first + r, i);
         this->copy_input(now + r * lda + this->state_width, b, s);
+        if (i + kAhead < this->count(first + r)) {
+          const int64_t ahead = this->step(first + r, i + kAhead);
+          fetch_row(static_cast<const T*>(this->in.x) + this->x_index(b, ahead), this->features);
+          if (T* const every = output(b, ahead, nullptr)) fetch_row(every, this->units);
+        }
         out[r] = output(b, s, spare + r * this->units);
       }
       const Tile<T> tile{now + this->state_width, this->features, now, this->units, lda, nullptr, 0, nullptr, 0, nullptr, 0};
@@ -368,6 +374,7 @@ struct Backward : Recurrence<T, Cell> {
   ELMAN_INLINE void step_back(Work& w, int64_t rank, int64_t r, int64_t i) const {
     const int64_t b = this->row(rank), s = this->step(rank, i), at = w.used + r;
     T* const dh = w.dh + r * this->state_width;
+    if (i >= kAhead) fetch(rank, b, i - kAhead);
     add_outputs(dh, rank, b, s, i);
     if (call.norms) static_cast<T*>(call.norms)[b * this->time + s] = T(norm(dh));
     Cell::template step_back<kActivation>(dh, states + this->sequence_index(b, s), w.dz + at * ld_dz, this->units);
@@ -380,6 +387,14 @@ struct Backward : Recurrence<T, Cell> {
     const T* const before = i > 0 ? states + this->sequence_index(b, this->step(rank, i - 1)) : this->initial_state(b);
     this->copy_state(operand, before, w.dropout ? w.dropout + r * this->state_width : nullptr);
     this->copy_input(operand + this->state_width, b, s);
+  }
+
+  // What the i-th valid step will read.
+  ELMAN_INLINE void fetch(int64_t rank, int64_t b, int64_t i) const {
+    const int64_t s = this->step(rank, i);
+    if (i > 0) fetch_row(states + this->sequence_index(b, this->step(rank, i - 1)), this->units);
+    if (this->sequences && call.dy) fetch_row(static_cast<const T*>(call.dy) + this->sequence_index(b, s), this->units);
+    if (want_weights) fetch_row(static_cast<const T*>(this->in.x) + this->x_index(b, s), this->features);
   }
 
   // dy of the i-th valid step s, and of the masked steps behind it that repeat its output.

@@ -77,6 +77,13 @@ ELMAN_INLINE void copy_row(T* to, const T* from, int64_t n) {
   copy_end(to + j, from + j, n - j);
 }
 
+// Asks for the cache lines of a row before they are needed. Rows of a batch lie far apart, and time may run
+// backwards: the hardware guesses neither.
+template <class T>
+ELMAN_INLINE void fetch_row(const T* p, int64_t n) {
+  for (int64_t j = 0; j < n; j += 64 / int64_t(sizeof(T))) __builtin_prefetch(p + j);
+}
+
 template <class T>
 ELMAN_INLINE Vector<T> load_end(const T* p, int64_t n) {
   alignas(ELMAN_VECTOR_BYTES) T whole[kLanes<T>] = {};
