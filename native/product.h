@@ -218,9 +218,13 @@ Panels make_panels(int64_t columns, int64_t rows) {
   p.columns = columns;
   p.vectors = (columns + p.lanes - 1) / p.lanes;
   if (p.vectors == 0) return p;
-  int best = 1;
-  for (int width = 2; width <= kMaxVectors; ++width) {
-    if (cost(rows, p.vectors, width) <= cost(rows, p.vectors, best)) best = width;
+  int best = kMaxVectors;
+  if (rows > 1) {  // one row is waiting for its chains in any case: the widest has the most of them
+    int64_t least = cost(rows, p.vectors, best);
+    for (int width = kMaxVectors - 1; width >= 1; --width) {
+      const int64_t here = cost(rows, p.vectors, width);
+      if (here < least) best = width, least = here;
+    }
   }
   p.count = (p.vectors + best - 1) / best;
   return p;

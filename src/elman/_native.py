@@ -26,6 +26,7 @@ MASKS = ("none", "mask", "int32", "int64")  # what the mask operand holds: bool 
 _SPEC = struct.Struct("=5qd8i")
 _FORWARD = struct.Struct("14P")
 _BACKWARD = struct.Struct("22P")
+pack_forward = _FORWARD.pack
 _GO_BACKWARDS, _ZERO_OUTPUT_FOR_MASK, _RETURN_SEQUENCES = 1, 2, 4
 _OUT_OF_MEMORY = 2
 
@@ -68,23 +69,35 @@ def library() -> ctypes.CDLL:
     opened.elman_tape_columns.argtypes, opened.elman_tape_columns.restype = [ctypes.c_void_p], ctypes.c_int64
     opened.elman_peak_gflops.argtypes = [ctypes.c_int] * 3
     opened.elman_peak_gflops.restype = ctypes.c_double
+    if not opened.elman_isa():
+        raise NativeUnavailable(
+            f"ELMAN_ISA is {os.environ.get('ELMAN_ISA')!r}; expected one of {opened.elman_isas().decode()} on this "
+            "machine. Unset or correct it."
+        )
     return opened
 
 
-def obstacle() -> str | None:
-    """Why no native call can run in this process, or `None`. `ELMAN_NATIVE=off` is read at every call."""
-    if os.environ.get("ELMAN_NATIVE") == "off":
-        return "the environment has ELMAN_NATIVE=off; unset it for the native path"
-    return _library_obstacle()
-
-
 @functools.cache
-def _library_obstacle() -> str | None:
+def obstacle() -> str | None:
+    """Why no native call can run in this process, or `None`."""
     try:
         library()
     except NativeUnavailable as error:
         return str(error)
     return None
+
+
+@functools.cache
+def environment_mode() -> str:
+    """`"auto"`, `"require"` or `"off"`: the environment's ELMAN_NATIVE when elman first computed.
+
+    Raises:
+        ValueError: If it is set to anything else.
+    """
+    mode = os.environ.get("ELMAN_NATIVE", "auto")
+    if mode not in ("auto", "require", "off"):
+        raise ValueError(f"ELMAN_NATIVE is {mode!r}; expected auto, require or off. Unset or correct it.")
+    return mode
 
 
 class Spec(NamedTuple):
@@ -93,6 +106,8 @@ class Spec(NamedTuple):
     memory: ctypes.Array[ctypes.c_char]
     address: int
     tape_columns: int
+    y_shape: tuple[int, ...]
+    state_shape: tuple[int, int]
 
 
 @functools.lru_cache(maxsize=1024)
@@ -133,13 +148,19 @@ def spec(
         _SPEC.size,
     )
     address = ctypes.addressof(memory)
-    return Spec(memory, address, library().elman_tape_columns(address))
+    y_shape = (batch, time, units) if options.return_sequences else (batch, units)
+    return Spec(memory, address, library().elman_tape_columns(address), y_shape, (batch, units))
 
 
 def forward(spec: Spec, *addresses: int) -> None:
     """`elman_forward`: the addresses of x, kernel, recurrent_kernel, bias, two initial states, mask,
     input_dropout, recurrent_dropout; then y, two final states, tape. 0 stands for what is left out."""
-    if status := library().elman_forward(_FORWARD.pack(spec.address, *addresses)):
+    forward_packed(pack_forward(spec.address, *addresses))
+
+
+def forward_packed(call: bytes) -> None:
+    """`elman_forward` of an `elman_forward_call`, as `pack_forward` makes it of the spec's address and the others."""
+    if status := library().elman_forward(call):
         raise_last_error(status)
 
 

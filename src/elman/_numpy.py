@@ -7,6 +7,7 @@ theirs with a framework). No maths: `plain` is the reference.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from ctypes import addressof, c_char
 
 import numpy as np
@@ -18,6 +19,7 @@ Array = np.ndarray
 Operands = tuple[Array, Array, Array, Array | None, tuple[Array, ...], Array | None, Array | None, Array | None]
 
 _view = c_char.from_buffer
+_DTYPES = {np.dtype(name): name for name in _native.DTYPES}  # a dtype's own name takes 2 us to ask for
 
 
 def obstacle(x: Array) -> str | None:
@@ -42,12 +44,7 @@ def dtype(array: Array) -> str:
 
 def address(array: Array | None) -> int:
     """Where the data of a C-contiguous array begins; 0 for `None`."""
-    if array is None:
-        return 0
-    try:
-        return addressof(_view(array))  # a fifth of the time that array.ctypes takes
-    except (TypeError, ValueError):  # read-only, or without a byte to point at
-        return array.ctypes.data
+    return 0 if array is None else array.ctypes.data
 
 
 def _dense(array: Array | None) -> Array | None:
@@ -60,63 +57,65 @@ def _spec(options: Options, operands: Operands) -> _native.Spec:
         options,
         *x.shape,
         recurrent_kernel.shape[0],
-        x.dtype.name,
+        _DTYPES[x.dtype],
         "none" if mask is None else "mask" if mask.ndim == 2 else mask.dtype.name,
         0 if input_dropout is None else len(input_dropout),
         0 if recurrent_dropout is None else len(recurrent_dropout),
     )
 
 
-def _addresses(operands: Operands) -> tuple[int, ...]:
-    x, kernel, recurrent_kernel, bias, states, mask, input_dropout, recurrent_dropout = operands
-    first, second = (*states, None, None)[:2]
-    return (
-        address(x),
-        address(kernel),
-        address(recurrent_kernel),
-        address(bias),
-        address(first),
-        address(second),
-        address(mask),
-        address(input_dropout),
-        address(recurrent_dropout),
-    )
+def _addresses(arrays: Iterable[Array | None]) -> list[int]:
+    return [address(array) for array in arrays]
 
 
-def _densify(operands: Operands) -> Operands:
-    x, kernel, recurrent_kernel, bias, states, mask, input_dropout, recurrent_dropout = operands
-    return (
-        _dense(x),
-        _dense(kernel),
-        _dense(recurrent_kernel),
-        _dense(bias),
-        tuple(_dense(state) for state in states),
-        _dense(mask),
-        _dense(input_dropout),
-        _dense(recurrent_dropout),
-    )  # type: ignore[return-value]
+def _in_order(operands: Operands) -> list[Array | None]:
+    """The operands one by one, dense, as the native calls take them."""
+    x, kernel, recurrent_kernel, bias, states, *rest = operands
+    return [_dense(array) for array in (x, kernel, recurrent_kernel, bias, *(*states, None, None)[:2], *rest)]
 
 
-def forward(options: Options, operands: Operands, keep_tape: bool = False) -> tuple[Array, tuple[Array, ...], Array | None]:
+def forward(
+    options: Options, operands: Operands, keep_tape: bool = False, spec: _native.Spec | None = None
+) -> tuple[Array, tuple[Array, ...], Array | None]:
     """One native forward.
 
     Args:
         options: The recurrence's options.
         operands: x, kernel, recurrent_kernel, bias, initial states, mask, input_dropout, recurrent_dropout.
         keep_tape: Keep what `backward` needs.
+        spec: The native call's spec of these options and operands, where it is at hand.
 
     Returns:
         `(y, final_states, tape)`.
     """
-    operands = _densify(operands)
-    spec = _spec(options, operands)
-    x, _, recurrent_kernel, *_ = operands
-    batch, time, _ = x.shape
-    units = recurrent_kernel.shape[0]
-    y = np.empty((batch, time, units) if options.return_sequences else (batch, units), x.dtype)
-    final = np.empty((batch, units), x.dtype)
-    tape = np.empty((batch, time, spec.tape_columns), x.dtype) if keep_tape else None
-    _native.forward(spec, *_addresses(operands), address(y), address(final), 0, address(tape))
+    spec = spec or _spec(options, operands)
+    x, kernel, recurrent_kernel, bias, states, mask, input_dropout, recurrent_dropout = operands
+    dtype = x.dtype
+    y = np.empty(spec.y_shape, dtype)
+    final = np.empty(spec.state_shape, dtype)
+    tape = np.empty((*x.shape[:2], spec.tape_columns), dtype) if keep_tape else None
+    try:  # a view takes a fifth of the time that `array.ctypes` does
+        call = _native.pack_forward(
+            spec.address,
+            addressof(_view(x)),
+            addressof(_view(kernel)),
+            addressof(_view(recurrent_kernel)),
+            0 if bias is None else addressof(_view(bias)),
+            addressof(_view(states[0])) if states else 0,
+            addressof(_view(states[1])) if len(states) > 1 else 0,
+            0 if mask is None else addressof(_view(mask)),
+            0 if input_dropout is None else addressof(_view(input_dropout)),
+            0 if recurrent_dropout is None else addressof(_view(recurrent_dropout)),
+            addressof(_view(y)),
+            addressof(_view(final)),
+            0,
+            address(tape),
+        )
+    except (TypeError, ValueError):  # there is none of what is not contiguous, read-only, or empty
+        dense = _in_order(operands)
+        _native.forward(spec, *_addresses((*dense, y, final, None, tape)))
+    else:
+        _native.forward_packed(call)
     return y, (final,), tape
 
 
@@ -131,20 +130,17 @@ def backward(
 ) -> reference.Gradients:
     """One native backward; the arguments are `forward`'s and its results, and the loss's gradients with respect to
     y and the final states (`None`: zeros)."""
-    operands = _densify(operands)
     spec = _spec(options, operands)
     x, kernel, recurrent_kernel, bias, *_ = operands
-    dx = np.empty_like(x) if want_dx else None
-    dkernel, drecurrent_kernel = np.empty_like(kernel), np.empty_like(recurrent_kernel)
-    dbias = None if bias is None else np.empty_like(bias)
-    dinitial = np.empty((len(x), len(recurrent_kernel)), x.dtype)
+    dx = np.empty(x.shape, x.dtype) if want_dx else None
+    dkernel, drecurrent_kernel = np.empty(kernel.shape, x.dtype), np.empty(recurrent_kernel.shape, x.dtype)
+    dbias = None if bias is None else np.empty(bias.shape, x.dtype)
+    dinitial = np.empty(spec.state_shape, x.dtype)
     norms = np.empty(x.shape[:2], x.dtype)
     dy, dfinal = _dense(dy), _dense(dfinal_states[0])
-    _native.backward(
-        spec,
-        *_addresses(operands),
-        *(address(a) for a in (y, tape, dy, dfinal, None, dx, dkernel, drecurrent_kernel, dbias, dinitial, None, norms)),
-    )
+    dense = _in_order(operands)
+    results = (dx, dkernel, drecurrent_kernel, dbias, dinitial, None, norms)
+    _native.backward(spec, *_addresses((*dense, y, tape, dy, dfinal, None, *results)))
     return reference.Gradients(dx, dkernel, drecurrent_kernel, dbias, (dinitial,), norms)  # type: ignore[arg-type]
 
 

@@ -8,10 +8,11 @@ last three. No framework is imported here, and nothing is computed.
 from __future__ import annotations
 
 import difflib
+import functools
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
-from elman import _numpy, route
+from elman import _native, _numpy, route
 from elman.frameworks import adapter_of
 from elman.options import ACTIVATIONS, Options
 
@@ -78,23 +79,16 @@ def simple_rnn(
     >>> y.shape, h.shape
     ((2, 5, 4), (2, 4))
     """
-    options = Options(
-        "simple_rnn",
-        activation,
-        "sigmoid",
-        go_backwards,
-        zero_output_for_mask,
-        True,
-        truncate_gradient,
-        clip_state_gradient,
-    )
     states = () if initial_state is None else (initial_state,)
-    y, (h,) = _run(options, x, kernel, recurrent_kernel, bias, states, mask, lengths, native)
+    settings = (activation, "sigmoid", go_backwards, zero_output_for_mask, truncate_gradient, clip_state_gradient)
+    y, (h,) = _run("simple_rnn", settings, native, x, kernel, recurrent_kernel, bias, states, mask, lengths)
     return y, h
 
 
 def _run(
-    options: Options,
+    cell: str,
+    settings: tuple[Any, ...],
+    native: str | bool,
     x: Any,
     kernel: Any,
     recurrent_kernel: Any,
@@ -102,32 +96,84 @@ def _run(
     states: tuple[Any, ...],
     mask: Any,
     lengths: Any,
-    native: str | bool,
 ) -> tuple[Any, tuple[Any, ...]]:
     """What every cell's function does: one framework's arrays, checked, by the route that the facts allow."""
+    arrays = (x, kernel, recurrent_kernel, bias, mask, lengths, *states)
     adapter: ModuleType = _numpy
-    arrays = (x, kernel, recurrent_kernel, bias, *states, mask, lengths)
-    if not all(a is None or type(a) is _numpy.Array for a in arrays):
-        names = ("x", "kernel", "recurrent_kernel", "bias", *("initial_state",) * len(states), "mask", "lengths")
-        adapter, like = adapter_of(zip(names, arrays, strict=True))
-        x, kernel, recurrent_kernel, bias, *states, mask, lengths = (
-            None if a is None else adapter.asarray(a, like) for a in arrays
-        )
-    mask = _check_mask(adapter, x, mask, lengths)
-    _check_shapes(adapter, x, kernel, recurrent_kernel, bias, states)
-    _check_options(options, native)
-    obstacle = route.obstacle(native, options, adapter.dtype(x)) or adapter.obstacle(x)
-    if obstacle is None:
-        recur = adapter.recurrence
-    elif native == "require":
-        raise route.NativeUnavailable(f"native=\"require\", and the native path cannot run: {obstacle}.")
-    else:
-        recur = adapter.plain
-    return recur(options, x, kernel, recurrent_kernel, bias, tuple(states), mask, None, None)
+    facts: list[Any] = []
+    for array in arrays:  # a loop, since a NumPy call is over in microseconds
+        if array is None:
+            facts.append(None)
+        elif type(array) is _numpy.Array:
+            facts.append((array.shape, array.dtype))
+        else:
+            adapter, arrays, facts = _of_framework(arrays)
+            x, kernel, recurrent_kernel, bias, mask, lengths, *rest = arrays
+            states = tuple(rest)
+            break
+    try:
+        plan = _cached_plan(cell, settings, native, tuple(facts))
+    except TypeError:  # a dtype that does not fit, or an argument that cannot be hashed: the checks say which
+        plan = None
+    options, obstacle, required, spec = plan or _plan(cell, settings, native, tuple(facts))
+    mask = lengths if mask is None else mask
+    if adapter is _numpy and spec:
+        return _numpy.forward(options, (x, kernel, recurrent_kernel, bias, states, mask, None, None), spec=spec)[:2]
+    obstacle = obstacle or adapter.obstacle(x)
+    if obstacle and required:
+        raise route.NativeUnavailable(f"the native path is required and cannot run: {obstacle}.")
+    recur = adapter.plain if obstacle else adapter.recurrence
+    return recur(options, x, kernel, recurrent_kernel, bias, states, mask, None, None)
 
 
-def _check_options(options: Options, native: str | bool) -> None:
-    activation, k, c = options.activation, options.truncate_gradient, options.clip_state_gradient
+def _of_framework(arrays: tuple[Any, ...]) -> tuple[ModuleType, tuple[Any, ...], list[Any]]:
+    """The adapter of these arrays, the arrays as its own, and their facts."""
+    names = ("x", "kernel", "recurrent_kernel", "bias", "mask", "lengths", *("initial_state",) * (len(arrays) - 6))
+    adapter, like = adapter_of(zip(names, arrays, strict=True))
+    arrays = tuple([None if a is None else adapter.asarray(a, like) for a in arrays])
+    return adapter, arrays, [None if a is None else (adapter.shape(a), adapter.dtype(a)) for a in arrays]
+
+
+class _Plan(NamedTuple):
+    """What the facts of a call come to: its options; why not natively, if so, and whether that is an error; and the
+    native call's spec where nothing stands against it and every size is known."""
+
+    options: Options
+    obstacle: str | None
+    required: bool
+    spec: _native.Spec | None
+
+
+def _plan(cell: str, settings: tuple[Any, ...], native: str | bool, facts: tuple[Any, ...]) -> _Plan:
+    """Checks a call, once for each set of facts.
+
+    Args:
+        cell: The cell's name.
+        settings: The options that the user set, in the order of `Options`.
+        native: As the user set it.
+        facts: `(shape, dtype)`, or `None` where left out, of x, kernel, recurrent_kernel, bias, mask, lengths and the
+            initial states; a size is `None` where a framework does not know it yet.
+    """
+    activation, recurrent_activation, go_backwards, zero_output_for_mask, truncate, clip = settings
+    _check_arrays(*facts)
+    _check_options(activation, truncate, clip, native)
+    options = Options(
+        cell, activation, recurrent_activation, bool(go_backwards), bool(zero_output_for_mask), True, truncate, clip
+    )
+    (shape, dtype), mask = facts[0], facts[4] or facts[5]
+    mode = route.mode(native)
+    obstacle = route.obstacle(mode, options, str(dtype))
+    spec = None
+    if obstacle is None and all(type(size) is int for size in shape):
+        kind = "none" if mask is None else "mask" if len(mask[0]) == 2 else str(mask[1])
+        spec = _native.spec(options, *shape, facts[2][0][0], str(dtype), kind)
+    return _Plan(options, obstacle, mode == "require", spec)
+
+
+_cached_plan = functools.lru_cache(maxsize=4096)(_plan)
+
+
+def _check_options(activation: Any, k: Any, c: Any, native: Any) -> None:
     if activation not in ACTIVATIONS and not callable(activation):
         nearest = difflib.get_close_matches(str(activation), ACTIVATIONS, n=1)
         raise ValueError(
@@ -136,65 +182,54 @@ def _check_options(options: Options, native: str | bool) -> None:
         )
     if k is not None and (isinstance(k, bool) or not isinstance(k, int) or k < 1):
         raise ValueError(f"truncate_gradient is {k!r}; expected a positive integer (time steps), or None.")
-    if c is not None and not (isinstance(c, int | float) and 0 < c < float("inf")):
+    if c is not None and (isinstance(c, bool) or not isinstance(c, int | float) or not 0 < c < float("inf")):
         raise ValueError(f"clip_state_gradient is {c!r}; expected a positive number (an L2 norm), or None.")
-    if native not in route.NATIVE:
+    if native is not False and native not in ("auto", "require"):
         raise ValueError(f'native is {native!r}; expected "auto", "require" or False.')
 
 
-def _check_mask(adapter: ModuleType, x: Any, mask: Any, lengths: Any) -> Any:
-    """The mask operand: a boolean (batch, time) mask, integer (batch,) lengths, or `None`."""
-    if lengths is not None:
-        if mask is not None:
-            raise ValueError("mask and lengths are both given; expected one. Lengths are a mask of leading steps.")
-        if adapter.dtype(lengths) not in ("int32", "int64"):
-            raise TypeError(
-                f"lengths has dtype {adapter.dtype(lengths)}; expected int32 or int64, the number of valid steps of each row."
-            )
-        _check_shape(adapter, "lengths", lengths, "(batch,)", adapter.shape(x)[:1])
-        return lengths
-    if mask is not None:
-        if adapter.dtype(mask) != "bool":
-            raise TypeError(
-                f"mask has dtype {adapter.dtype(mask)}; expected bool, True where a step counts. Pass mask != 0."
-            )
-        _check_shape(adapter, "mask", mask, "(batch, time)", adapter.shape(x)[:2])
-    return mask
-
-
-def _check_shapes(
-    adapter: ModuleType, x: Any, kernel: Any, recurrent_kernel: Any, bias: Any, states: tuple[Any, ...]
-) -> None:
-    x_shape = adapter.shape(x)
-    if len(x_shape) != 3:
+def _check_arrays(x: Any, kernel: Any, recurrent_kernel: Any, bias: Any, mask: Any, lengths: Any, *states: Any) -> None:
+    """Shapes and dtypes, in the order in which a user would mend them."""
+    shape, dtype = x
+    if len(shape) != 3:
         raise ValueError(
-            f"x has shape {x_shape}; expected 3 dimensions, (batch, time, features). For one feature per step pass "
+            f"x has shape {_text(shape)}; expected 3 dimensions, (batch, time, features). For one feature per step pass "
             "x[:, :, None]; for a single sequence pass x[None]."
         )
-    batch, _, features = x_shape
-    units = adapter.shape(recurrent_kernel)[0] if len(adapter.shape(recurrent_kernel)) == 2 else None
-    if units == 0:
-        raise ValueError("recurrent_kernel has shape (0, 0); expected at least one unit.")
-    _check_shape(adapter, "recurrent_kernel", recurrent_kernel, "(units, units)", (units, units))
-    _check_shape(adapter, "kernel", kernel, "(features, units)", (features, units))
-    named = {"kernel": kernel, "recurrent_kernel": recurrent_kernel}
-    if bias is not None:
-        _check_shape(adapter, "bias", bias, "(units,)", (units,))
-        named["bias"] = bias
+    batch, time, features = shape
+    if len(recurrent_kernel[0]) != 2 or recurrent_kernel[0][0] == 0:
+        raise ValueError(
+            f"recurrent_kernel has shape {_text(recurrent_kernel[0])}; expected (units, units), with at least one unit."
+        )
+    units = recurrent_kernel[0][0]
+    _check_shape("recurrent_kernel", recurrent_kernel, "(units, units)", (units, units))
+    _check_shape("kernel", kernel, "(features, units)", (features, units))
+    _check_shape("bias", bias, "(units,)", (units,))
     for state in states:
-        _check_shape(adapter, "initial_state", state, "(batch, units)", (batch, units))
-        named["initial_state"] = state
-    for name, array in named.items():
-        if adapter.dtype(array) != adapter.dtype(x):
-            raise TypeError(
-                f"{name} has dtype {adapter.dtype(array)} and x has {adapter.dtype(x)}; expected the same dtype. "
-                "Cast one of them."
-            )
+        _check_shape("initial_state", state, "(batch, units)", (batch, units))
+    named = (("kernel", kernel), ("recurrent_kernel", recurrent_kernel), ("bias", bias))
+    for name, array in (*named, *(("initial_state", state) for state in states)):
+        if array is not None and array[1] != dtype:
+            raise TypeError(f"{name} has dtype {array[1]} and x has {dtype}; expected the same dtype. Cast one of them.")
+    if mask is not None and lengths is not None:
+        raise ValueError("mask and lengths are both given; expected one of them. Lengths mask all but the leading steps.")
+    _check_shape("mask", mask, "(batch, time)", (batch, time))
+    if mask is not None and str(mask[1]) != "bool":
+        raise TypeError(f"mask has dtype {mask[1]}; expected bool, True where a step counts. Pass mask != 0.")
+    _check_shape("lengths", lengths, "(batch,)", (batch,))
+    if lengths is not None and str(lengths[1]) not in ("int32", "int64"):
+        raise TypeError(f"lengths has dtype {lengths[1]}; expected int32 or int64, the valid steps of each row.")
 
 
-def _check_shape(adapter: ModuleType, name: str, array: Any, meaning: str, expected: tuple[int | None, ...]) -> None:
-    got = adapter.shape(array)
+def _check_shape(name: str, array: Any, meaning: str, expected: tuple[int | None, ...]) -> None:
+    if array is None:
+        return
+    got = array[0]
     if len(got) == len(expected) and all(g == e or g is None or e is None for g, e in zip(got, expected, strict=True)):
         return
-    sizes = ", ".join("?" if e is None else str(e) for e in expected) + ("," if len(expected) == 1 else "")
-    raise ValueError(f"{name} has shape {got}; expected {meaning} = ({sizes}).")
+    raise ValueError(f"{name} has shape {_text(got)}; expected {meaning} = {_text(expected)}.")
+
+
+def _text(shape: tuple[int | None, ...]) -> str:
+    sizes = ["?" if size is None else str(size) for size in shape]
+    return f"({', '.join(sizes)}{',' if len(sizes) == 1 else ''})"

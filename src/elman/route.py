@@ -15,10 +15,9 @@ from elman.options import ACTIVATIONS, Options
 
 __all__ = ["REASONS", "NativeUnavailable", "Route", "obstacle", "reason"]
 
-NATIVE = ("auto", "require", False)
-
 REASONS = {
     "asked": "native=False asks for it",
+    "off": "the environment has ELMAN_NATIVE=off; unset it for the native path",
     "activation": "activation={activation!r} has no native kernel; there are {activations}",
     "dtype": "dtype {dtype} has no native kernel; there are float32 and float64",
     "device": "the arrays are on {device}, and the native path runs on the CPU",
@@ -46,10 +45,17 @@ def reason(key: str, **facts: object) -> str:
     return REASONS[key].format(**facts)
 
 
-def obstacle(native: str | bool, options: Options, dtype: str) -> str | None:
+def mode(native: str | bool) -> str | bool:
+    """What `native` comes to once the environment's ELMAN_NATIVE has its say: `"auto"`, `"require"`, `"off"` or `False`."""
+    return _native.environment_mode() if native == "auto" else native
+
+
+def obstacle(mode: str | bool, options: Options, dtype: str) -> str | None:
     """Why this recurrence cannot run natively, as far as no framework is needed to know it; else `None`."""
-    if native is False:
+    if mode is False:
         return reason("asked")
+    if mode == "off":
+        return reason("off")
     if options.activation not in ACTIVATIONS:
         return reason("activation", activation=options.activation, activations=", ".join(ACTIVATIONS))
     if dtype not in _native.DTYPES:
