@@ -310,7 +310,7 @@ struct Backward : Recurrence<T, Cell> {
   const int64_t ld_dz = stride<T>(this->sums);
   const int64_t gradient_rows = this->state_width + this->features;  // of dU over dW, laid out as [ h | x ]
   const int64_t input_width = round_up<T>(this->features);
-  int64_t slots = 0, slot_rows = 0, chunk_rows = 0, slot_gradients = 0, worker_scratch = 0;
+  int64_t slots = 0, group_rows = 0, chunk_rows = 0, slot_gradients = 0, worker_scratch = 0;
   Panels back;     // dz U^T
   Panels inputs;   // dz W^T
   Panels weights;  // [ h | x ]^T dz
@@ -338,9 +338,22 @@ struct Backward : Recurrence<T, Cell> {
     bool fresh;                           // nothing is in them yet
   };
 
-  // All steps, from the last to the first, of ranks [first, last).
+  // All rows of a slot, some at a time, into its sums.
+  void run_slot(int64_t slot, T* own) const {
+    const int64_t begin = slot * this->batch / slots, end = (slot + 1) * this->batch / slots;
+    T* const gradient = gradients + slot * slot_gradients;
+    if (want_weights && this->count(begin) == 0) fill_zero(gradient, slot_gradients);
+    for (int64_t first = begin; first < end; first += group_rows) {
+      const int64_t last = first + group_rows < end ? first + group_rows : end;
+      with_activation(this->spec.activation, [&](auto activation) {
+        run<decltype(activation)::value>(first, last, gradient, first == begin, {own, 0});
+      });
+    }
+  }
+
+  // All steps, from the last to the first, of ranks [first, last); `fresh`: nothing is in `gradient` yet.
   template <int kActivation>
-  void run(int64_t first, int64_t last, T* gradient, Carve<T> carve) const {
+  void run(int64_t first, int64_t last, T* gradient, bool fresh, Carve<T> carve) const {
     const int64_t rows = last - first;
     Work w;
     w.dh = carve.take(rows * this->state_width);
@@ -349,7 +362,7 @@ struct Backward : Recurrence<T, Cell> {
     w.operand = carve.take(chunk_rows * this->lda);
     w.used = 0;
     w.gradient = gradient;
-    w.fresh = true;
+    w.fresh = fresh;
     const T* const dfinal = static_cast<const T*>(call.dfinal_states[0]);
     for (int64_t r = 0; r < rows; ++r) {
       const int64_t rank = first + r, count = this->count(rank);
@@ -581,9 +594,10 @@ struct Backward : Recurrence<T, Cell> {
 // Slots are portions of the rows, each with its own sums of the weight gradients: set by the shape alone, so that
 // the sums do not depend on the number of threads. Few where the weights are large and their sums costly.
 int64_t backward_slots(int64_t batch, int64_t gradient_bytes) {
-  const int64_t rows = gradient_bytes > (int64_t(1) << 19) ? 32 : 8;
-  const int64_t slots = ceil_divide(batch, rows), least = ceil_divide(batch, kMostTaskRows);
-  return slots <= 16 ? slots : least > 16 ? least : 16;
+  constexpr int64_t kMost = 16, kLarge = int64_t(1) << 19, kAll = int64_t(64) << 20;
+  const int64_t wanted = ceil_divide(batch, gradient_bytes > kLarge ? 32 : 8);
+  const int64_t most = gradient_bytes * kMost > kAll ? kMost / 4 : kMost;
+  return wanted < most ? wanted : most;
 }
 
 template <class T, class Cell>
@@ -593,15 +607,16 @@ Status backward(const elman_backward_call& call, const Steps& steps) {
   const int64_t threads =
       threads_for(products * total_steps(f.spec, steps) * double(f.sums) * double(f.features + f.units));
   f.slots = backward_slots(f.batch, f.gradient_rows * f.ld_dz * int64_t(sizeof(T)));
-  f.slot_rows = f.slots ? ceil_divide(f.batch, f.slots) : 0;
-  f.back = make_panels<T>(f.units, f.slot_rows);
+  const int64_t slot_rows = f.slots ? ceil_divide(f.batch, f.slots) : 0;
+  f.group_rows = slot_rows ? ceil_divide(slot_rows, ceil_divide(slot_rows, kMostTaskRows)) : 0;
+  f.back = make_panels<T>(f.units, f.group_rows);
   f.weights = make_panels<T>(f.sums, f.units);
   f.chunk_rows = (int64_t(32) << 10) / (kMaxVectors * ELMAN_VECTOR_BYTES);
   if (f.chunk_rows > kMostChunkRows) f.chunk_rows = kMostChunkRows;
   if (call.dx) f.inputs = make_panels<T>(f.features, f.chunk_rows);
   const int64_t workers = threads < f.slots ? threads : f.slots;
   f.slot_gradients = f.want_weights ? (f.gradient_rows + 1) * f.ld_dz : 0;
-  f.worker_scratch = 2 * f.slot_rows * f.state_width + f.chunk_rows * (f.ld_dz + f.lda) + 4 * 64;
+  f.worker_scratch = 2 * f.group_rows * f.state_width + f.chunk_rows * (f.ld_dz + f.lda) + 4 * 64;
   Carve<T> carve;
   void* memory = nullptr;
   for (int pass = 0; pass < 2; ++pass) {
@@ -620,13 +635,7 @@ Status backward(const elman_backward_call& call, const Steps& steps) {
   parallel(int(f.slots), int(workers),
            [](void* context, int slot, int worker) {
              const auto& job = *static_cast<Backward<T, Cell>*>(context);
-             const int64_t first = slot * job.batch / job.slots, last = (slot + 1) * job.batch / job.slots;
-             T* const gradient = job.gradients + slot * job.slot_gradients;
-             if (job.want_weights && job.count(first) == 0) fill_zero(gradient, job.slot_gradients);
-             const Carve<T> own{job.scratch + worker * job.worker_scratch, 0};
-             with_activation(job.spec.activation, [&](auto activation) {
-               job.template run<decltype(activation)::value>(first, last, gradient, own);
-             });
+             job.run_slot(slot, job.scratch + worker * job.worker_scratch);
            },
            &f);
   if (f.want_weights) {
