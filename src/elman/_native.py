@@ -34,6 +34,8 @@ _OUT_OF_MEMORY = 2
 class NativeUnavailable(RuntimeError):
     """The native path was required and cannot run; the message says why."""
 
+    ag_pass_through = True  # else TensorFlow's AutoGraph puts an error of its own in its place
+
 
 def library_path(name: str = "elman") -> Path:
     """Where the wheel puts the native library: beside this file."""

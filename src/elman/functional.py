@@ -85,6 +85,10 @@ def simple_rnn(
     return y, h
 
 
+# TensorFlow's AutoGraph rewrites what a tf.function calls; where it finds this it leaves the function as written.
+vars(simple_rnn)["autograph_info__"] = {}
+
+
 def _run(
     cell: str,
     settings: tuple[Any, ...],
@@ -121,7 +125,7 @@ def _run(
         return _numpy.forward(options, (x, kernel, recurrent_kernel, bias, states, mask, None, None), spec=spec)[:2]
     obstacle = obstacle or adapter.obstacle(x)
     if obstacle and required:
-        raise route.NativeUnavailable(f"the native path is required and cannot run: {obstacle}.")
+        raise route.NativeUnavailable(f"the native path is required and cannot run: {obstacle.removesuffix('.')}.")
     recur = adapter.plain if obstacle else adapter.recurrence
     return recur(options, x, kernel, recurrent_kernel, bias, states, mask, None, None)
 

@@ -1,0 +1,516 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The native library as two TensorFlow ops, ElmanForward and ElmanBackward: a small library beside libelman,
+// which tf.load_op_library opens so that its constructor registers them.
+//
+// What flows in: a node's attributes once, its tensors at every call. What flows out: checked shapes, outputs
+// that TensorFlow allocated, and one call of elman.h. No maths, and no header or link of TensorFlow: its C API
+// is found at load (tf_c_api.h); where anything of it is missing nothing is registered, and
+// elman_tensorflow_missing() says what.
+#include <dlfcn.h>
+
+#include <cinttypes>
+#include <cstdarg>
+#include <cstdio>
+#include <cstring>
+#include <initializer_list>
+#include <new>
+
+#include "elman.h"
+#include "tf_c_api.h"
+
+namespace {
+
+elman_tf_api tf;         // filled before anything is registered
+char missing[512] = "";  // why nothing is registered
+
+// --- the ops ---------------------------------------------------------------------------------------------------
+//
+// Saved graphs hold them: operands never change, later work adds attributes with defaults alone. Names and
+// shapes are those of elman.h. A list holds one tensor, or none where it is left out; states come one per state
+// of the cell. A is the type of tape and norms.
+
+constexpr const char* kAttributes[] = {
+    "T: {float, double}",
+    "A: {float, double}",
+    "M: {bool, int32, int64} = DT_BOOL",
+    "n_bias: int >= 0",
+    "n_initial: int >= 0",
+    "n_mask: int >= 0",
+    "n_input_dropout: int >= 0",
+    "n_recurrent_dropout: int >= 0",
+    "n_states: int >= 1",
+    "cell: string = 'simple_rnn'",
+    "activation: string = 'tanh'",
+    "recurrent_activation: string = 'sigmoid'",
+    "go_backwards: bool = false",
+    "zero_output_for_mask: bool = false",
+    "return_sequences: bool = true",
+    "truncate_gradient: int = 0",
+    "clip_state_gradient_bits: int = 0",  // of a float64, which a float attribute would round to float32
+};
+constexpr const char* kForwardAttributes[] = {"keep_tape: bool = false"};
+constexpr const char* kBackwardAttributes[] = {
+    "n_dx: int >= 0",    "n_dkernel: int >= 0",  "n_drecurrent_kernel: int >= 0",
+    "n_dbias: int >= 0", "n_dinitial: int >= 0", "n_norms: int >= 0",
+};
+
+constexpr const char* kOperands[] = {
+    "x: T",                                        // (B, T, F)
+    "kernel: T",                                   // (F, G*H)
+    "recurrent_kernel: T",                         // (H, G*H)
+    "bias: n_bias * T",                            // (G*H,)
+    "initial_states: n_initial * T",               // (B, H)
+    "mask: n_mask * M",                            // bool (B, T), or lengths (B,)
+    "input_dropout: n_input_dropout * T",          // (1 or G, B, F)
+    "recurrent_dropout: n_recurrent_dropout * T",  // (1 or G, B, H)
+};
+constexpr const char* kBackwardOperands[] = {"y: T", "tape: A", "dy: T", "dfinal_states: n_states * T"};
+
+constexpr const char* kForwardOutputs[] = {
+    "y: T",                        // (B, T, H), or (B, H) without return_sequences
+    "final_states: n_states * T",  // (B, H)
+    "tape: A",                     // (B, T, columns), or no column without keep_tape
+};
+constexpr const char* kBackwardOutputs[] = {
+    // shapes of the operands; what is not wanted is not computed
+    "dx: n_dx * T",       "dkernel: n_dkernel * T",           "drecurrent_kernel: n_drecurrent_kernel * T",
+    "dbias: n_dbias * T", "dinitial_states: n_dinitial * T",
+    "norms: n_norms * A",  // (B, T)
+};
+
+// --- a node ----------------------------------------------------------------------------------------------------
+
+struct Cell {
+  const char* name;
+  elman_cell value;
+  int gates, states;
+};
+constexpr Cell kCells[] = {{"simple_rnn", ELMAN_SIMPLE_RNN, 1, 1}};
+
+struct Activation {
+  const char* name;
+  elman_activation value;
+};
+constexpr Activation kActivations[] = {
+    {"linear", ELMAN_LINEAR}, {"tanh", ELMAN_TANH}, {"relu", ELMAN_RELU}, {"sigmoid", ELMAN_SIGMOID}};
+
+// What a node's attributes say. Read once, then shared by its calls, which may run at the same time.
+struct Node {
+  elman_spec spec;  // without sizes
+  Cell cell;
+  TF_DataType dtype, tape_dtype;
+  int64_t bias, initial_states, mask, input_dropout, recurrent_dropout;  // tensors in each list
+  int64_t dx, dkernel, drecurrent_kernel, dbias, dinitial_states, norms;
+  bool keep_tape;
+};
+
+// Reads attributes; the first failure is kept and makes the construction fail.
+class Attributes {
+ public:
+  explicit Attributes(TF_OpKernelConstruction* construction)
+      : construction_(construction), status_(tf.TF_NewStatus()) {}
+  ~Attributes() { tf.TF_DeleteStatus(status_); }
+  Attributes(const Attributes&) = delete;
+  Attributes& operator=(const Attributes&) = delete;
+
+  bool ok() const { return tf.TF_GetCode(status_) == TF_OK; }
+
+  TF_DataType type(const char* name) {
+    TF_DataType value = TF_FLOAT;
+    if (ok()) tf.TF_OpKernelConstruction_GetAttrType(construction_, name, &value, status_);
+    return value;
+  }
+
+  bool boolean(const char* name) {
+    TF_Bool value = 0;
+    if (ok()) tf.TF_OpKernelConstruction_GetAttrBool(construction_, name, &value, status_);
+    return value != 0;
+  }
+
+  int64_t integer(const char* name) {
+    int64_t value = 0;
+    if (ok()) tf.TF_OpKernelConstruction_GetAttrInt64(construction_, name, &value, status_);
+    return value;
+  }
+
+  // The length of a list: none, or as many tensors as expected.
+  int64_t length(const char* name, int expected) {
+    int64_t value = integer(name);
+    if (value != 0 && value != expected) fail("%s is %" PRId64 "; expected 0 or %d", name, value, expected);
+    return value;
+  }
+
+  // The row of a table that a string names.
+  template <class Row, size_t n>
+  Row row(const char* name, const Row (&rows)[n]) {
+    char value[64] = "";
+    int32_t count = 0, size = 0;
+    if (ok()) tf.TF_OpKernelConstruction_GetAttrSize(construction_, name, &count, &size, status_);
+    if (ok() && size < static_cast<int32_t>(sizeof value)) {
+      tf.TF_OpKernelConstruction_GetAttrString(construction_, name, value, size, status_);
+    }
+    for (const Row& row : rows) {
+      if (strcmp(row.name, value) == 0) return row;
+    }
+    fail("%s is '%s', which this version of elman does not know; upgrade elman", name, value);
+    return rows[0];
+  }
+
+  __attribute__((format(printf, 2, 3))) void fail(const char* format, ...) {
+    if (!ok()) return;
+    char sentence[512];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(sentence, sizeof sentence, format, arguments);
+    va_end(arguments);
+    tf.TF_SetStatus(status_, TF_INVALID_ARGUMENT, sentence);
+  }
+
+  void report() { tf.TF_OpKernelConstruction_Failure(construction_, status_); }
+
+ private:
+  TF_OpKernelConstruction* construction_;
+  TF_Status* status_;
+};
+
+double DoubleOfBits(int64_t bits) {
+  double value;
+  memcpy(&value, &bits, sizeof value);
+  return value;
+}
+
+int32_t MaskKind(TF_DataType type) {
+  return type == TF_INT32 ? ELMAN_LENGTHS_INT32 : type == TF_INT64 ? ELMAN_LENGTHS_INT64 : ELMAN_MASK;
+}
+
+Node ReadNode(Attributes* attributes, bool backward) {
+  Attributes& a = *attributes;
+  Node node = {};
+  node.cell = a.row("cell", kCells);
+  node.dtype = a.type("T");
+  node.tape_dtype = a.type("A");
+  node.bias = a.length("n_bias", 1);
+  node.initial_states = a.length("n_initial", node.cell.states);
+  node.mask = a.length("n_mask", 1);
+  node.input_dropout = a.length("n_input_dropout", 1);
+  node.recurrent_dropout = a.length("n_recurrent_dropout", 1);
+  if (a.length("n_states", node.cell.states) == 0) a.fail("n_states is 0; expected %d", node.cell.states);
+  if (backward) {
+    node.dx = a.length("n_dx", 1);
+    node.dkernel = a.length("n_dkernel", 1);
+    node.drecurrent_kernel = a.length("n_drecurrent_kernel", 1);
+    node.dbias = a.length("n_dbias", 1);
+    node.dinitial_states = a.length("n_dinitial", node.cell.states);
+    node.norms = a.length("n_norms", 1);
+  } else {
+    node.keep_tape = a.boolean("keep_tape");
+  }
+
+  elman_spec& spec = node.spec;
+  spec.cell = node.cell.value;
+  spec.dtype = node.dtype == TF_DOUBLE ? ELMAN_FLOAT64 : ELMAN_FLOAT32;
+  spec.activation = a.row("activation", kActivations).value;
+  spec.recurrent_activation = a.row("recurrent_activation", kActivations).value;
+  spec.truncate_gradient = a.integer("truncate_gradient");
+  spec.clip_state_gradient = DoubleOfBits(a.integer("clip_state_gradient_bits"));
+  spec.mask = node.mask ? MaskKind(a.type("M")) : ELMAN_NO_MASK;
+  if (a.boolean("go_backwards")) spec.flags |= ELMAN_GO_BACKWARDS;
+  if (a.boolean("zero_output_for_mask")) spec.flags |= ELMAN_ZERO_OUTPUT_FOR_MASK;
+  if (a.boolean("return_sequences")) spec.flags |= ELMAN_RETURN_SEQUENCES;
+  return node;
+}
+
+template <bool backward>
+void* CreateNode(TF_OpKernelConstruction* construction) {
+  Attributes attributes(construction);
+  Node node = ReadNode(&attributes, backward);
+  if (attributes.ok()) {
+    if (Node* kept = new (std::nothrow) Node(node)) return kept;
+    attributes.fail("out of memory");
+  }
+  attributes.report();
+  return nullptr;
+}
+
+void DeleteNode(void* node) { delete static_cast<Node*>(node); }
+
+// --- a call ----------------------------------------------------------------------------------------------------
+
+constexpr int64_t kAny = -1;
+
+struct Shape {
+  int rank;
+  int64_t sizes[3];
+};
+
+void Print(const Shape& shape, char (&text)[96]) {
+  size_t at = snprintf(text, sizeof text, "(");
+  for (int i = 0; i < shape.rank; ++i) {
+    const char* after = shape.rank == 1 ? "," : i + 1 < shape.rank ? ", " : "";
+    if (shape.sizes[i] == kAny) {
+      at += snprintf(text + at, sizeof text - at, "?%s", after);
+    } else {
+      at += snprintf(text + at, sizeof text - at, "%" PRId64 "%s", shape.sizes[i], after);
+    }
+  }
+  snprintf(text + at, sizeof text - at, ")");
+}
+
+// The tensors of one call, taken in order. The first failure is kept and makes the op fail.
+class Call {
+ public:
+  explicit Call(TF_OpKernelContext* context) : context_(context), status_(tf.TF_NewStatus()) {}
+  ~Call() {
+    if (!ok()) tf.TF_OpKernelContext_Failure(context_, status_);
+    for (int i = 0; i < held_; ++i) tf.TF_DeleteTensor(tensors_[i]);
+    tf.TF_DeleteStatus(status_);
+  }
+  Call(const Call&) = delete;
+  Call& operator=(const Call&) = delete;
+
+  bool ok() const { return tf.TF_GetCode(status_) == TF_OK; }
+
+  // The next input, whose shape must be the expected one; sizes of kAny are filled in.
+  const void* input(const char* name, const char* meaning, Shape* expected) {
+    TF_Tensor* tensor = nullptr;
+    if (ok()) tf.TF_GetInput(context_, inputs_++, &tensor, status_);
+    if (!ok()) return nullptr;
+    tensors_[held_++] = tensor;
+    Shape got = {tf.TF_NumDims(tensor), {}};
+    for (int i = 0; i < got.rank && i < 3; ++i) got.sizes[i] = tf.TF_Dim(tensor, i);
+    expect(name, meaning, got, *expected);
+    *expected = got;
+    return address(tensor);
+  }
+
+  const void* input(const char* name, const char* meaning, Shape expected) { return input(name, meaning, &expected); }
+
+  // Fails unless both shapes are the same but for sizes of kAny.
+  void expect(const char* name, const char* meaning, const Shape& got, const Shape& expected) {
+    bool fits = got.rank == expected.rank;
+    for (int i = 0; fits && i < got.rank; ++i) {
+      fits = expected.sizes[i] == kAny || expected.sizes[i] == got.sizes[i];
+    }
+    if (fits || !ok()) return;
+    char got_text[96], expected_text[96], sentence[512];
+    if (got.rank > 3) {
+      snprintf(got_text, sizeof got_text, "of %d dimensions", got.rank);
+    } else {
+      Print(got, got_text);
+    }
+    Print(expected, expected_text);
+    snprintf(sentence, sizeof sentence, "%s has shape %s; expected %s = %s", name, got_text, meaning, expected_text);
+    tf.TF_SetStatus(status_, TF_INVALID_ARGUMENT, sentence);
+  }
+
+  // The next output, allocated.
+  void* output(TF_DataType type, const Shape& shape) {
+    if (!ok()) return nullptr;
+    size_t bytes = type == TF_DOUBLE ? 8 : 4;
+    for (int i = 0; i < shape.rank; ++i) bytes *= shape.sizes[i];
+    TF_Tensor* tensor = tf.TF_AllocateOutput(context_, outputs_++, type, shape.sizes, shape.rank, bytes, status_);
+    if (!ok()) return nullptr;
+    tensors_[held_++] = tensor;
+    return address(tensor);
+  }
+
+  // What elman_forward or elman_backward returned.
+  void finish(int code) {
+    constexpr int kOutOfMemory = 2;  // which `_native.py` raises as MemoryError
+    if (code != 0) {
+      tf.TF_SetStatus(status_, code == kOutOfMemory ? TF_RESOURCE_EXHAUSTED : TF_INVALID_ARGUMENT, elman_last_error());
+    }
+  }
+
+ private:
+  // An empty tensor may have no memory; in elman.h null would mean that the array is left out.
+  static void* address(TF_Tensor* tensor) {
+    static char nothing[1];
+    void* data = tf.TF_TensorData(tensor);
+    return data ? data : nothing;
+  }
+
+  TF_OpKernelContext* context_;
+  TF_Status* status_;
+  TF_Tensor* tensors_[32];  // more than any call has
+  int held_ = 0, inputs_ = 0, outputs_ = 0;
+};
+
+// The operands that both ops begin with; fills in the spec's sizes.
+elman_operands ReadOperands(Call* call, const Node& node, elman_spec* spec) {
+  static const char* const kPerGate = "(1 or gates, batch, features or units)";
+  const int64_t gates = node.cell.gates;
+  elman_operands in = {};
+  Shape x = {3, {kAny, kAny, kAny}}, kernel = {2, {kAny, kAny}}, recurrent_kernel = {2, {kAny, kAny}};
+  in.x = call->input("x", "(batch, time, features)", &x);
+  const int64_t batch = x.sizes[0], time = x.sizes[1], features = x.sizes[2];
+  in.kernel = call->input("kernel", "(features, gates * units)", &kernel);
+  in.recurrent_kernel = call->input("recurrent_kernel", "(units, gates * units)", &recurrent_kernel);
+  const int64_t units = recurrent_kernel.sizes[0], columns = gates * units;
+  call->expect("recurrent_kernel", "(units, gates * units)", recurrent_kernel, {2, {units, columns}});
+  call->expect("kernel", "(features, gates * units)", kernel, {2, {features, columns}});
+  if (node.bias) in.bias = call->input("bias", "(gates * units,)", {1, {columns}});
+  for (int i = 0; i < node.initial_states; ++i) {
+    in.initial_states[i] = call->input("initial_state", "(batch, units)", {2, {batch, units}});
+  }
+  if (node.mask && spec->mask == ELMAN_MASK) {
+    in.mask = call->input("mask", "(batch, time)", {2, {batch, time}});
+  } else if (node.mask) {
+    in.mask = call->input("lengths", "(batch,)", {1, {batch}});
+  }
+  Shape input_dropout = {3, {kAny, batch, features}}, recurrent_dropout = {3, {kAny, batch, units}};
+  if (node.input_dropout) {
+    in.input_dropout = call->input("input_dropout", kPerGate, &input_dropout);
+    spec->input_dropout_masks = static_cast<int32_t>(input_dropout.sizes[0]);
+  }
+  if (node.recurrent_dropout) {
+    in.recurrent_dropout = call->input("recurrent_dropout", kPerGate, &recurrent_dropout);
+    spec->recurrent_dropout_masks = static_cast<int32_t>(recurrent_dropout.sizes[0]);
+  }
+  spec->batch = batch;
+  spec->time = time;
+  spec->features = features;
+  spec->units = units;
+  return in;
+}
+
+Shape OutputShape(const elman_spec& spec) {
+  return spec.flags & ELMAN_RETURN_SEQUENCES ? Shape{3, {spec.batch, spec.time, spec.units}}
+                                             : Shape{2, {spec.batch, spec.units}};
+}
+
+void Forward(void* kernel, TF_OpKernelContext* context) {
+  const Node& node = *static_cast<const Node*>(kernel);
+  Call call(context);
+  elman_spec spec = node.spec;
+  elman_forward_call forward = {};
+  forward.spec = &spec;
+  forward.in = ReadOperands(&call, node, &spec);
+  if (!call.ok()) return;
+  forward.y = call.output(node.dtype, OutputShape(spec));
+  for (int i = 0; i < node.cell.states; ++i) {
+    forward.final_states[i] = call.output(node.dtype, {2, {spec.batch, spec.units}});
+  }
+  const int64_t columns = node.keep_tape ? elman_tape_columns(&spec) : 0;
+  void* tape = call.output(node.tape_dtype, {3, {spec.batch, spec.time, columns}});
+  forward.tape = node.keep_tape ? tape : nullptr;
+  if (call.ok()) call.finish(elman_forward(&forward));
+}
+
+void Backward(void* kernel, TF_OpKernelContext* context) {
+  const Node& node = *static_cast<const Node*>(kernel);
+  Call call(context);
+  elman_spec spec = node.spec;
+  elman_backward_call backward = {};
+  backward.spec = &spec;
+  backward.in = ReadOperands(&call, node, &spec);
+  if (!call.ok()) return;
+  const int64_t columns = node.cell.gates * spec.units;
+  const Shape y = OutputShape(spec), state = {2, {spec.batch, spec.units}};
+  const char* y_meaning = y.rank == 3 ? "(batch, time, units)" : "(batch, units)";
+  backward.y = call.input("y", y_meaning, y);
+  backward.tape = call.input("tape", "(batch, time, columns)", {3, {spec.batch, spec.time, elman_tape_columns(&spec)}});
+  backward.dy = call.input("dy", y_meaning, y);
+  for (int i = 0; i < node.cell.states; ++i) {
+    backward.dfinal_states[i] = call.input("dfinal_state", "(batch, units)", state);
+  }
+  if (node.dx) backward.dx = call.output(node.dtype, {3, {spec.batch, spec.time, spec.features}});
+  if (node.dkernel) backward.dkernel = call.output(node.dtype, {2, {spec.features, columns}});
+  if (node.drecurrent_kernel) backward.drecurrent_kernel = call.output(node.dtype, {2, {spec.units, columns}});
+  if (node.dbias) backward.dbias = call.output(node.dtype, {1, {columns}});
+  for (int i = 0; i < node.dinitial_states; ++i) backward.dinitial_states[i] = call.output(node.dtype, state);
+  if (node.norms) backward.norms = call.output(node.tape_dtype, {2, {spec.batch, spec.time}});
+  if (call.ok()) call.finish(elman_backward(&backward));
+}
+
+// --- registration ----------------------------------------------------------------------------------------------
+
+// TensorFlow's Python package makes its symbols global; where it does not, its library is open all the same.
+void* Find(const char* name) {
+  if (void* found = dlsym(RTLD_DEFAULT, name)) return found;
+  for (const char* library : {"libtensorflow_framework.so.2", "libtensorflow_framework.2.dylib"}) {
+    void* handle = dlopen(library, RTLD_LAZY | RTLD_NOLOAD);
+    void* found = handle ? dlsym(handle, name) : nullptr;
+    if (found) return found;
+  }
+  snprintf(missing, sizeof missing, "%s", name);
+  return nullptr;
+}
+
+bool FindAll() {
+#define ELMAN_FIND(result, name, arguments) \
+  if (!(tf.name = reinterpret_cast<result(*) arguments>(Find(#name)))) return false;
+  ELMAN_TF_SYMBOLS(ELMAN_FIND)
+#undef ELMAN_FIND
+  return true;
+}
+
+// The C API of some versions lets a shape function see the first input alone, and of attributes none but types:
+// `_tensorflow.py` declares the shapes.
+void UnknownShapes(TF_ShapeInferenceContext* context, TF_Status* status) {
+  tf.TF_ShapeInferenceContextSetUnknownShape(context, status);
+}
+
+template <size_t n>
+void AddAll(void (*add)(TF_OpDefinitionBuilder*, const char*), TF_OpDefinitionBuilder* op,
+            const char* const (&items)[n]) {
+  for (const char* item : items) add(op, item);
+}
+
+void RegisterForward(TF_Status* status) {
+  TF_OpDefinitionBuilder* op = tf.TF_NewOpDefinitionBuilder("ElmanForward");
+  AddAll(tf.TF_OpDefinitionBuilderAddAttr, op, kAttributes);
+  AddAll(tf.TF_OpDefinitionBuilderAddAttr, op, kForwardAttributes);
+  AddAll(tf.TF_OpDefinitionBuilderAddInput, op, kOperands);
+  AddAll(tf.TF_OpDefinitionBuilderAddOutput, op, kForwardOutputs);
+  tf.TF_OpDefinitionBuilderSetShapeInferenceFunction(op, UnknownShapes);
+  tf.TF_RegisterOpDefinition(op, status);
+}
+
+void RegisterBackward(TF_Status* status) {
+  TF_OpDefinitionBuilder* op = tf.TF_NewOpDefinitionBuilder("ElmanBackward");
+  AddAll(tf.TF_OpDefinitionBuilderAddAttr, op, kAttributes);
+  AddAll(tf.TF_OpDefinitionBuilderAddAttr, op, kBackwardAttributes);
+  AddAll(tf.TF_OpDefinitionBuilderAddInput, op, kOperands);
+  AddAll(tf.TF_OpDefinitionBuilderAddInput, op, kBackwardOperands);
+  AddAll(tf.TF_OpDefinitionBuilderAddOutput, op, kBackwardOutputs);
+  tf.TF_OpDefinitionBuilderSetShapeInferenceFunction(op, UnknownShapes);
+  tf.TF_RegisterOpDefinition(op, status);
+}
+
+void RegisterKernel(const char* op, TF_DataType type, TF_DataType tape_type,
+                    void* (*create)(TF_OpKernelConstruction*), void (*compute)(void*, TF_OpKernelContext*),
+                    TF_Status* status) {
+  if (tf.TF_GetCode(status) != TF_OK) return;
+  TF_KernelBuilder* kernel = tf.TF_NewKernelBuilder(op, "CPU", create, compute, DeleteNode);
+  tf.TF_KernelBuilder_TypeConstraint(kernel, "T", type, status);
+  if (tf.TF_GetCode(status) == TF_OK) tf.TF_KernelBuilder_TypeConstraint(kernel, "A", tape_type, status);
+  if (tf.TF_GetCode(status) == TF_OK) {
+    tf.TF_RegisterKernelBuilder(op, kernel, status);
+  } else {
+    tf.TF_DeleteKernelBuilder(kernel);
+  }
+}
+
+__attribute__((constructor)) void Register() {
+  if (elman_abi() != ELMAN_ABI) {
+    snprintf(missing, sizeof missing, "a libelman of ABI %d (it has %d); reinstall elman", ELMAN_ABI, elman_abi());
+    return;
+  }
+  if (!FindAll()) return;
+  TF_Status* status = tf.TF_NewStatus();
+  RegisterForward(status);
+  if (tf.TF_GetCode(status) == TF_OK) RegisterBackward(status);
+  for (TF_DataType type : {TF_FLOAT, TF_DOUBLE}) {
+    RegisterKernel("ElmanForward", type, type, CreateNode<false>, Forward, status);
+    RegisterKernel("ElmanBackward", type, type, CreateNode<true>, Backward, status);
+  }
+  if (tf.TF_GetCode(status) != TF_OK) snprintf(missing, sizeof missing, "%s", tf.TF_Message(status));
+  tf.TF_DeleteStatus(status);
+}
+
+}  // namespace
+
+// What of TensorFlow's C API is missing, for which the ops are not registered; empty when they are.
+extern "C" ELMAN_API const char* elman_tensorflow_missing(void) { return missing; }
