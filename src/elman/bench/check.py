@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whether results agree, so that a time may be printed: every output and gradient against the float64 reference.
+
+In: what each subject returned for one problem. Out: a sentence for each that differs. The rule, per tensor: an
+error of at most 4 times the stock error, or 32 ulp of the tensor's largest value. The stock error is the median
+over Keras's own layers that ran and the reference in float32, so one of them being wrong does not move it.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Collection, Mapping, Sequence
+
+import numpy as np
+
+from elman import reference
+from elman.bench.shapes import Array, Problem
+
+Results = Sequence[Array]
+
+TENSORS = ("y of the forward", "y", "dkernel", "drecurrent_kernel", "dbias")
+
+
+def truth(problem: Problem, dtype: type[np.floating]) -> list[Array]:
+    """What the reference computes in `dtype`, in the order of `TENSORS`."""
+    x, kernel, recurrent_kernel, bias, dy = (array.astype(dtype) for array in problem)
+    y, final, tape = reference.forward(x, kernel, recurrent_kernel, bias)
+    no_final = tuple(np.zeros_like(state) for state in final)
+    gradients = reference.backward(x, kernel, recurrent_kernel, bias, None, None, None, None, tape, dy, no_final)
+    return [y, y, gradients.dkernel, gradients.drecurrent_kernel, gradients.dbias]  # type: ignore[list-item]
+
+
+def errors(results: Results, expected: Results) -> list[float]:
+    """The largest absolute error of each tensor; infinite where a shape or a NaN does not fit."""
+    return [
+        float(np.nan_to_num(np.abs(got - want).max(), nan=np.inf)) if got.shape == want.shape else np.inf
+        for got, want in zip(results, expected, strict=True)
+    ]
+
+
+def differences(problem: Problem, results: Mapping[str, Results], stock: Collection[str]) -> dict[str, str]:
+    """The subjects whose results differ, each with a sentence; `stock` names those that are Keras's own."""
+    expected = truth(problem, np.float64)
+    found = {name: errors(arrays, expected) for name, arrays in results.items()}
+    yardsticks = [errors(truth(problem, np.float32), expected), *(found[name] for name in found if name in stock)]
+    sentences: dict[str, str] = {}
+    for i, tensor in enumerate(TENSORS):
+        usual = statistics.median_low(each[i] for each in yardsticks)
+        ulp = float(np.spacing(np.abs(expected[i]).max().astype(np.float32)))
+        limit = max(4 * usual, 32 * ulp)
+        for name, error in found.items():
+            if not error[i] <= limit and name not in sentences:
+                sentences[name] = (
+                    f"{name} is refused: its {tensor} differs from the float64 reference by {error[i]:.3g}; expected "
+                    f"at most {limit:.3g}, the larger of 4 x the stock error ({usual:.3g}) and 32 ulp. Its times would "
+                    "mean nothing."
+                )
+    return sentences

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""elman, stock Keras and torch.nn.RNN on PyTorch, eagerly: the forward without autograd, the backward with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import torch
+
+import elman
+from elman.bench.shapes import Array, Problem
+from elman.bench.worker import Calls
+
+Tensor = Any
+
+
+def facts() -> dict[str, Any]:
+    """Versions and threads."""
+    return {
+        "versions": {"torch": torch.__version__, "keras": keras.__version__},
+        "threads": torch.get_num_threads(),
+    }
+
+
+def _elman(problem: Problem) -> Calls:
+    weights = [torch.tensor(array, requires_grad=True) for array in problem.weights]
+    return _eager(lambda x: elman.simple_rnn(x, *weights, native="require")[0], weights, problem)
+
+
+def _keras(problem: Problem) -> Calls:
+    stock = keras.layers.SimpleRNN(problem.bias.size, return_sequences=True, dtype="float32")
+    stock.build(problem.x.shape)
+    stock.set_weights(list(problem.weights))
+    return _eager(stock, [variable.value for variable in stock.trainable_variables], problem)
+
+
+def _torch_nn(problem: Problem) -> Calls:
+    kernel, recurrent_kernel, bias = (torch.tensor(array) for array in problem.weights)
+    stock = torch.nn.RNN(*kernel.shape, batch_first=True)
+    with torch.no_grad():
+        stock.weight_ih_l0.copy_(kernel.T)
+        stock.weight_hh_l0.copy_(recurrent_kernel.T)
+        stock.bias_ih_l0.copy_(bias)
+        stock.bias_hh_l0.zero_().requires_grad_(False)  # the second bias is not asked of it
+    weights = [stock.weight_ih_l0, stock.weight_hh_l0, stock.bias_ih_l0]
+    calls = _eager(lambda x: stock(x)[0], weights, problem)
+
+    def arrays(y: Tensor, y_and_gradients: tuple[Tensor, ...]) -> list[Array]:
+        y, again, dkernel, drecurrent_kernel, dbias = calls.arrays(y, y_and_gradients)
+        return [y, again, dkernel.T, drecurrent_kernel.T, dbias]
+
+    return calls._replace(arrays=arrays)
+
+
+def _eager(layer: Callable[[Tensor], Tensor], weights: list[Tensor], problem: Problem) -> Calls:
+    x, dy = torch.tensor(problem.x), torch.tensor(problem.dy)
+
+    def forward() -> Tensor:
+        with torch.inference_mode():
+            return layer(x)
+
+    def forward_backward() -> tuple[Tensor, ...]:
+        y = layer(x)
+        return y, *torch.autograd.grad(y, weights, dy)
+
+    def arrays(y: Tensor, y_and_gradients: tuple[Tensor, ...]) -> list[Array]:
+        return [array.detach().numpy() for array in (y, *y_and_gradients)]
+
+    return Calls(forward, forward_backward, arrays)
+
+
+BUILD = {"elman on torch": _elman, "keras on torch": _keras, "torch.nn.RNN": _torch_nn}

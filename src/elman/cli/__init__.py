@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The `elman` command: it parses and prints; the work is in the functions that it calls.
+
+Typer and Rich come with `elman[cli]`; without them the command says how to get them.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+
+NEEDS = ("typer", "rich")
+
+
+def main() -> None:
+    """Runs the command with the arguments of the process."""
+    if missing := [name for name in NEEDS if importlib.util.find_spec(name) is None]:
+        print(
+            f"The elman command needs {' and '.join(missing)}, not installed here. Install with:\n"
+            '  python -m pip install "elman[cli]"',
+            file=sys.stderr,
+        )
+        raise SystemExit(2)
+    from elman.cli.app import app
+
+    app(prog_name="elman")

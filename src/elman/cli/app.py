@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The commands, gathered. A command is a function of the same name in a module of the same name."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+import elman
+from elman.cli.bench import bench
+from elman.cli.info import info
+
+# Plain help, and tracebacks as Python writes them: the same on a terminal, in a log and in a pipe.
+app = typer.Typer(
+    rich_markup_mode=None, pretty_exceptions_enable=False, no_args_is_help=True, add_completion=False, name="elman"
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(elman.__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def elman_command(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+) -> None:
+    """Fast recurrent layers on the CPU, for NumPy, TensorFlow, JAX and PyTorch.
+
+    \b
+    elman info            what is installed, and where the native path works
+    elman bench --quick   how fast it is here
+    """
+
+
+for command in (bench, info):
+    app.command()(command)

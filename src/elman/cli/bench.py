@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`elman bench`: options in, `elman.bench.bench` called, its report printed as tables or written as JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+import elman.bench
+from elman.bench.report import lines, tables
+
+
+def bench(
+    layer: Annotated[str, typer.Option(help=f"One of {', '.join(elman.bench.LAYERS)}.")] = "simple_rnn",
+    shapes: Annotated[str | None, typer.Option(metavar="BxTxFxH,...", help="Batch, time, features, units.")] = None,
+    backends: Annotated[str, typer.Option(help="Commas between.")] = ",".join(elman.bench.BACKENDS),
+    repeats: Annotated[int | None, typer.Option(min=1, help="Rounds; medians are over rounds.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the arrays.")] = 0,
+    quick: Annotated[bool, typer.Option("--quick", help="Two small shapes, 3 rounds, short timings.")] = False,
+    json_file: Annotated[
+        str | None,
+        typer.Option("--json", metavar="FILE|-", help="Write the report; - prints it, and no table."),
+    ] = None,
+) -> None:
+    """Time elman against stock Keras on each backend and torch.nn.RNN.
+
+    Results are compared before a time is shown; the status is 1 if any differ.
+
+    \b
+    elman bench --quick                       a first look
+    elman bench --json bench.json             everything, some minutes
+    elman bench --shapes 8x50x3x64 --backends jax,torch
+    """
+    errors = Console(stderr=True, highlight=False)
+    file = None if json_file in (None, "-") else Path(json_file)
+    if file and not file.parent.is_dir():  # said now, and not after minutes
+        raise typer.BadParameter(f"--json is {json_file}; expected a file in a folder that exists. Make {file.parent}.")
+    try:
+        report = elman.bench.bench(
+            layer=layer,
+            shapes=elman.bench.parse(shapes) if shapes else None,
+            backends=[name.strip() for name in backends.split(",")],
+            repeats=repeats,
+            quick=quick,
+            seed=seed,
+            command=["elman", *sys.argv[1:]],
+            # A line, and no spinner: nothing may run beside what is timed.
+            tell=lambda sentence: errors.print(f"elman bench: {sentence}") if errors.is_terminal else None,
+        )
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    except RuntimeError as error:  # no native library, or a framework's process ended: the sentence is the answer
+        errors.print(str(error), markup=False)
+        raise typer.Exit(1) from error
+    data = report.to_dict()
+    if json_file == "-":
+        json.dump(data, sys.stdout, indent=2)
+        sys.stdout.write("\n")
+    else:
+        _show(data)
+    if file:
+        file.write_text(json.dumps(data, indent=2) + "\n")
+    if report.refused:
+        raise typer.Exit(1)
+
+
+def _show(data: dict[str, Any]) -> None:
+    """Tables and sentences; as wide as they need where no terminal sets a width."""
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=400)
+    for each in tables(data):
+        columns = list(zip(each.columns, *each.rows, strict=True))
+        widths = [max(map(len, texts)) for texts in columns]
+        if sum(widths) + len(widths) > console.width:  # break between words, and keep a number and its unit together
+            widths = [max(8, *(len(word) for text in texts for word in text.split())) for texts in columns]
+        table = Table(title=each.title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+        for number, (name, width) in enumerate(zip(each.columns, widths, strict=True)):
+            table.add_column(name, justify="right" if number else "left", width=width)
+        for cells in each.rows:
+            table.add_row(*cells)
+        console.print(table)
+    for line in lines(data):
+        console.print(line, markup=False)
