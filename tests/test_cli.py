@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command line: what it prints, and the status it ends with. What a command finds is tested with its function."""
+
+import io
+import json
+import subprocess
+import sys
+
+import pytest
+from rich.console import Console
+
+import elman
+from elman.cli.info import show
+from elman.info import Framework, Info, Library
+
+COMMANDS = ("bench", "info")
+
+
+def run(*arguments: str, code: str = "from elman.cli import main; main()") -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
+
+
+def test_python_m_and_the_script_are_the_same_command():
+    by_module = subprocess.run([sys.executable, "-m", "elman.cli", "--version"], capture_output=True, text=True)
+    assert (by_module.returncode, by_module.stdout) == (0, f"{elman.__version__}\n")
+    assert run("--version").stdout == by_module.stdout
+
+
+@pytest.mark.parametrize("arguments", [(), *((command,) for command in COMMANDS)])
+def test_help_fits_a_screen_and_has_an_example(arguments):
+    done = run(*arguments, "--help")
+    lines = done.stdout.splitlines()
+    assert done.returncode == 0
+    assert len(lines) <= 24
+    assert max(map(len, lines)) <= 80
+    assert any(line.strip().startswith("elman ") for line in lines)
+    assert "\x1b" not in done.stdout
+
+
+def test_help_lists_every_command():
+    listed = run("--help").stdout.partition("Commands:")[2].splitlines()
+    assert [line.split()[0] for line in listed if line[:2] == "  " and line[2] != " "] == list(COMMANDS)
+
+
+@pytest.mark.parametrize("arguments", [("nonsense",), ("info", "--nonsense")])
+def test_a_wrong_word_ends_with_status_2(arguments):
+    done = run(*arguments)
+    assert done.returncode == 2
+    assert "nonsense" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("missing", ["typer", "rich"])
+def test_without_typer_or_rich_the_command_says_how_to_get_them(missing):
+    done = run("info", code=f"import sys; sys.modules[{missing!r}] = None; from elman.cli import main; main()")
+    assert done.returncode == 2
+    assert f"needs {missing}" in done.stderr
+    assert 'python -m pip install "elman[cli]"' in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.fixture
+def found():
+    return Info(
+        elman="1.2.3",
+        python="3.11.7",
+        platform="Linux-x86_64",
+        numpy="2.4.6",
+        keras=None,
+        library=Library("1.2.3", "avx2", ["baseline", "avx2"], 4),
+        frameworks=[
+            Framework("numpy", "2.4.6", True, None),
+            Framework("torch", None, False, "not installed"),
+            Framework("jax", "0.10.2", False, "the arrays are on [gpu:0], and the native path runs on the CPU"),
+        ],
+    )
+
+
+def test_info_prints_one_line_per_framework_and_no_colour_off_a_terminal(found):
+    screen = io.StringIO()
+    show(found, Console(file=screen, width=200))
+    lines = [line.split(maxsplit=2) for line in screen.getvalue().splitlines()]
+    assert ["NumPy", "2.4.6", "works"] in [[word.strip() for word in line] for line in lines]
+    assert "PyTorch" in screen.getvalue()
+    assert "not installed" in screen.getvalue()
+    assert "the arrays are on [gpu:0], and the native path runs on the CPU" in screen.getvalue()
+    assert "avx2 in use, of baseline, avx2; 4 threads" in screen.getvalue()
+    assert "\x1b" not in screen.getvalue()
+
+
+def test_info_json_parses_and_says_the_same_as_the_table():
+    done = run("info", "--json")
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    assert said["elman"] == elman.__version__
+    assert [framework["name"] for framework in said["frameworks"]] == ["numpy", "tensorflow", "jax", "torch"]
+    assert set(said) == {"elman", "python", "platform", "numpy", "keras", "library", "frameworks"}
