@@ -13,6 +13,7 @@ import functools
 import os
 import struct
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -103,13 +104,24 @@ def environment_mode() -> str:
 
 
 class Spec(NamedTuple):
-    """An `elman_spec` in memory. `address` is good while `memory` lives."""
+    """An `elman_spec` in memory, and what follows from it.
+
+    Attributes:
+        memory: Holds it.
+        address: Where it is; good while `memory` lives.
+        tape_columns: Columns of the tape per batch row and step.
+        y_shape: Shape of y.
+        state_shape: Shape of each state.
+        forward: `elman_forward`, which takes an `elman_forward_call` as `pack_forward` makes it of the spec's
+            address and the others, and returns a status.
+    """
 
     memory: ctypes.Array[ctypes.c_char]
     address: int
     tape_columns: int
     y_shape: tuple[int, ...]
     state_shape: tuple[int, int]
+    forward: Callable[[bytes], int]
 
 
 @functools.lru_cache(maxsize=1024)
@@ -151,18 +163,14 @@ def spec(
     )
     address = ctypes.addressof(memory)
     y_shape = (batch, time, units) if options.return_sequences else (batch, units)
-    return Spec(memory, address, library().elman_tape_columns(address), y_shape, (batch, units))
+    columns = library().elman_tape_columns(address)
+    return Spec(memory, address, columns, y_shape, (batch, units), library().elman_forward)
 
 
 def forward(spec: Spec, *addresses: int) -> None:
     """`elman_forward`: the addresses of x, kernel, recurrent_kernel, bias, two initial states, mask,
     input_dropout, recurrent_dropout; then y, two final states, tape. 0 stands for what is left out."""
-    forward_packed(pack_forward(spec.address, *addresses))
-
-
-def forward_packed(call: bytes) -> None:
-    """`elman_forward` of an `elman_forward_call`, as `pack_forward` makes it of the spec's address and the others."""
-    if status := library().elman_forward(call):
+    if status := spec.forward(pack_forward(spec.address, *addresses)):
         raise_last_error(status)
 
 

@@ -22,6 +22,10 @@ _view = c_char.from_buffer
 _DTYPES = {np.dtype(name): name for name in _native.DTYPES}  # a dtype's own name takes 2 us to ask for
 
 
+def traced_environment() -> None:
+    """`None`: no compiler reads along in the checks, as torch.compile does."""
+
+
 def obstacle(x: Array) -> str | None:
     """Nothing about a NumPy array keeps it off the native path."""
     return None
@@ -39,7 +43,7 @@ def shape(array: Array) -> tuple[int, ...]:
 
 def dtype(array: Array) -> str:
     """The name of the dtype, as NumPy spells it."""
-    return array.dtype.name
+    return _DTYPES.get(array.dtype) or array.dtype.name
 
 
 def address(array: Array | None) -> int:
@@ -75,7 +79,7 @@ def _in_order(operands: Operands) -> list[Array | None]:
 
 
 def forward(
-    options: Options, operands: Operands, keep_tape: bool = False, spec: _native.Spec | None = None
+    options: Options, operands: Operands, keep_tape: bool = False
 ) -> tuple[Array, tuple[Array, ...], Array | None]:
     """One native forward.
 
@@ -83,39 +87,17 @@ def forward(
         options: The recurrence's options.
         operands: x, kernel, recurrent_kernel, bias, initial states, mask, input_dropout, recurrent_dropout.
         keep_tape: Keep what `backward` needs.
-        spec: The native call's spec of these options and operands, where it is at hand.
 
     Returns:
         `(y, final_states, tape)`.
     """
-    spec = spec or _spec(options, operands)
-    x, kernel, recurrent_kernel, bias, states, mask, input_dropout, recurrent_dropout = operands
-    dtype = x.dtype
-    y = np.empty(spec.y_shape, dtype)
-    final = np.empty(spec.state_shape, dtype)
-    tape = np.empty((*x.shape[:2], spec.tape_columns), dtype) if keep_tape else None
-    try:  # a view takes a fifth of the time that `array.ctypes` does
-        call = _native.pack_forward(
-            spec.address,
-            addressof(_view(x)),
-            addressof(_view(kernel)),
-            addressof(_view(recurrent_kernel)),
-            0 if bias is None else addressof(_view(bias)),
-            addressof(_view(states[0])) if states else 0,
-            addressof(_view(states[1])) if len(states) > 1 else 0,
-            0 if mask is None else addressof(_view(mask)),
-            0 if input_dropout is None else addressof(_view(input_dropout)),
-            0 if recurrent_dropout is None else addressof(_view(recurrent_dropout)),
-            addressof(_view(y)),
-            addressof(_view(final)),
-            0,
-            address(tape),
-        )
-    except (TypeError, ValueError):  # there is none of what is not contiguous, read-only, or empty
-        dense = _in_order(operands)
-        _native.forward(spec, *_addresses((*dense, y, final, None, tape)))
-    else:
-        _native.forward_packed(call)
+    spec = _spec(options, operands)
+    x = operands[0]
+    y = np.empty(spec.y_shape, x.dtype)
+    final = np.empty(spec.state_shape, x.dtype)
+    tape = np.empty((*x.shape[:2], spec.tape_columns), x.dtype) if keep_tape else None
+    dense = _in_order(operands)
+    _native.forward(spec, *_addresses((*dense, y, final, None, tape)))
     return y, (final,), tape
 
 
@@ -144,10 +126,47 @@ def backward(
     return reference.Gradients(dx, dkernel, drecurrent_kernel, dbias, (dinitial,), norms)  # type: ignore[arg-type]
 
 
-def recurrence(options: Options, *operands: object) -> tuple[Array, tuple[Array, ...]]:
-    """The recurrence, natively: `(y, final_states)`. The operands are those of `forward`, one by one."""
-    y, final_states, _ = forward(options, operands)  # type: ignore[arg-type]
-    return y, final_states
+def recurrence(
+    options: Options,
+    x: Array,
+    kernel: Array,
+    recurrent_kernel: Array,
+    bias: Array | None,
+    states: tuple[Array, ...],
+    mask: Array | None,
+    input_dropout: Array | None,
+    recurrent_dropout: Array | None,
+    spec: _native.Spec | None = None,
+) -> tuple[Array, tuple[Array, ...]]:
+    """The recurrence, natively: `(y, final_states)`; `spec` says how, where it is at hand already."""
+    operands = (x, kernel, recurrent_kernel, bias, states, mask, input_dropout, recurrent_dropout)
+    spec = spec or _spec(options, operands)
+    dtype = x.dtype
+    y = np.empty(spec.y_shape, dtype)
+    final = np.empty(spec.state_shape, dtype)
+    try:  # a view takes a fifth of the time that `array.ctypes` does
+        call = _native.pack_forward(
+            spec.address,
+            addressof(_view(x)),
+            addressof(_view(kernel)),
+            addressof(_view(recurrent_kernel)),
+            0 if bias is None else addressof(_view(bias)),
+            addressof(_view(states[0])) if states else 0,
+            0,
+            0 if mask is None else addressof(_view(mask)),
+            0 if input_dropout is None else addressof(_view(input_dropout)),
+            0 if recurrent_dropout is None else addressof(_view(recurrent_dropout)),
+            addressof(_view(y)),
+            addressof(_view(final)),
+            0,
+            0,
+        )
+    except (TypeError, ValueError):  # there is none of what is not contiguous, read-only, or empty
+        y, final_states, _ = forward(options, operands)
+        return y, final_states
+    if status := spec.forward(call):
+        _native.raise_last_error(status)
+    return y, (final,)
 
 
 def plain(options: Options, *operands: object) -> tuple[Array, tuple[Array, ...]]:
@@ -156,6 +175,14 @@ def plain(options: Options, *operands: object) -> tuple[Array, tuple[Array, ...]
     if mask is not None and mask.ndim == 1:  # type: ignore[attr-defined]
         mask = np.arange(x.shape[1]) < mask[:, None]  # type: ignore[attr-defined,index]
     y, final_states, _ = reference.forward(
-        x, kernel, recurrent_kernel, bias, states or None, mask, input_dropout, recurrent_dropout, options=options  # type: ignore[arg-type]
+        x,
+        kernel,
+        recurrent_kernel,
+        bias,
+        states or None,
+        mask,
+        input_dropout,
+        recurrent_dropout,
+        options=options,  # type: ignore[arg-type]
     )
     return y, final_states

@@ -86,6 +86,10 @@ def dtype(array: Tensor) -> str:
     return array.dtype.name
 
 
+def traced_environment() -> None:
+    """`None`: no compiler of this framework reads along in the checks, as torch.compile does."""
+
+
 def obstacle(x: Tensor) -> str | None:
     """Why the native path cannot take a tensor here, or `None`."""
     return register() or _xla_obstacle() or _device_obstacle()

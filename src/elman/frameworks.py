@@ -2,33 +2,47 @@
 """Tells which framework an array belongs to without importing any.
 
 An array can only exist where its framework is loaded already, so the adapter that is imported here never
-brings a framework in. The idea is einops'.
+brings a framework in. The idea is einops'. torch.compile reads along here: it follows import statements and
+isinstance, but neither importlib, nor functools, nor a tensor's type.
 """
 
 from __future__ import annotations
 
-import functools
-import importlib
+import sys
 from collections.abc import Iterable
 from types import ModuleType
 
-_ADAPTERS = {
-    "numpy": "elman._numpy",
-    "tensorflow": "elman._tensorflow",
-    "jax": "elman._jax",
-    "jaxlib": "elman._jax",
-    "torch": "elman._torch",
-}
+from elman import _numpy
+
+_FRAMEWORKS = {"numpy": "numpy", "tensorflow": "tensorflow", "jax": "jax", "jaxlib": "jax"}
 
 
-@functools.lru_cache(maxsize=256)
-def _adapter_name(array_type: type) -> str | None:
-    """The adapter's module for an array type or a subclass of one (a `torch.nn.Parameter`, a user's own)."""
-    for base in array_type.__mro__:
+def _framework(array: object) -> str | None:
+    """The framework of an array, also of a subclass's (a `torch.nn.Parameter`, a user's own)."""
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(array, getattr(torch, "Tensor", ())):
+        return "torch"
+    for base in type(array).__mro__:
         root = base.__module__.partition(".")[0]
-        if root in _ADAPTERS:
-            return _ADAPTERS[root]
+        if root in _FRAMEWORKS:
+            return _FRAMEWORKS[root]
     return None
+
+
+def _adapter(framework: str) -> ModuleType:
+    if framework == "torch":
+        from elman import _torch
+
+        return _torch
+    if framework == "jax":
+        from elman import _jax
+
+        return _jax
+    if framework == "tensorflow":
+        from elman import _tensorflow
+
+        return _tensorflow
+    return _numpy
 
 
 def adapter_of(arrays: Iterable[tuple[str, object]]) -> tuple[ModuleType, object]:
@@ -43,15 +57,15 @@ def adapter_of(arrays: Iterable[tuple[str, object]]) -> tuple[ModuleType, object
     arrays = [(name, array) for name, array in arrays if array is not None]
     found: dict[str, tuple[str, object]] = {}
     for name, array in arrays:
-        if adapter := _adapter_name(type(array)):
-            found.setdefault(adapter, (name, array))
+        if framework := _framework(array):
+            found.setdefault(framework, (name, array))
     if len(found) > 1:
-        found.pop("elman._numpy", None)  # NumPy arrays go along with any framework's
+        found.pop("numpy", None)  # NumPy arrays go along with any framework's
     if len(found) > 1:
         (first, (one, _)), (second, (other, _)) = list(found.items())[:2]
         raise TypeError(
-            f"{one} is an array of {first.rpartition('_')[2]} and {other} of {second.rpartition('_')[2]}; "
-            "expected arrays of one framework. Convert one of them."
+            f"{one} is an array of {first} and {other} of {second}; expected arrays of one framework. Convert one of "
+            "them."
         )
     if not found:
         name, array = arrays[0]
@@ -59,5 +73,5 @@ def adapter_of(arrays: Iterable[tuple[str, object]]) -> tuple[ModuleType, object
             f"{name} is {type(array).__name__}; expected an array of NumPy, TensorFlow, JAX or PyTorch. "
             f"Pass numpy.asarray({name})."
         )
-    ((module, (_, like)),) = found.items()
-    return importlib.import_module(module), like
+    ((framework, (_, like)),) = found.items()
+    return _adapter(framework), like

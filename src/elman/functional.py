@@ -102,40 +102,47 @@ def _run(
     lengths: Any,
 ) -> tuple[Any, tuple[Any, ...]]:
     """What every cell's function does: one framework's arrays, checked, by the route that the facts allow."""
-    arrays = (x, kernel, recurrent_kernel, bias, mask, lengths, *states)
     adapter: ModuleType = _numpy
-    facts: list[Any] = []
-    for array in arrays:  # a loop, since a NumPy call is over in microseconds
-        if array is None:
-            facts.append(None)
-        elif type(array) is _numpy.Array:
-            facts.append((array.shape, array.dtype))
-        else:
-            adapter, arrays, facts = _of_framework(arrays)
-            x, kernel, recurrent_kernel, bias, mask, lengths, *rest = arrays
-            states = tuple(rest)
-            break
-    try:
-        plan = _cached_plan(cell, settings, native, tuple(facts))
-    except TypeError:  # a dtype that does not fit, or an argument that cannot be hashed: the checks say which
-        plan = None
-    options, obstacle, required, spec = plan or _plan(cell, settings, native, tuple(facts))
+    numpy, traced = _numpy.Array, None
+    if (
+        type(x) is type(kernel) is type(recurrent_kernel) is type(bias) is numpy
+        and mask is None
+        and lengths is None
+        and not states
+    ):  # the usual NumPy call by itself: it is over in microseconds
+        fact, kernel_fact = (x.shape, x.dtype), (kernel.shape, kernel.dtype)
+        facts = (
+            fact,
+            kernel_fact,
+            (recurrent_kernel.shape, recurrent_kernel.dtype),
+            (bias.shape, bias.dtype),
+            None,
+            None,
+        )
+    else:
+        names = ("x", "kernel", "recurrent_kernel", "bias", "mask", "lengths", *("initial_state",) * len(states))
+        arrays = (x, kernel, recurrent_kernel, bias, mask, lengths, *states)
+        adapter, like = adapter_of(zip(names, arrays, strict=True))
+        arrays = tuple([None if a is None else adapter.asarray(a, like) for a in arrays])
+        x, kernel, recurrent_kernel, bias, mask, lengths, *rest = arrays
+        states = tuple(rest)
+        facts = tuple([None if a is None else (adapter.shape(a), adapter.dtype(a)) for a in arrays])
+        traced = adapter.traced_environment()
+    plan = None
+    if traced is None:
+        try:
+            plan = _cached_plan(cell, settings, native, facts)
+        except TypeError:  # a dtype that does not fit, or an argument that cannot be hashed: the checks say which
+            plan = None
+    options, obstacle, required, spec = plan or _plan(cell, settings, native, facts, traced)
     mask = lengths if mask is None else mask
     if adapter is _numpy and spec:
-        return _numpy.forward(options, (x, kernel, recurrent_kernel, bias, states, mask, None, None), spec=spec)[:2]
+        return _numpy.recurrence(options, x, kernel, recurrent_kernel, bias, states, mask, None, None, spec)
     obstacle = obstacle or adapter.obstacle(x)
     if obstacle and required:
         raise route.NativeUnavailable(f"the native path is required and cannot run: {obstacle.removesuffix('.')}.")
     recur = adapter.plain if obstacle else adapter.recurrence
     return recur(options, x, kernel, recurrent_kernel, bias, states, mask, None, None)
-
-
-def _of_framework(arrays: tuple[Any, ...]) -> tuple[ModuleType, tuple[Any, ...], list[Any]]:
-    """The adapter of these arrays, the arrays as its own, and their facts."""
-    names = ("x", "kernel", "recurrent_kernel", "bias", "mask", "lengths", *("initial_state",) * (len(arrays) - 6))
-    adapter, like = adapter_of(zip(names, arrays, strict=True))
-    arrays = tuple([None if a is None else adapter.asarray(a, like) for a in arrays])
-    return adapter, arrays, [None if a is None else (adapter.shape(a), adapter.dtype(a)) for a in arrays]
 
 
 class _Plan(NamedTuple):
@@ -148,7 +155,13 @@ class _Plan(NamedTuple):
     spec: _native.Spec | None
 
 
-def _plan(cell: str, settings: tuple[Any, ...], native: str | bool, facts: tuple[Any, ...]) -> _Plan:
+def _plan(
+    cell: str,
+    settings: tuple[Any, ...],
+    native: str | bool,
+    facts: tuple[Any, ...],
+    traced: tuple[str, str | None] | None = None,
+) -> _Plan:
     """Checks a call, once for each set of facts.
 
     Args:
@@ -157,6 +170,8 @@ def _plan(cell: str, settings: tuple[Any, ...], native: str | bool, facts: tuple
         native: As the user set it.
         facts: `(shape, dtype)`, or `None` where left out, of x, kernel, recurrent_kernel, bias, mask, lengths and the
             initial states; a size is `None` where a framework does not know it yet.
+        traced: What ELMAN_NATIVE says and why the library cannot run, where a compiler of the framework reads along,
+            which can ask neither. Then there is no spec.
     """
     activation, recurrent_activation, go_backwards, zero_output_for_mask, truncate, clip = settings
     _check_arrays(*facts)
@@ -165,10 +180,15 @@ def _plan(cell: str, settings: tuple[Any, ...], native: str | bool, facts: tuple
         cell, activation, recurrent_activation, bool(go_backwards), bool(zero_output_for_mask), True, truncate, clip
     )
     (shape, dtype), mask = facts[0], facts[4] or facts[5]
-    mode = route.mode(native)
-    obstacle = route.obstacle(mode, options, str(dtype))
+    if traced is None:
+        mode = route.mode(native)
+        library = None if mode in (False, "off") else _native.obstacle()
+    else:
+        mode = traced[0] if native == "auto" else native
+        library = traced[1]
+    obstacle = route.obstacle(mode, options, str(dtype), library)
     spec = None
-    if obstacle is None and all(type(size) is int for size in shape):
+    if obstacle is None and traced is None and all(type(size) is int for size in shape):
         kind = "none" if mask is None else "mask" if len(mask[0]) == 2 else str(mask[1])
         spec = _native.spec(options, *shape, facts[2][0][0], str(dtype), kind)
     return _Plan(options, obstacle, mode == "require", spec)
@@ -214,9 +234,13 @@ def _check_arrays(x: Any, kernel: Any, recurrent_kernel: Any, bias: Any, mask: A
     named = (("kernel", kernel), ("recurrent_kernel", recurrent_kernel), ("bias", bias))
     for name, array in (*named, *(("initial_state", state) for state in states)):
         if array is not None and array[1] != dtype:
-            raise TypeError(f"{name} has dtype {array[1]} and x has {dtype}; expected the same dtype. Cast one of them.")
+            raise TypeError(
+                f"{name} has dtype {array[1]} and x has {dtype}; expected the same dtype. Cast one of them."
+            )
     if mask is not None and lengths is not None:
-        raise ValueError("mask and lengths are both given; expected one of them. Lengths mask all but the leading steps.")
+        raise ValueError(
+            "mask and lengths are both given; expected one of them. Lengths mask all but the leading steps."
+        )
     _check_shape("mask", mask, "(batch, time)", (batch, time))
     if mask is not None and str(mask[1]) != "bool":
         raise TypeError(f"mask has dtype {mask[1]}; expected bool, True where a step counts. Pass mask != 0.")

@@ -21,6 +21,7 @@ REASONS = {
     "activation": "activation={activation!r} has no native kernel; there are {activations}",
     "dtype": "dtype {dtype} has no native kernel; there are float32 and float64",
     "device": "the arrays are on {device}, and the native path runs on the CPU",
+    "transform": "torch.compile traces a torch.func transform here, and torch follows it in its own operations alone",
     "xla": "TensorFlow compiles this function with XLA (jit_compile=True), which has no kernel for elman's op",
     "symbol": "{framework} {version} lacks what the native path needs: {missing}",
 }
@@ -50,7 +51,7 @@ def mode(native: str | bool) -> str | bool:
     return _native.environment_mode() if native == "auto" else native
 
 
-def obstacle(mode: str | bool, options: Options, dtype: str) -> str | None:
+def obstacle(mode: str | bool, options: Options, dtype: str, library: str | None) -> str | None:
     """Why this recurrence cannot run natively, as far as no framework is needed to know it; else `None`."""
     if mode is False:
         return reason("asked")
@@ -60,4 +61,4 @@ def obstacle(mode: str | bool, options: Options, dtype: str) -> str | None:
         return reason("activation", activation=options.activation, activations=", ".join(ACTIVATIONS))
     if dtype not in _native.DTYPES:
         return reason("dtype", dtype=dtype)
-    return _native.obstacle()
+    return library

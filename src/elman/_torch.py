@@ -1,0 +1,613 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The PyTorch adapter: checked CPU tensors in, native calls on their addresses, new tensors out.
+
+Two ways lead to the same two native calls. Ordinary tensors go by `_Eager`, the shortest way that autograd
+allows. Whatever traces or transforms operations (torch.compile, torch.export, torch.func, dispatch modes,
+tensor subclasses, forward-mode AD) meets the operators `elman::forward` and `elman::backward`. No maths, and
+none of torch's threads: the native library has its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.autograd import Function, forward_ad
+
+from elman import _native, _plain, reference, route
+from elman.options import Options
+
+Tensors = tuple[Tensor, ...]
+# In the order of the C contract, `None` where left out: x, kernel, recurrent_kernel, bias, two initial states, mask,
+# input_dropout, recurrent_dropout.
+Operands = tuple[Any, ...]
+
+SECOND_DERIVATIVE = (
+    "elman's native path has no second derivative; pass native=False, which differentiates any number of times."
+)
+FORWARD_MODE = "elman's native path has no forward-mode derivative; pass native=False, which has."
+
+_ENVIRONMENT = (_native.environment_mode(), _native.obstacle())
+_DTYPES = {d: str(d).removeprefix("torch.") for d in vars(torch).values() if isinstance(d, torch.dtype)}
+_HALVES = (torch.float16, torch.bfloat16)
+
+
+def traced_environment() -> tuple[str, str | None] | None:
+    """What ELMAN_NATIVE said and why the library cannot run, for torch.compile, which cannot ask; else `None`."""
+    return _ENVIRONMENT if torch.compiler.is_compiling() else None
+
+
+def obstacle(x: Tensor) -> str | None:
+    """Why the native path cannot take a tensor where it is, or `None`."""
+    if torch.compiler.is_compiling() and _transforms_active():
+        return route.reason("transform")
+    return None if x.is_cpu else route.reason("device", device=x.device)
+
+
+def asarray(value: Any, like: Tensor) -> Tensor:
+    """`value` as a tensor on the device of `like`, its dtype kept.
+
+    Under autocast a recurrence is one of the operations that run in float32, as norms and losses are: tensors of half
+    precision are cast up, and nothing inside is cast down.
+
+    Raises:
+        TypeError: If it is a sparse or nested tensor.
+    """
+    if not isinstance(value, Tensor):
+        return torch.from_numpy(np.array(value)).to(like.device)  # a copy: NumPy does not tell of later changes
+    if value.layout is not torch.strided or value.is_nested:
+        raise TypeError(
+            f"got a tensor of layout {value.layout}{', nested' * value.is_nested}; expected a dense one. Convert it "
+            "with to_dense(), or with to_padded_tensor() and pass lengths."
+        )
+    if value.dtype in _HALVES and torch.is_autocast_enabled(value.device.type):
+        return value.float()
+    return value
+
+
+def shape(array: Tensor) -> tuple[int, ...]:
+    """The shape; symbolic sizes stay symbolic."""
+    return tuple(array.shape)
+
+
+def dtype(array: Tensor) -> str:
+    """The name of the dtype, as NumPy spells it."""
+    return _DTYPES[array.dtype]
+
+
+def recurrence(
+    options: Options,
+    x: Tensor,
+    kernel: Tensor,
+    recurrent_kernel: Tensor,
+    bias: Tensor | None,
+    initial_states: Tensors,
+    mask: Tensor | None,
+    input_dropout: Tensor | None,
+    recurrent_dropout: Tensor | None,
+) -> tuple[Tensor, Tensors]:
+    """The recurrence, natively: `(y, final_states)`."""
+    operands = _flat((x, kernel, recurrent_kernel, bias, initial_states, mask, input_dropout, recurrent_dropout))
+    tensors = [t for t in operands if t is not None]
+    differentiate = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
+    if torch.compiler.is_compiling() or torch.jit.is_tracing():
+        y, final_states, _ = _forward_op(options, differentiate, operands)
+        return y, tuple(final_states)
+    if not all(t.is_cpu for t in tensors):
+        devices = ", ".join(sorted({str(t.device) for t in tensors}))
+        raise ValueError(f"the arrays are on {devices}; expected all of them on the CPU, as x is. Move the others.")
+    if not _ordinary(tensors):
+        # vmap hides from its inside whether a gradient is wanted outside
+        y, _, *final_states = _Transformed.apply(*options, torch.is_grad_enabled(), *operands)
+    elif differentiate:
+        y, *final_states = _Eager.apply(options, *operands)
+    else:
+        y, final_states, _ = _forward(options, False, operands)
+    return y, tuple(final_states)
+
+
+def _flat(operands: tuple[Any, ...]) -> Operands:
+    """An operator's eight operands in the order of the C contract."""
+    x, kernel, recurrent_kernel, bias, states, *rest = operands
+    first, second = (*states, None, None)[:2]
+    return (x, kernel, recurrent_kernel, bias, first, second, *rest)
+
+
+def _grouped(operands: Operands) -> tuple[Any, ...]:
+    """The other way round."""
+    *first, state, other_state, mask, input_dropout, recurrent_dropout = operands
+    states = [s for s in (state, other_state) if s is not None]
+    return (*first, states, mask, input_dropout, recurrent_dropout)
+
+
+# --- the native calls --------------------------------------------------------------------------------------
+
+
+def _forward(
+    options: Options, keep_tape: bool, operands: Operands, clean: bool = False
+) -> tuple[Tensor, list[Tensor], Tensor | None]:
+    """One native forward: y, the final states, and the tape where it is kept and needed. A masked step leaves its row
+    of the tape as it was; `clean` makes that zeros."""
+    operands = _dense(operands)
+    spec = _spec(options, operands)
+    x = operands[0]
+    y = x.new_empty(*spec.y_shape)
+    final_states = [x.new_empty(*spec.state_shape) for _ in range(_plain.STEPS[options.cell][0])]
+    tape = None
+    if keep_tape and spec.tape_columns:
+        tape = (x.new_zeros if clean else x.new_empty)((*x.shape[:2], spec.tape_columns))
+    first, second = (*final_states, None)[:2]
+    _native.forward(spec, *_addresses((*operands, y, first, second, tape)))
+    return y, final_states, tape
+
+
+def _backward(
+    options: Options,
+    wanted: tuple[bool, ...],
+    operands: Operands,
+    y: Tensor,
+    tape: Tensor | None,
+    dy: Tensor | None,
+    dfinal_states: tuple[Any, ...],
+    want_norms: bool = False,
+) -> list[Any]:
+    """One native backward: the gradients of the first six operands where they are wanted, then the norms."""
+    given = _dense((*operands, y, tape, dy, *(*dfinal_states, None)[:2]))
+    x, differentiable = given[0], given[:6]
+    results = [
+        torch.empty_like(t) if want and t is not None else None
+        for t, want in zip(differentiable, wanted[:6], strict=True)
+    ]
+    results.append(x.new_empty(*x.shape[:2]) if want_norms else None)
+    _native.backward(_spec(options, given[:9]), *_addresses((*given, *results)))
+    return results
+
+
+def _spec(options: Options, operands: Operands) -> _native.Spec:
+    x, _, recurrent_kernel, _, _, _, mask, input_dropout, recurrent_dropout = operands
+    return _native.spec(
+        options,
+        *x.shape,
+        recurrent_kernel.shape[0],
+        _DTYPES[x.dtype],
+        "none" if mask is None else "mask" if mask.dim() == 2 else _DTYPES[mask.dtype],
+        0 if input_dropout is None else len(input_dropout),
+        0 if recurrent_dropout is None else len(recurrent_dropout),
+    )
+
+
+def _dense(tensors: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Row-major tensors, and a negation that torch only noted (of an imaginary part, say) carried out."""
+    return tuple(
+        [t if t is None or (t.is_contiguous() and not t.is_neg()) else t.resolve_neg().contiguous() for t in tensors]
+    )
+
+
+def _addresses(tensors: tuple[Any, ...]) -> list[int]:
+    try:
+        return [0 if t is None else t.data_ptr() for t in tensors]
+    except RuntimeError as error:  # gradients under is_grads_batched or vectorize, torch's first vmap
+        raise NotImplementedError(
+            f"elman's native path got a tensor without an address ({error}). For batched gradients use torch.func "
+            "(vmap, jacrev), or pass native=False."
+        ) from error
+
+
+# --- ordinary tensors --------------------------------------------------------------------------------------
+
+# Private to torch, hence asked for by name: where one is missing no tensor is ordinary, which is slower and as right.
+_transforms_active = getattr(torch._C, "_are_functorch_transforms_active", lambda: True)
+_dispatch_modes = getattr(torch._C, "_len_torch_dispatch_stack", lambda: 1)
+_ORDINARY = frozenset({Tensor, torch.nn.Parameter, type(None)})
+
+
+def _ordinary(tensors: list[Any] | tuple[Any, ...]) -> bool:
+    """Whether nothing but autograd's backward mode can be watching these tensors."""
+    return not (
+        _transforms_active()
+        or _dispatch_modes()
+        or getattr(forward_ad, "_current_level", 0) >= 0
+        or not _ORDINARY.issuperset(map(type, tensors))
+    )
+
+
+class _Eager(Function):
+    """The native calls, past the dispatcher: less than a third of the time that `_Transformed` takes."""
+
+    @staticmethod
+    def forward(ctx: Any, options: Options, *operands: Any) -> Tensors:
+        y, final_states, tape = _forward(options, True, operands)
+        ctx.options, ctx.addresses = options, _addresses(operands)
+        ctx.save_for_backward(*operands, y, tape)
+        ctx.set_materialize_grads(False)
+        return y, *final_states
+
+    @staticmethod
+    def backward(ctx: Any, dy: Tensor | None, *dfinal_states: Any) -> tuple[Any, ...]:
+        *operands, y, tape = ctx.saved_tensors
+        wanted = ctx.needs_input_grad[1:]
+        compiling = torch.compiler.is_compiling()  # compiled autograd
+        if not (compiling or torch.is_grad_enabled()) and _ordinary((dy, *dfinal_states)):
+            if _addresses(tuple(operands)) != ctx.addresses:  # a hook, or `.data`, put others in their place
+                _check(ctx.options, _grouped(operands), (y, tape, dy, dfinal_states))
+            gradients = _backward(ctx.options, wanted, tuple(operands), y, tape, dy, dfinal_states)[:6]
+        else:
+            call = _backward_op if compiling else _Backward.apply
+            tape = y.new_empty((*operands[0].shape[:2], 0)) if tape is None else tape
+            gradients = _gradients(call, ctx.options, wanted, operands, y, tape, dy, dfinal_states)
+        return None, *gradients, None, None, None
+
+
+# --- the operators: what a traced graph holds --------------------------------------------------------------
+
+_OPERANDS = (
+    "Tensor x, Tensor kernel, Tensor recurrent_kernel, Tensor? bias, Tensor[] initial_states, Tensor? mask, "
+    "Tensor? input_dropout, Tensor? recurrent_dropout"
+)
+_ATTRIBUTES = (
+    'str cell="simple_rnn", str activation="tanh", str recurrent_activation="sigmoid", bool go_backwards=False, '
+    "bool zero_output_for_mask=False, bool return_sequences=True, int? truncate_gradient=None, "
+    "float? clip_state_gradient=None"
+)
+_library = torch.library.Library("elman", "DEF")
+_library.define(
+    f"forward({_OPERANDS}, *, {_ATTRIBUTES}, bool keep_tape=False) -> (Tensor y, Tensor[] final_states, Tensor tape)"
+)
+_library.define(
+    f"backward({_OPERANDS}, Tensor y, Tensor tape, Tensor? dy, Tensor?[] dfinal_states, *, {_ATTRIBUTES}, "
+    "bool want_dx=True, bool want_weights=True, bool want_norms=False) -> (Tensor dx, Tensor dkernel, "
+    "Tensor drecurrent_kernel, Tensor dbias, Tensor[] dinitial_states, Tensor norms)"
+)
+
+
+def _forward_op(options: Options, keep_tape: bool, operands: Operands) -> tuple[Tensor, list[Tensor], Tensor]:
+    """`elman::forward`. A tape that is not kept, or not needed, has no columns."""
+    return torch.ops.elman.forward.default(*_grouped(operands), **options._asdict(), keep_tape=keep_tape)
+
+
+def _backward_op(*inputs: Any) -> Tensors:
+    """`elman::backward` on the options, want_dx, want_weights, the operands, y, tape, dy and two final states'
+    gradients; no norms. A gradient that is not wanted is empty."""
+    options, (want_dx, want_weights, *tensors) = _split_options(inputs)
+    *operands, y, tape, dy, dfirst, dsecond = tensors
+    dfinal_states = [dfirst, dsecond][: _plain.STEPS[options.cell][0]]
+    wanted = {"want_dx": want_dx, "want_weights": want_weights}
+    *gradients, dinitial_states, _ = torch.ops.elman.backward.default(
+        *_grouped(tuple(operands)), y, tape, dy, dfinal_states, **options._asdict(), **wanted
+    )
+    return *gradients, *dinitial_states
+
+
+def _split_options(inputs: tuple[Any, ...]) -> tuple[Options, tuple[Any, ...]]:
+    """The options, and what follows them. They travel one by one: torch.func takes a tuple for several inputs."""
+    count = len(Options._fields)
+    return Options(*inputs[:count]), inputs[count:]
+
+
+def _gradients(
+    call: Callable[..., Tensors],
+    options: Options,
+    wanted: tuple[bool, ...],
+    operands: Operands,
+    y: Tensor,
+    tape: Tensor,
+    dy: Tensor | None,
+    dfinal_states: tuple[Any, ...],
+) -> list[Any]:
+    """The gradients of the first six operands where they are wanted, by `_backward_op` or what wraps it."""
+    dfinal_states = (*dfinal_states, None)[:2]
+    found = call(*options, wanted[0], any(wanted[1:4]), *operands, y, tape, dy, *dfinal_states)
+    return [g if want else None for g, want in zip((*found, None, None), wanted[:6], strict=False)]
+
+
+def _whole_tape(options: Options, operands: Operands, tape: Tensor) -> Tensor:
+    """The tape, by a second forward where the first did not know that a backward would follow."""
+    if tape.shape[2] == _tape_columns(options, operands[2]):
+        return tape
+    with torch.no_grad():
+        return _forward_op(options, True, operands)[2]
+
+
+def _tape_columns(options: Options, recurrent_kernel: Tensor) -> int:
+    """As `elman_tape_columns`, also for a symbolic number of units."""
+    return _native.spec(options, 0, 0, 0, 1, _DTYPES[recurrent_kernel.dtype]).tape_columns * recurrent_kernel.shape[0]
+
+
+def _check(options: Options, operands: tuple[Any, ...], results: tuple[Any, ...] = ()) -> None:
+    """Holds tensors that did not come through the function's own checks to their shapes and dtypes; `results` are y,
+    tape, dy and the final states' gradients.
+
+    Raises:
+        ValueError: If one does not fit.
+    """
+    x, kernel, recurrent_kernel, bias, states, mask, input_dropout, recurrent_dropout = operands
+    if x.dim() != 3 or dtype(x) not in _native.DTYPES or recurrent_kernel.dim() != 2:
+        raise ValueError(
+            f"elman's recurrence got x of shape {shape(x)} and dtype {dtype(x)}, and recurrent_kernel of shape "
+            f"{shape(recurrent_kernel)}; expected (batch, time, features) of float32 or float64, and two dimensions."
+        )
+    (batch, time, features), units = x.shape, recurrent_kernel.shape[0]
+    gates = reference.CELLS[options.cell].gates
+    state = (batch, units)
+    _check_tensor("kernel", kernel, (features, gates * units), x.dtype)
+    _check_tensor("recurrent_kernel", recurrent_kernel, (units, gates * units), x.dtype)
+    _check_tensor("bias", bias, (gates * units,), x.dtype)
+    for name, masks, size in (
+        ("input_dropout", input_dropout, features),
+        ("recurrent_dropout", recurrent_dropout, units),
+    ):
+        each_gate = masks is not None and masks.shape[:1] == (gates,)
+        _check_tensor(name, masks, (gates if each_gate else 1, batch, size), x.dtype)
+    if mask is not None and mask.dim() == 1:
+        _check_tensor("mask", mask, (batch,), torch.int32, torch.int64)
+    else:
+        _check_tensor("mask", mask, (batch, time), torch.bool)
+    for each in states:
+        _check_tensor("initial_states", each, state, x.dtype)
+    if results:
+        y, tape, dy, dfinal_states = results
+        output = (batch, time, units) if options.return_sequences else state
+        _check_tensor("y", y, output, x.dtype)
+        _check_tensor("tape", tape, (batch, time, _tape_columns(options, recurrent_kernel)), x.dtype)
+        _check_tensor("dy", dy, output, x.dtype)
+        for each in dfinal_states:
+            _check_tensor("dfinal_states", each, state, x.dtype)
+
+
+def _check_tensor(name: str, tensor: Tensor | None, sizes: tuple[int, ...], *dtypes: torch.dtype) -> None:
+    if tensor is not None and (shape(tensor) != sizes or tensor.dtype not in dtypes):
+        raise ValueError(
+            f"elman's recurrence got {name} of shape {shape(tensor)} and dtype {dtype(tensor)}; expected {sizes} and "
+            f"{' or '.join(_DTYPES[d] for d in dtypes)}."
+        )
+
+
+@torch.library.impl(_library, "forward", "CPU")
+def _forward_cpu(*operands: Any, keep_tape: bool = False, **attributes: Any) -> tuple[Tensor, list[Tensor], Tensor]:
+    options, x, mask = Options(**attributes), operands[0], operands[5]
+    _check(options, operands)
+    y, final_states, tape = _forward(options, keep_tape, _flat(operands), clean=mask is not None)
+    return y, final_states, x.new_empty((*x.shape[:2], 0)) if tape is None else tape
+
+
+@torch.library.impl(_library, "backward", "CPU")
+def _backward_cpu(
+    *tensors: Any, want_dx: bool = True, want_weights: bool = True, want_norms: bool = False, **attributes: Any
+) -> tuple[Any, ...]:
+    options, operands, (y, tape, dy, dfinal_states) = Options(**attributes), tensors[:8], tensors[8:]
+    _check(options, operands, (y, tape, dy, dfinal_states))
+    wanted = (want_dx, *(want_weights,) * 3, True, True)
+    found = _backward(options, wanted, _flat(operands), y, tape, dy, dfinal_states, want_norms)
+    *gradients, first, second, norms = (y.new_empty((0,)) if g is None else g for g in found)
+    return *gradients, [first, second][: len(operands[4])], norms
+
+
+@torch.library.register_fake("elman::forward", lib=_library)
+def _forward_fake(*operands: Any, keep_tape: bool = False, **attributes: Any) -> tuple[Tensor, list[Tensor], Tensor]:
+    options, x, units = Options(**attributes), operands[0], operands[2].shape[0]
+    batch, time, _ = x.shape
+    y = x.new_empty((batch, time, units) if options.return_sequences else (batch, units))
+    columns = _tape_columns(options, operands[2]) if keep_tape else 0
+    states = [x.new_empty((batch, units)) for _ in range(_plain.STEPS[options.cell][0])]
+    return y, states, x.new_empty((batch, time, columns))
+
+
+@torch.library.register_fake("elman::backward", lib=_library)
+def _backward_fake(
+    *tensors: Any, want_dx: bool = True, want_weights: bool = True, want_norms: bool = False, **attributes: Any
+) -> tuple[Any, ...]:
+    x, *weights, states = tensors[:5]
+    shapes = [x.shape if want_dx else None, *(w.shape if want_weights and w is not None else None for w in weights)]
+    gradients = [x.new_empty((0,) if shape is None else shape) for shape in shapes]
+    norms = x.new_empty(x.shape[:2] if want_norms else (0,))
+    return *gradients, [x.new_empty(s.shape) for s in states], norms
+
+
+# --- autograd of the operators, for graphs that hold them --------------------------------------------------
+# Not for torch.func, which refuses a rule that is registered so, nor for forward mode, which passes it by in silence.
+
+
+def _forward_setup(ctx: Any, inputs: tuple[Any, ...], keyword_only_inputs: dict[str, Any], output: Any) -> None:
+    y, _, tape = output
+    ctx.states = len(inputs[4])
+    ctx.options = Options(*(keyword_only_inputs[name] for name in Options._fields))
+    ctx.save_for_backward(*_flat(inputs), y, tape)
+    ctx.mark_non_differentiable(tape)
+    ctx.set_materialize_grads(False)
+
+
+def _forward_autograd(ctx: Any, dy: Tensor | None, dfinal_states: Any, _: Any) -> tuple[Any, ...]:
+    *operands, y, tape = ctx.saved_tensors
+    wanted = _flat(ctx.needs_input_grad)
+    tape = _whole_tape(ctx.options, operands, tape)
+    found = _gradients(_backward_op, ctx.options, wanted, operands, y, tape, dy, tuple(dfinal_states))
+    return *found[:4], found[4 : 4 + ctx.states], None, None, None
+
+
+def _raise_second_derivative(ctx: Any, *_: Any) -> None:
+    raise NotImplementedError(SECOND_DERIVATIVE)
+
+
+def _raise_forward_mode(ctx: Any, *_: Any) -> None:
+    raise NotImplementedError(FORWARD_MODE)
+
+
+torch.library.register_autograd("elman::forward", _forward_autograd, setup_context=_forward_setup, lib=_library)
+torch.library.register_autograd("elman::backward", _raise_second_derivative, lib=_library)
+
+
+# --- transforms --------------------------------------------------------------------------------------------
+
+
+class _Transformed(Function):
+    """`elman::forward` for torch.func, dispatch modes, tensor subclasses, and forward mode, which it refuses."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(*inputs: Any) -> Tensors:
+        options, (keep_tape, *operands) = _split_options(inputs)
+        y, final_states, tape = _forward_op(options, keep_tape, tuple(operands))
+        return y, tape, *final_states
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensors) -> None:
+        ctx.options, (_, *operands) = _split_options(inputs)
+        y, tape, *_ = output
+        ctx.save_for_backward(*operands, y, tape)
+        ctx.save_for_forward(*operands, y, tape)  # jvp of vmap looks for them, before jvp can refuse
+        ctx.mark_non_differentiable(tape)
+        ctx.set_materialize_grads(False)
+
+    @staticmethod
+    def backward(ctx: Any, dy: Tensor | None, _: Any, *dfinal_states: Any) -> tuple[Any, ...]:
+        *operands, y, tape = ctx.saved_tensors
+        wanted = ctx.needs_input_grad[-len(operands) :]
+        tape = _whole_tape(ctx.options, operands, tape)
+        found = _gradients(_Backward.apply, ctx.options, wanted, operands, y, tape, dy, dfinal_states)
+        return *(None,) * len(Options._fields), None, *found, None, None, None
+
+    jvp = staticmethod(_raise_forward_mode)
+
+
+class _Backward(Function):
+    """`_backward_op`, which refuses to be differentiated."""
+
+    generate_vmap_rule = True
+    forward = staticmethod(_backward_op)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensors) -> None:
+        """Nothing is kept: no derivative follows."""
+
+    backward = staticmethod(_raise_second_derivative)
+    jvp = staticmethod(_raise_forward_mode)
+
+
+# Where the batch is in an operator's tensors: the eight operands; y, tape, dy and the final states' gradients. Every
+# result has it first, but the gradients of weights, which are sums over it.
+_BATCH_AXES = (0, None, None, None, (0, 0), 0, 1, 1, 0, 0, 0, (0, 0))
+
+
+def _vmap(operator: Callable[..., Any], sums: bool, info: Any, in_dims: Any, tensors: Any, attributes: Any) -> Any:
+    """vmap's rule: the examples join the batch, in one native call. One call for each where the weights differ, or
+    where sums over the batch are wanted."""
+    count = info.batch_size
+
+    def example(index: int) -> list[Any]:
+        return _each(lambda t, dim: t if dim is None else t.select(dim, index), tensors, in_dims)
+
+    def join(t: Tensor, dim: int | None, axis: int | None) -> Tensor:
+        if axis is None:
+            return t
+        first = t.expand(count, *t.shape) if dim is None else t.movedim(dim, 0)
+        return first.movedim(0, axis).flatten(axis, axis + 1)
+
+    if sums or any(dim is not None for dim in in_dims[1:4]):
+        calls = [operator(*example(index), **attributes) for index in range(count)]
+        results = _each(lambda *each: torch.stack(each), *calls)
+    else:
+        joined = operator(*_each(join, tensors, in_dims, _BATCH_AXES), **attributes)
+        results = _each(lambda r: r.unflatten(0, (count, r.shape[0] // count)), joined)
+    return tuple(results), tuple(_each(lambda _: 0, results))
+
+
+def _each(function: Callable[..., Any], tensors: Any, *others: Any) -> list[Any]:
+    """`function` of every tensor and what stands beside it, in lists too; `None` stays."""
+    return [
+        _each(function, t, *beside) if isinstance(t, list | tuple) else None if t is None else function(t, *beside)
+        for t, *beside in zip(tensors, *others, strict=False)
+    ]
+
+
+@torch.library.register_vmap("elman::forward", lib=_library)
+def _forward_vmap(info: Any, in_dims: Any, *operands: Any, **attributes: Any) -> Any:
+    return _vmap(torch.ops.elman.forward.default, False, info, in_dims, operands, attributes)
+
+
+@torch.library.register_vmap("elman::backward", lib=_library)
+def _backward_vmap(info: Any, in_dims: Any, *tensors: Any, want_weights: bool = True, **attributes: Any) -> Any:
+    attributes["want_weights"] = want_weights
+    return _vmap(torch.ops.elman.backward.default, want_weights, info, in_dims, tensors, attributes)
+
+
+# --- plain operations --------------------------------------------------------------------------------------
+
+
+class _ClipGradient(Function):
+    """The identity, whose gradient has an L2 norm of at most `limit` per example, over all tensors jointly."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(limit: float, *states: Tensor) -> Tensors:
+        return tuple(s.view_as(s) for s in states)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensors) -> None:
+        ctx.limit = inputs[0]
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
+        squares = sum((g * g).sum(dim=1, keepdim=True) for g in gradients)
+        over = squares.detach().sqrt() > ctx.limit
+        scale = ctx.limit / torch.where(over, squares, 1).sqrt()  # the root is taken where it has a slope
+        return None, *(torch.where(over, g * scale, g) for g in gradients)
+
+
+class _ClipGradientForward(_ClipGradient):
+    """With a forward-mode derivative, which torch.compile does not take."""
+
+    @staticmethod
+    def jvp(ctx: Any, _: Any, *tangents: Tensor) -> Tensors:
+        return tuple(t.view_as(t) for t in tangents)
+
+
+_ACTIVATIONS = {"linear": lambda z: z, "tanh": torch.tanh, "relu": torch.relu, "sigmoid": torch.sigmoid}
+
+
+class Ops:
+    """What `_plain` needs of PyTorch."""
+
+    stop_gradient = staticmethod(torch.detach)
+    where = staticmethod(torch.where)
+
+    def activation(self, name: str) -> Callable[[Tensor], Tensor]:
+        return _ACTIVATIONS[name]
+
+    def scan(
+        self, step: Callable[[Tensors, Tensors], tuple[Tensors, Tensor]], carry: Tensors, inputs: Tensors
+    ) -> tuple[Tensors, Tensor]:
+        outputs = []
+        for now in zip(*(i.unbind(0) for i in inputs), strict=True):
+            carry, output = step(carry, now)
+            outputs.append(output)
+        return carry, torch.stack(outputs) if outputs else carry[-1].new_empty((0, *carry[-1].shape))
+
+    def clip_gradient(self, states: Tensors, limit: float) -> Tensors:
+        clip = _ClipGradient if torch.compiler.is_compiling() else _ClipGradientForward
+        return clip.apply(limit, *states)
+
+    def swap_batch_and_time(self, x: Tensor) -> Tensor:
+        return x.transpose(0, 1)
+
+    def flip_time(self, x: Tensor) -> Tensor:
+        return x.flip(0)
+
+    def steps(self, x: Tensor) -> Tensor:
+        return torch.arange(x.shape[0], device=x.device)
+
+    def zeros(self, x: Tensor, units: int) -> Tensor:
+        return x.new_zeros((x.shape[1], units))
+
+
+def plain(options: Options, x: Tensor, *operands: Any) -> tuple[Tensor, Tensors]:
+    """The recurrence in PyTorch's own operations, in the dtype of x even under autocast. Arguments as `recurrence`."""
+    kind = x.device.type
+    if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
+        with torch.autocast(kind, enabled=False):
+            return _plain.recurrence(Ops(), options, x, *operands)
+    return _plain.recurrence(Ops(), options, x, *operands)
