@@ -25,8 +25,8 @@ constexpr int kMaxRows[] = {0, 8, 6, 4};
 constexpr int kMostRows = 12;
 constexpr int kMostTile = 24;  // vectors of the largest tile
 
-// z (rows, vectors) = init + a (rows, inner) b (inner, vectors): first over the inner dimension of `a`, then on
-// over that of `a2`, b going on row by row. A transposed tile adds `init` last, so that it can be fetched meanwhile.
+// z (rows, vectors) = init + a (rows, inner) b (inner, vectors) + a2 (rows, inner2) b2 (inner2, vectors), in that order.
+// A transposed tile adds `init` last, so that it can be fetched meanwhile.
 template <class T>
 struct Tile {
   const T* a;        // element (row, k): a[row * lda + k], or a[row + k * lda] in a transposed tile
@@ -35,6 +35,7 @@ struct Tile {
   int64_t inner2;
   int64_t lda;
   const T* b;        // row k: b + k * ldb
+  const T* b2;
   int64_t ldb;
   const T* init;     // row r: init + r * ld_init; null: zeros
   int64_t ld_init;
@@ -54,8 +55,8 @@ struct TileKernel {
         if (kTransposed && t.init) __builtin_prefetch(t.init + r * t.ld_init + v * kLanes<T>, 1);
       }
     }
-    const T* const b = accumulate(sum, t.a, t.inner, t.lda, t.b, t.ldb);
-    accumulate(sum, t.a2, t.inner2, t.lda, b, t.ldb);
+    accumulate(sum, t.a, t.inner, t.lda, t.b, t.ldb);
+    accumulate(sum, t.a2, t.inner2, t.lda, t.b2, t.ldb);
 #pragma GCC unroll 16
     for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 16
@@ -67,8 +68,8 @@ struct TileKernel {
   }
 
  private:
-  static ELMAN_INLINE const T* accumulate(Vector<T> (&sum)[kRows][kVectors], const T* a, int64_t inner, int64_t lda,
-                                          const T* b, int64_t ldb) {
+  static ELMAN_INLINE void accumulate(Vector<T> (&sum)[kRows][kVectors], const T* a, int64_t inner, int64_t lda,
+                                      const T* b, int64_t ldb) {
     for (int64_t k = 0; k < inner; ++k, b += ldb) {
       Vector<T> row[kVectors];
 #pragma GCC unroll 16
@@ -80,7 +81,6 @@ struct TileKernel {
         for (int v = 0; v < kVectors; ++v) sum[r][v] += scalar * row[v];
       }
     }
-    return b;
   }
 };
 
@@ -98,8 +98,8 @@ struct RowKernel {
         sum[c][v] = c == 0 && t.init ? load(t.init + v * kLanes<T>) : Vector<T>{};
       }
     }
-    const T* b = accumulate(sum, t.a, t.inner, t.b, t.ldb);
-    accumulate(sum, t.a2, t.inner2, b, t.ldb);
+    accumulate(sum, t.a, t.inner, t.b, t.ldb);
+    accumulate(sum, t.a2, t.inner2, t.b2, t.ldb);
 #pragma GCC unroll 16
     for (int v = 0; v < kVectors; ++v) {
 #pragma GCC unroll 16
@@ -112,8 +112,8 @@ struct RowKernel {
   }
 
  private:
-  static ELMAN_INLINE const T* accumulate(Vector<T> (&sum)[kChains][kVectors], const T* a, int64_t inner, const T* b,
-                                          int64_t ldb) {
+  static ELMAN_INLINE void accumulate(Vector<T> (&sum)[kChains][kVectors], const T* a, int64_t inner, const T* b,
+                                      int64_t ldb) {
     int64_t k = 0;
     for (; k + kChains <= inner; k += kChains) {
 #pragma GCC unroll 16
@@ -129,7 +129,6 @@ struct RowKernel {
       for (int v = 0; v < kVectors; ++v) sum[c][v] += a[k + c] * load(b + v * kLanes<T>);
       b += ldb;
     }
-    return b;
   }
 };
 

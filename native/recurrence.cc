@@ -13,6 +13,7 @@ namespace ELMAN_LEVEL {
 namespace {
 
 constexpr int64_t kMostTaskRows = 64;    // batch rows that a thread carries together
+constexpr int64_t kRowsWorthPacking = 16;
 constexpr int64_t kAhead = 2;            // steps between asking for a row of memory and using it
 constexpr int64_t kMostChunkRows = 256;  // rows of dz kept until they are multiplied into the weight gradients
 
@@ -98,24 +99,21 @@ struct Recurrence {
   }
 };
 
-// Multiplies rows of `a` with packed panels, tile by tile; done(column, row, rows, z) gets each tile's sums, row r
-// of them at z + r * (width of the panel). `with_bias`: each panel begins with a row that starts the sums.
-template <class T, class Done>
-void multiply(const Panels& p, const T* packed, bool with_bias, bool one_row, Tile<T> tile, int64_t rows, Done done) {
+// Multiplies rows of tile.a and tile.a2 with the panels, tile by tile. panel_at(panel, tile) says where a panel's init,
+// b, b2 and ldb are; done(column, row, rows, z, ldz) gets each tile's sums.
+template <class T, class PanelAt, class Done>
+void multiply(const Panels& p, bool one_row, Tile<T> tile, int64_t rows, PanelAt panel_at, Done done) {
   if (p.count == 0) return;
   alignas(64) T z[kMostTile * kLanes<T>];
   const int64_t tiles = ceil_divide(rows, most_rows(p));
-  const int64_t depth = tile.inner + tile.inner2 + with_bias;
   const T* const a = tile.a;
   const T* const a2 = tile.a2;
   tile.z = z;
   tile.ld_init = 0;
   for (int64_t panel = 0; panel < p.count; ++panel) {
     const int vectors = p.width(panel);
-    const T* const b = packed + p.column(panel) * depth;
-    tile.ldb = tile.ldz = vectors * kLanes<T>;
-    tile.init = with_bias ? b : nullptr;
-    tile.b = with_bias ? b + tile.ldb : b;
+    tile.ldz = vectors * kLanes<T>;
+    panel_at(panel, tile);
     for (int64_t i = 0; i < tiles; ++i) {
       const int64_t first = i * rows / tiles, height = (i + 1) * rows / tiles - first;
       tile.a = a + first * tile.lda;
@@ -126,6 +124,15 @@ void multiply(const Panels& p, const T* packed, bool with_bias, bool one_row, Ti
   }
 }
 
+// The tile's place in a panel packed by itself: no init, and b alone.
+template <class T>
+auto packed_panels(const Panels& p, const T* packed) {
+  return [&p, packed](int64_t panel, Tile<T>& tile) {
+    tile.ldb = tile.ldz;
+    tile.b = tile.b2 = packed + p.column(panel) * tile.inner;
+  };
+}
+
 // --- forward -----------------------------------------------------------------------------------------------
 
 template <class T, class Cell>
@@ -134,7 +141,7 @@ struct Forward : Recurrence<T, Cell> {
   const elman_forward_call& call;
   int64_t tasks = 0, task_rows = 0, task_scratch = 0;
   Panels panels;
-  T* packed = nullptr;
+  T* packed = nullptr;  // null: the weights are read where they are
   T* scratch = nullptr;
 
   Forward(const elman_forward_call& c, const Steps& s) : Base{*c.spec, c.in, s}, call(c) {}
@@ -152,6 +159,22 @@ struct Forward : Recurrence<T, Cell> {
     pack_rows(to, panels, panel, static_cast<const T*>(this->in.kernel), this->features, this->sums);
     to += this->features * width;
     pack_rows(to, panels, panel, static_cast<const T*>(this->in.recurrent_kernel), this->units, this->sums);
+  }
+
+  // Where the weights of a panel are: packed as [ b | W | U ], or in their own rows.
+  void panel_at(int64_t panel, Tile<T>& tile) const {
+    const int64_t column = panels.column(panel);
+    if (packed) {
+      tile.ldb = tile.ldz;
+      tile.init = packed + column * (1 + this->features + this->units);
+      tile.b = tile.init + tile.ldb;
+      tile.b2 = tile.b + this->features * tile.ldb;
+    } else {
+      tile.ldb = this->sums;
+      tile.init = this->in.bias ? static_cast<const T*>(this->in.bias) + column : nullptr;
+      tile.b = static_cast<const T*>(this->in.kernel) + column;
+      tile.b2 = static_cast<const T*>(this->in.recurrent_kernel) + column;
+    }
   }
 
   // All steps of ranks [first, last).
@@ -182,8 +205,13 @@ struct Forward : Recurrence<T, Cell> {
         }
         out[r] = output(b, s, spare + r * this->units);
       }
-      const Tile<T> tile{now + this->state_width, this->features, now, this->units, lda, nullptr, 0, nullptr, 0, nullptr, 0};
-      multiply(panels, packed, true, this->batch == 1, tile, running,
+      Tile<T> tile{};
+      tile.a = now + this->state_width;
+      tile.inner = this->features;
+      tile.a2 = now;
+      tile.inner2 = this->units;
+      tile.lda = lda;
+      multiply(panels, this->batch == 1, tile, running, [&](int64_t panel, Tile<T>& t) { panel_at(panel, t); },
                [&](int64_t column, int64_t row, int64_t height, const T* z, int64_t ldz) {
                  const int64_t width = panels.columns - column < ldz ? panels.columns - column : ldz;
                  for (int64_t r = row; r < row + height; ++r, z += ldz) {
@@ -274,7 +302,10 @@ Status forward(const elman_forward_call& call, const Steps& steps) {
   f.task_rows = ceil_divide(f.batch, f.tasks);
   f.panels = make_panels<T>(f.sums, f.task_rows);
   const int64_t workers = threads < f.tasks ? threads : f.tasks;
-  const int64_t packed_size = round_up<T>(f.panels.padded() * (1 + f.features + f.units));
+  // Weights that fill one panel to its edge lie as a panel would; and a few steps do not repay packing any.
+  const bool whole = f.sums % kLanes<T> == 0;
+  const bool in_place = whole && (f.panels.count == 1 || f.batch * f.time <= kRowsWorthPacking);
+  const int64_t packed_size = in_place ? 0 : f.panels.padded() * (1 + f.features + f.units);
   f.task_scratch = 2 * f.task_rows * f.lda + f.task_rows * (f.state_width + f.units) + 4 * 64;
   Carve<T> carve;
   carve.take(packed_size);
@@ -282,9 +313,9 @@ Status forward(const elman_forward_call& call, const Steps& steps) {
   void* const memory = scratch_take(size_t(carve.used) * sizeof(T));
   if (!memory) return kOutOfMemory;
   carve = {static_cast<T*>(memory), 0};
-  f.packed = carve.take(packed_size);
+  f.packed = in_place ? nullptr : carve.take(packed_size);
   f.scratch = carve.take(workers * f.task_scratch);
-  parallel(int(f.panels.count), double(packed_size) < 1e5 ? 1 : int(threads),
+  parallel(in_place ? 0 : int(f.panels.count), double(packed_size) < 1e5 ? 1 : int(threads),
            [](void* context, int panel, int) { static_cast<Forward<T, Cell>*>(context)->pack(panel); }, &f);
   parallel(int(f.tasks), int(workers),
            [](void* context, int task, int worker) {
@@ -431,11 +462,18 @@ struct Backward : Recurrence<T, Cell> {
     for_vectors<T>(this->units, [&](int64_t j, int64_t n) { store(dh + j, load(dh + j) + load_some(dy + j, n)); });
   }
 
+  Tile<T> product_of(const T* dz) const {
+    Tile<T> tile{};
+    tile.a = tile.a2 = dz;
+    tile.inner = this->sums;
+    tile.lda = ld_dz;
+    return tile;
+  }
+
   // dh = dz U^T of the rows just stepped back through; then what the step before them may have of it.
   void multiply_back(Work& w, int64_t first, int64_t running, int64_t i) const {
     const T* const dz = w.dz + w.used * ld_dz;
-    const Tile<T> tile{dz, this->sums, dz, 0, ld_dz, nullptr, 0, nullptr, 0, nullptr, 0};
-    multiply(back, packed_back, false, this->batch == 1, tile, running,
+    multiply(back, this->batch == 1, product_of(dz), running, packed_panels(back, packed_back),
              [&](int64_t column, int64_t row, int64_t height, const T* z, int64_t ldz) {
                for (int64_t r = row; r < row + height; ++r, z += ldz) {
                  T* const dh = w.dh + r * this->state_width + column;
@@ -514,7 +552,7 @@ struct Backward : Recurrence<T, Cell> {
         T* const sum = w.gradient + row * ld_dz + column;
         const T* const a = w.operand + row;
         kTiles<T, true>.at[vectors][height](
-            {a, w.used, a, 0, this->lda, w.dz + column, ld_dz, w.fresh ? nullptr : sum, ld_dz, sum, ld_dz});
+            {a, w.used, a, 0, this->lda, w.dz + column, w.dz, ld_dz, w.fresh ? nullptr : sum, ld_dz, sum, ld_dz});
       }
     }
   }
@@ -530,8 +568,7 @@ struct Backward : Recurrence<T, Cell> {
 
   // dx = dz W^T, times the input dropout.
   void write_inputs(const Work& w) const {
-    const Tile<T> tile{w.dz, this->sums, w.dz, 0, ld_dz, nullptr, 0, nullptr, 0, nullptr, 0};
-    multiply(inputs, packed_inputs, false, false, tile, w.used,
+    multiply(inputs, false, product_of(w.dz), w.used, packed_panels(inputs, packed_inputs),
              [&](int64_t column, int64_t row, int64_t height, const T* z, int64_t ldz) {
                const int64_t width = inputs.columns - column < ldz ? inputs.columns - column : ldz;
                for (int64_t r = row; r < row + height; ++r, z += ldz) {

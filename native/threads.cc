@@ -220,7 +220,12 @@ int set_num_threads(int n) {
 // Each block begins with its size, a cache line before what is handed out.
 constexpr size_t kHeader = 64;
 
+// What a small call needs, at hand without a lock. A thread runs one call at a time.
+constexpr size_t kSmall = size_t(32) << 10;
+alignas(64) thread_local char t_small[kSmall];
+
 void* scratch_take(size_t bytes) {
+  if (bytes <= kSmall) return t_small;
   Scratch& s = shared().scratch;
   {
     std::lock_guard<std::mutex> lock(s.mutex);
@@ -248,7 +253,7 @@ void* scratch_take(size_t bytes) {
 }
 
 void scratch_give(void* memory) {
-  if (!memory) return;
+  if (!memory || memory == t_small) return;
   void* block = static_cast<char*>(memory) - kHeader;
   Scratch& s = shared().scratch;
   void* dropped[Scratch::kBlocks] = {};

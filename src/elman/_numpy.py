@@ -139,8 +139,8 @@ def recurrence(
     spec: _native.Spec | None = None,
 ) -> tuple[Array, tuple[Array, ...]]:
     """The recurrence, natively: `(y, final_states)`; `spec` says how, where it is at hand already."""
-    operands = (x, kernel, recurrent_kernel, bias, states, mask, input_dropout, recurrent_dropout)
-    spec = spec or _spec(options, operands)
+    if spec is None:
+        spec = _spec(options, (x, kernel, recurrent_kernel, bias, states, mask, input_dropout, recurrent_dropout))
     dtype = x.dtype
     y = np.empty(spec.y_shape, dtype)
     final = np.empty(spec.state_shape, dtype)
@@ -162,8 +162,8 @@ def recurrence(
             0,
         )
     except (TypeError, ValueError):  # there is none of what is not contiguous, read-only, or empty
-        y, final_states, _ = forward(options, operands)
-        return y, final_states
+        operands = (x, kernel, recurrent_kernel, bias, states, mask, input_dropout, recurrent_dropout)
+        return forward(options, operands)[:2]
     if status := spec.forward(call):
         _native.raise_last_error(status)
     return y, (final,)

@@ -135,8 +135,9 @@ def _run(
         except TypeError:  # a dtype that does not fit, or an argument that cannot be hashed: the checks say which
             plan = None
     options, obstacle, required, spec = plan or _plan(cell, settings, native, facts, traced)
-    mask = lengths if mask is None else mask
-    if adapter is _numpy and spec:
+    if mask is None:
+        mask = lengths
+    if spec and adapter is _numpy:
         return _numpy.recurrence(options, x, kernel, recurrent_kernel, bias, states, mask, None, None, spec)
     obstacle = obstacle or adapter.obstacle(x)
     if obstacle and required:
