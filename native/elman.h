@@ -79,7 +79,7 @@ typedef struct elman_operands {
   const void* recurrent_dropout;  // (recurrent_dropout_masks, B, H), multiplies h_{t-1} before U; null: none
 } elman_operands;
 
-// Forward: written whole, whatever was there.
+// Forward: y and the states are written whole, whatever was there; of the tape, the rows of valid steps.
 typedef struct elman_forward_call {
   const elman_spec* spec;
   elman_operands in;

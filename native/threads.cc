@@ -13,6 +13,7 @@
 #include <condition_variable>
 #include <mutex>
 #include <new>
+#include <system_error>
 #include <thread>
 
 #if defined(__unix__) || defined(__APPLE__)
@@ -74,8 +75,12 @@ class Pool {
 
  private:
   void grow(int helpers) {
-    for (; started_ < helpers; ++started_) {
-      std::thread(&Pool::serve, this, started_ + 1).detach();  // never joined: the process may end at any time
+    try {
+      for (; started_ < helpers; ++started_) {
+        std::thread(&Pool::serve, this, started_ + 1).detach();  // never joined: the process may end at any time
+      }
+    } catch (const std::system_error&) {
+      // No more threads are to be had: those there are, the caller at least, run every task.
     }
   }
 
@@ -185,6 +190,11 @@ int default_threads() {
 
 std::atomic<int> g_threads{0};
 
+void serve_alone(int tasks, void (*task)(void*, int, int), void* context) {
+  FlushDenormals flush;
+  for (int i = 0; i < tasks; ++i) task(context, i, 0);
+}
+
 }  // namespace
 
 void parallel(int tasks, int workers, void (*task)(void*, int, int), void* context) {
@@ -192,12 +202,15 @@ void parallel(int tasks, int workers, void (*task)(void*, int, int), void* conte
   if (workers > tasks) workers = tasks;
   Shared& s = shared();
   if (workers < 2 || s.busy.exchange(true, std::memory_order_acquire)) {
-    FlushDenormals flush;
-    for (int i = 0; i < tasks; ++i) task(context, i, 0);
+    serve_alone(tasks, task, context);
     return;
   }
-  if (!s.pool) s.pool = new Pool;
-  s.pool->run(tasks, workers, task, context);
+  if (!s.pool) s.pool = new (std::nothrow) Pool;
+  if (s.pool) {
+    s.pool->run(tasks, workers, task, context);
+  } else {
+    serve_alone(tasks, task, context);
+  }
   s.busy.store(false, std::memory_order_release);
 }
 

@@ -22,6 +22,7 @@ from elman.options import ACTIVATIONS, Options
 ABI = 1
 CELLS = ("simple_rnn",)
 DTYPES = ("float32", "float64")
+MOST_STEPS = 2**31 - 1  # sizes that the library takes are below it
 MASKS = ("none", "mask", "int32", "int64")  # what the mask operand holds: bool (B, T), or lengths (B,)
 
 _SPEC = struct.Struct("=5qd8i")
@@ -61,6 +62,8 @@ def library() -> ctypes.CDLL:
         opened = ctypes.CDLL(str(path))
     except OSError as error:
         raise NativeUnavailable(f"elman's native library cannot be opened: {error}. Reinstall elman.") from error
+    if not hasattr(opened, "elman_abi"):
+        raise NativeUnavailable(f"{path} is not elman's native library: reinstall elman.")
     if opened.elman_abi() != ABI:
         raise NativeUnavailable(
             f"elman's native library has ABI {opened.elman_abi()}, this package expects {ABI}: reinstall elman."
@@ -199,4 +202,5 @@ def set_num_threads(n: int | None) -> None:
     """
     if n is not None and (not isinstance(n, int) or isinstance(n, bool) or n < 1):
         raise ValueError(f"set_num_threads got n={n!r}; expected a positive integer, or None for the default.")
-    library().elman_set_num_threads(n or 0)
+    if obstacle() is None:  # without the library nothing runs on threads of elman's
+        library().elman_set_num_threads(n or 0)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from ctypes import addressof, c_char
+from typing import Any
 
 import numpy as np
 
@@ -32,8 +33,11 @@ def obstacle(x: Array) -> str | None:
 
 
 def asarray(value: object, like: Array) -> Array:
-    """`value` as an array of this framework, its dtype kept."""
-    return np.asarray(value)
+    """`value` as an array of this framework, its dtype kept but in this machine's order of bytes."""
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError("got a masked array; expected a plain one. Pass its filled() values, and mask or lengths.")
+    array = np.asarray(value)
+    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
 
 def shape(array: Array) -> tuple[int, ...]:
@@ -169,11 +173,20 @@ def recurrence(
     return y, (final,)
 
 
-def plain(options: Options, *operands: object) -> tuple[Array, tuple[Array, ...]]:
+def _check_lengths(lengths: Array, time: int) -> None:
+    """As the native library does."""
+    for row in np.flatnonzero((lengths < 0) | (lengths > time)):
+        raise ValueError(
+            f"lengths[{row}] is {lengths[row]}; expected 0 to {time}, the number of time steps. Correct it, or pass a mask."
+        )
+
+
+def plain(options: Options, *operands: Any) -> tuple[Array, tuple[Array, ...]]:
     """The recurrence in plain NumPy: the reference. Arguments as `recurrence`."""
     x, kernel, recurrent_kernel, bias, states, mask, input_dropout, recurrent_dropout = operands
-    if mask is not None and mask.ndim == 1:  # type: ignore[attr-defined]
-        mask = np.arange(x.shape[1]) < mask[:, None]  # type: ignore[attr-defined,index]
+    if mask is not None and mask.ndim == 1:
+        _check_lengths(mask, x.shape[1])
+        mask = np.arange(x.shape[1]) < mask[:, None]
     y, final_states, _ = reference.forward(
         x,
         kernel,

@@ -22,7 +22,9 @@ class Ops(Protocol):
     def activation(self, name: str) -> Callable[[Tensor], Tensor]:
         """The framework's own function of that name."""
 
-    def scan(self, step: Callable[[Tensors, Tensors], tuple[Tensors, Tensor]], carry: Tensors, inputs: Tensors):
+    def scan(
+        self, step: Callable[[Tensors, Tensors], tuple[Tensors, Tensor]], carry: Tensors, inputs: Tensors
+    ) -> tuple[Tensors, Tensor]:
         """Runs `carry, output = step(carry, inputs at t)` over the leading axis of every input (which may be 0 long,
         or unknown); returns the last carry and the outputs, stacked along a new leading axis."""
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable
 from types import ModuleType
+from typing import Any
 
 from elman import _numpy
 
@@ -45,7 +46,7 @@ def _adapter(framework: str) -> ModuleType:
     return _numpy
 
 
-def adapter_of(arrays: Iterable[tuple[str, object]]) -> tuple[ModuleType, object]:
+def adapter_of(arrays: Iterable[tuple[str, Any]]) -> tuple[ModuleType, Any]:
     """The adapter for these arrays, and the first array that is its own: NumPy's only where no other takes part.
 
     Args:
@@ -55,7 +56,7 @@ def adapter_of(arrays: Iterable[tuple[str, object]]) -> tuple[ModuleType, object
         TypeError: If none is an array of a known framework, or two frameworks meet.
     """
     arrays = [(name, array) for name, array in arrays if array is not None]
-    found: dict[str, tuple[str, object]] = {}
+    found: dict[str, tuple[str, Any]] = {}
     for name, array in arrays:
         if framework := _framework(array):
             found.setdefault(framework, (name, array))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import functools
+from numbers import Integral, Real
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -102,100 +103,109 @@ def _run(
     lengths: Any,
 ) -> tuple[Any, tuple[Any, ...]]:
     """What every cell's function does: one framework's arrays, checked, by the route that the facts allow."""
-    adapter: ModuleType = _numpy
-    numpy, traced = _numpy.Array, None
-    if (
-        type(x) is type(kernel) is type(recurrent_kernel) is type(bias) is numpy
-        and mask is None
-        and lengths is None
-        and not states
-    ):  # the usual NumPy call by itself: it is over in microseconds
-        fact, kernel_fact = (x.shape, x.dtype), (kernel.shape, kernel.dtype)
-        facts = (
-            fact,
-            kernel_fact,
-            (recurrent_kernel.shape, recurrent_kernel.dtype),
-            (bias.shape, bias.dtype),
-            None,
-            None,
-        )
-    else:
-        names = ("x", "kernel", "recurrent_kernel", "bias", "mask", "lengths", *("initial_state",) * len(states))
-        arrays = (x, kernel, recurrent_kernel, bias, mask, lengths, *states)
-        adapter, like = adapter_of(zip(names, arrays, strict=True))
-        arrays = tuple([None if a is None else adapter.asarray(a, like) for a in arrays])
-        x, kernel, recurrent_kernel, bias, mask, lengths, *rest = arrays
-        states = tuple(rest)
-        facts = tuple([None if a is None else (adapter.shape(a), adapter.dtype(a)) for a in arrays])
-        traced = adapter.traced_environment()
+    if type(x) is type(kernel) is type(recurrent_kernel) is type(bias) is _numpy.Array and native == "auto":
+        # The usual call on NumPy arrays has a way of its own: it is over in microseconds.
+        dtype = x.dtype
+        if (
+            kernel.dtype is recurrent_kernel.dtype is bias.dtype is dtype
+            and mask is lengths is settings[4] is settings[5] is None
+            and not states
+        ):
+            try:
+                usual = _usual(cell, settings, dtype, x.shape, kernel.shape, recurrent_kernel.shape, bias.shape)
+            except TypeError:  # an argument that cannot be hashed: the checks below say which
+                usual = None
+            if usual:
+                return _numpy.recurrence(
+                    usual[0], x, kernel, recurrent_kernel, bias, states, None, None, None, usual[1]
+                )
+    names = ("x", "kernel", "recurrent_kernel", "bias", "mask", "lengths", *("initial_state",) * len(states))
+    arrays = (x, kernel, recurrent_kernel, bias, mask, lengths, *states)
+    adapter, like = adapter_of(zip(names, arrays, strict=True))
+    arrays = tuple([None if a is None else adapter.asarray(a, like) for a in arrays])
+    x, kernel, recurrent_kernel, bias, mask, lengths, *states = arrays
+    facts = tuple([None if a is None else (adapter.shape(a), adapter.dtype(a)) for a in arrays])
+    traced = adapter.traced_environment()
     plan = None
     if traced is None:
         try:
-            plan = _cached_plan(cell, settings, native, facts)
+            plan = _cached_plan(cell, native, facts, None, *settings)
         except TypeError:  # a dtype that does not fit, or an argument that cannot be hashed: the checks say which
             plan = None
-    options, obstacle, required, spec = plan or _plan(cell, settings, native, facts, traced)
-    if mask is None:
-        mask = lengths
-    if spec and adapter is _numpy:
-        return _numpy.recurrence(options, x, kernel, recurrent_kernel, bias, states, mask, None, None, spec)
+    options, obstacle, required = plan or _plan(cell, native, facts, traced, *settings)
     obstacle = obstacle or adapter.obstacle(x)
     if obstacle and required:
         raise route.NativeUnavailable(f"the native path is required and cannot run: {obstacle.removesuffix('.')}.")
     recur = adapter.plain if obstacle else adapter.recurrence
-    return recur(options, x, kernel, recurrent_kernel, bias, states, mask, None, None)
+    mask = lengths if mask is None else mask
+    return recur(options, x, kernel, recurrent_kernel, bias, tuple(states), mask, None, None)
 
 
 class _Plan(NamedTuple):
-    """What the facts of a call come to: its options; why not natively, if so, and whether that is an error; and the
-    native call's spec where nothing stands against it and every size is known."""
+    """What the facts of a call come to: its options, why not natively, if so, and whether that is an error."""
 
     options: Options
     obstacle: str | None
     required: bool
-    spec: _native.Spec | None
 
 
 def _plan(
     cell: str,
-    settings: tuple[Any, ...],
     native: str | bool,
     facts: tuple[Any, ...],
-    traced: tuple[str, str | None] | None = None,
+    traced: tuple[str, str | None] | None,
+    activation: Any,
+    recurrent_activation: Any,
+    go_backwards: Any,
+    zero_output_for_mask: Any,
+    truncate: Any,
+    clip: Any,
 ) -> _Plan:
     """Checks a call, once for each set of facts.
 
     Args:
         cell: The cell's name.
-        settings: The options that the user set, in the order of `Options`.
         native: As the user set it.
         facts: `(shape, dtype)`, or `None` where left out, of x, kernel, recurrent_kernel, bias, mask, lengths and the
             initial states; a size is `None` where a framework does not know it yet.
         traced: What ELMAN_NATIVE says and why the library cannot run, where a compiler of the framework reads along,
-            which can ask neither. Then there is no spec.
+            which can ask neither; else `None`.
+        activation: This and what follows as the user set it, in the order of `Options`.
+        recurrent_activation: See `Options`.
+        go_backwards: See `Options`.
+        zero_output_for_mask: See `Options`.
+        truncate: See `Options.truncate_gradient`.
+        clip: See `Options.clip_state_gradient`.
     """
-    activation, recurrent_activation, go_backwards, zero_output_for_mask, truncate, clip = settings
     _check_arrays(*facts)
     _check_options(activation, truncate, clip, native)
+    truncate = None if truncate is None else min(int(truncate), _native.MOST_STEPS)
+    clip = None if clip is None else float(clip)
     options = Options(
         cell, activation, recurrent_activation, bool(go_backwards), bool(zero_output_for_mask), True, truncate, clip
     )
-    (shape, dtype), mask = facts[0], facts[4] or facts[5]
     if traced is None:
         mode = route.mode(native)
         library = None if mode in (False, "off") else _native.obstacle()
     else:
         mode = traced[0] if native == "auto" else native
         library = traced[1]
-    obstacle = route.obstacle(mode, options, str(dtype), library)
-    spec = None
-    if obstacle is None and traced is None and all(type(size) is int for size in shape):
-        kind = "none" if mask is None else "mask" if len(mask[0]) == 2 else str(mask[1])
-        spec = _native.spec(options, *shape, facts[2][0][0], str(dtype), kind)
-    return _Plan(options, obstacle, mode == "require", spec)
+    return _Plan(options, route.obstacle(mode, options, str(facts[0][1]), library), mode == "require")
 
 
-_cached_plan = functools.lru_cache(maxsize=4096)(_plan)
+_cached_plan = functools.lru_cache(maxsize=4096, typed=True)(_plan)
+
+
+@functools.lru_cache(maxsize=4096)
+def _usual(
+    cell: str, settings: tuple[Any, ...], dtype: Any, *shapes: tuple[int, ...]
+) -> tuple[Options, _native.Spec] | None:
+    """Options and spec of a call without a mask or a state, of arrays x, kernel, recurrent_kernel and bias of these
+    shapes; `None` where it is wrong, or not native."""
+    x, _, (units, *_), _ = shapes
+    facts = tuple((shape, dtype) for shape in shapes)
+    options, obstacle, _ = _plan(cell, "auto", (*facts, None, None), None, *settings)
+    return None if obstacle else (options, _native.spec(options, *x, units, str(dtype)))
 
 
 def _check_options(activation: Any, k: Any, c: Any, native: Any) -> None:
@@ -205,16 +215,19 @@ def _check_options(activation: Any, k: Any, c: Any, native: Any) -> None:
             f"activation is {activation!r}; expected one of {', '.join(ACTIVATIONS)}, or a callable."
             + (f" Did you mean {nearest[0]!r}?" if nearest else "")
         )
-    if k is not None and (isinstance(k, bool) or not isinstance(k, int) or k < 1):
+    if k is not None and (isinstance(k, bool) or not isinstance(k, Integral) or k < 1):
         raise ValueError(f"truncate_gradient is {k!r}; expected a positive integer (time steps), or None.")
-    if c is not None and (isinstance(c, bool) or not isinstance(c, int | float) or not 0 < c < float("inf")):
+    if c is not None and (isinstance(c, bool) or not isinstance(c, Real) or not 0 < c < float("inf")):
         raise ValueError(f"clip_state_gradient is {c!r}; expected a positive number (an L2 norm), or None.")
-    if native is not False and native not in ("auto", "require"):
+    if native is not False and not (isinstance(native, str) and native in {"auto", "require"}):
         raise ValueError(f'native is {native!r}; expected "auto", "require" or False.')
 
 
 def _check_arrays(x: Any, kernel: Any, recurrent_kernel: Any, bias: Any, mask: Any, lengths: Any, *states: Any) -> None:
     """Shapes and dtypes, in the order in which a user would mend them."""
+    for name, array in (("x", x), ("kernel", kernel), ("recurrent_kernel", recurrent_kernel)):
+        if array is None:
+            raise TypeError(f"{name} is NoneType; expected an array. Only bias, initial_state, mask and lengths may be left out.")
     shape, dtype = x
     if len(shape) != 3:
         raise ValueError(
@@ -232,6 +245,8 @@ def _check_arrays(x: Any, kernel: Any, recurrent_kernel: Any, bias: Any, mask: A
     _check_shape("bias", bias, "(units,)", (units,))
     for state in states:
         _check_shape("initial_state", state, "(batch, units)", (batch, units))
+    if "float" not in str(dtype):
+        raise TypeError(f"x has dtype {dtype}; expected float32 or float64, or a half type. Cast x and the weights.")
     named = (("kernel", kernel), ("recurrent_kernel", recurrent_kernel), ("bias", bias))
     for name, array in (*named, *(("initial_state", state) for state in states)):
         if array is not None and array[1] != dtype:

@@ -66,7 +66,8 @@ def _simple_rnn_step(
     kernel, recurrent_kernel, bias = weights
     x_in, h_in = x * dropout[0][0], states[0] * dropout[1][0]
     z = x_in @ kernel + h_in @ recurrent_kernel
-    h = ACTIVATIONS[options.activation].value(z if bias is None else z + bias)
+    activation = options.activation if callable(options.activation) else ACTIVATIONS[options.activation].value
+    h = activation(z if bias is None else z + bias)
     return (h,), (x_in, h_in, h)
 
 
@@ -109,7 +110,15 @@ class Gradients(NamedTuple):
     norms: Array
 
 
-def _prepare(x, weights, initial_states, mask, input_dropout, recurrent_dropout, options):
+def _prepare(
+    x: Array,
+    weights: Weights,
+    initial_states: States | None,
+    mask: Array | None,
+    input_dropout: Array | None,
+    recurrent_dropout: Array | None,
+    options: Options,
+) -> tuple[Array, States, Array, tuple[Array, Array]]:
     """Fills in what was left out, and turns time around where asked."""
     batch, time, features = x.shape
     units = weights.recurrent_kernel.shape[0]
@@ -185,7 +194,9 @@ def backward(
     batch, time, _ = x.shape
     _, states, mask, dropout = _prepare(x, weights, initial_states, mask, input_dropout, recurrent_dropout, options)
     dx = np.zeros_like(x)
-    sums = Weights(np.zeros_like(kernel), np.zeros_like(recurrent_kernel), None if bias is None else np.zeros_like(bias))
+    sums = Weights(
+        np.zeros_like(kernel), np.zeros_like(recurrent_kernel), None if bias is None else np.zeros_like(bias)
+    )
     norms = np.zeros((batch, time), dtype=x.dtype)
     dstates = tuple(dfinal_states)
     doutput = np.zeros_like(states[0]) if options.return_sequences else dy
@@ -199,11 +210,16 @@ def backward(
         dtaken = tuple(np.where(valid, d, 0) for d in dstates)
         taken = tuple(np.where(valid, a, 0) for a in tape[t])
         dx[:, t], dbefore, dweights = CELLS[options.cell].step_back(dtaken, taken, weights, dropout, options)
-        sums = Weights(*(None if total is None else total + d for total, d in zip(sums, dweights, strict=True)))
+        sums = _add(sums, dweights)
         dstates = tuple(np.where(valid, new, old) for new, old in zip(dbefore, dstates, strict=True))
         dstates = _limit(dstates, t, time, options)
         doutput = np.where(valid | options.zero_output_for_mask, 0, doutput)
     return Gradients(dx[:, ::-1] if options.go_backwards else dx, *sums, dstates, norms)
+
+
+def _add(sums: Weights, terms: Weights) -> Weights:
+    dbias = None if sums.bias is None or terms.bias is None else sums.bias + terms.bias
+    return Weights(sums.kernel + terms.kernel, sums.recurrent_kernel + terms.recurrent_kernel, dbias)
 
 
 def _joint_norm(states: States) -> Array:

@@ -47,7 +47,7 @@ def reason(key: str, **facts: object) -> str:
 
 
 def mode(native: str | bool) -> str | bool:
-    """What `native` comes to once the environment's ELMAN_NATIVE has its say: `"auto"`, `"require"`, `"off"` or `False`."""
+    """What `native` comes to with the environment's ELMAN_NATIVE: `"auto"`, `"require"`, `"off"` or `False`."""
     return _native.environment_mode() if native == "auto" else native
 
 
