@@ -1,0 +1,531 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The JAX adapter: one XLA custom call forward and one backward, and how JAX may transform them.
+
+In: `jax.Array`s or tracers, checked. Out: the same, differentiable once in reverse natively, any number of
+times with `plain`. No maths: products, activations and sums are the library's. From the outside in, a native
+call is a jit, a rule for differentiation, one for vmap, one for sharding, and `jax.ffi.ffi_call`.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple, NoReturn
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.custom_derivatives import SymbolicZero, zero_from_primal
+from jax.sharding import NamedSharding, PartitionSpec
+
+from elman import _native, _plain, route
+from elman.options import Options
+
+Arrays = tuple[Array, ...]
+
+FORWARD, BACKWARD = "elman_jax_forward", "elman_jax_backward"  # the library's symbols, and XLA's names for them
+ONCE = (
+    "elman's native recurrence has one reverse-mode derivative on JAX (jax.grad, jax.vjp, jax.jacrev); pass "
+    "native=False for forward mode (jax.jvp, jax.jacfwd) and for second derivatives (jax.hessian)."
+)
+
+
+# --- what the route and the checks ask -----------------------------------------------------------------------------
+
+
+def traced_environment() -> None:
+    """`None`: no compiler of this framework reads along in the checks, as torch.compile does."""
+
+
+def obstacle(x: Array) -> str | None:
+    """Why JAX cannot call the library for `x`, or `None`."""
+    platform = _platform(x)
+    if platform != "cpu":
+        return route.reason("device", device=f"JAX's {platform!r} backend")
+    return _registration_obstacle()
+
+
+def _platform(x: Array) -> str:
+    """Where a computation on `x` runs. A tracer does not know, nor does an array that nobody put anywhere."""
+    if isinstance(x, jax.core.Tracer) or not x.committed:
+        return jax.default_backend()
+    return next(iter(x.devices())).platform
+
+
+# What the native path takes from JAX beyond what everybody does; imported where it is used.
+_MODULES = ("custom_batching", "experimental.custom_partitioning", "extend.core", "interpreters.mlir")
+
+
+@functools.cache
+def _registration_obstacle() -> str | None:
+    """Registers the handlers with XLA, once.
+
+    XLA's CPU backend has started by now, as `_platform` asked for it: so a handler of a version that XLA rejects raises
+    here, where one registered earlier would keep the backend from ever starting.
+    """
+    try:
+        for module in _MODULES:
+            importlib.import_module(f"jax.{module}")
+        for name in (FORWARD, BACKWARD):
+            handler = jax.ffi.pycapsule(getattr(_native.library(), name))
+            jax.ffi.register_ffi_target(name, handler, platform="cpu")
+    except (AttributeError, ImportError, jax.errors.JaxRuntimeError) as error:
+        return route.reason("symbol", framework="jax", version=jax.__version__, missing=error)
+    return None
+
+
+def asarray(value: object, like: Array) -> Array:
+    """`value` as an array of this framework, its dtype kept as far as `jax_enable_x64` allows."""
+    return value if isinstance(value, jax.Array) else jnp.asarray(value)
+
+
+def shape(array: Array) -> tuple[int, ...]:
+    """The shape; always known."""
+    return array.shape
+
+
+def dtype(array: Array) -> str:
+    """The name of the dtype, as NumPy spells it."""
+    return _dtype_name(array.dtype)
+
+
+@functools.cache
+def _dtype_name(dtype: np.dtype) -> str:
+    return dtype.name  # NumPy puts it together anew each time, in microseconds
+
+
+# --- the native call -----------------------------------------------------------------------------------------------
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def recurrence(
+    options: Options,
+    x: Array,
+    kernel: Array,
+    recurrent_kernel: Array,
+    bias: Array | None,
+    initial_states: Arrays,
+    mask: Array | None,
+    input_dropout: Array | None,
+    recurrent_dropout: Array | None,
+) -> tuple[Array, Arrays]:
+    """The recurrence, natively: `(y, final_states)`. `obstacle` has been asked before, and had nothing to say.
+
+    Args:
+        options: The recurrence's options.
+        x: Array of shape `(batch, time, features)`, float32 or float64, the dtype of every other operand.
+        kernel: Array of shape `(features, units)`.
+        recurrent_kernel: Array of shape `(units, units)`.
+        bias: Array of shape `(units,)`, or `None`.
+        initial_states: Arrays of shape `(batch, units)`; none for zeros.
+        mask: Booleans of shape `(batch, time)`, or int32 or int64 lengths of shape `(batch,)`, or `None`.
+        input_dropout: Array of shape `(1, batch, features)`, or `None`. Its gradient is zero.
+        recurrent_dropout: Array of shape `(1, batch, units)`, or `None`. Its gradient is zero.
+    """
+    named = {
+        "x": x,
+        "kernel": kernel,
+        "recurrent_kernel": recurrent_kernel,
+        "bias": bias,
+        "initial_h": initial_states[0] if initial_states else None,
+        "lengths" if mask is not None and mask.ndim == 1 else "mask": mask,
+        "input_dropout": input_dropout,
+        "recurrent_dropout": recurrent_dropout,
+    }
+    named = {name: array for name, array in named.items() if array is not None}
+    call = Call(FORWARD, options, tuple(named), ("y", "final_h"))
+    y, *final_states = _forward(call, *_vary_alike(named.values()))
+    return y, tuple(final_states)
+
+
+# The axes of every array: b batch, t time, f features, h units, z gates * units, c the tape's columns, d and e
+# dropout masks. A gradient is called "d" and its primal's name, and has its primal's axes.
+_AXES = {
+    "x": "btf",
+    "kernel": "fz",
+    "recurrent_kernel": "hz",
+    "bias": "z",
+    "initial_h": "bh",
+    "mask": "bt",
+    "lengths": "b",
+    "input_dropout": "dbf",
+    "recurrent_dropout": "ebh",
+    "y": "bth",
+    "final_h": "bh",
+    "tape": "btc",
+    "norms": "bt",
+}
+_DIFFERENTIABLE = ("x", "kernel", "recurrent_kernel", "bias", "initial_h")
+
+
+def _primal(name: str) -> str:
+    return name if name in _AXES else name.removeprefix("d")
+
+
+class Call(NamedTuple):
+    """Everything about a native call but its arrays: hashable, so that the rules below can be looked up by it.
+
+    Attributes:
+        target: `FORWARD` or `BACKWARD`.
+        options: The recurrence's options.
+        operands: Names of the operands that are given, in the library's order: x, kernel and recurrent_kernel first.
+        results: Names of the results that are wanted, likewise.
+    """
+
+    target: str
+    options: Options
+    operands: tuple[str, ...]
+    results: tuple[str, ...]
+
+    def axes(self, name: str) -> str:
+        """The axes of an operand or a result, a letter each."""
+        letters = _AXES[_primal(name)]
+        return letters if self.options.return_sequences or _primal(name) != "y" else "bh"
+
+
+def _ffi_call(call: Call, *arrays: Array) -> Arrays:
+    options = call.options
+    results = jax.ffi.ffi_call(call.target, _result_types(call, arrays))(
+        *arrays,
+        cell=options.cell,
+        activation=options.activation,
+        recurrent_activation=options.recurrent_activation,
+        go_backwards=options.go_backwards,
+        zero_output_for_mask=options.zero_output_for_mask,
+        return_sequences=options.return_sequences,
+        truncate_gradient=np.int64(options.truncate_gradient or 0),
+        clip_state_gradient=np.float64(options.clip_state_gradient or 0),
+        operands=" ".join(call.operands),
+        results=" ".join(call.results),
+    )
+    return tuple(results)
+
+
+def _result_types(call: Call, arrays: Sequence[Array]) -> list[Any]:
+    """The types of the results: each made of an operand's, so that whatever else JAX notes in a type is kept."""
+    named = {name: jax.typeof(array) for name, array in zip(call.operands, arrays, strict=True)}
+    x, recurrent_kernel = named["x"], named["recurrent_kernel"]
+    sizes = dict(zip("btf", x.shape, strict=True)) | dict(zip("hz", recurrent_kernel.shape, strict=True))
+    sizes["c"] = _tape_columns(call.options, x, recurrent_kernel)
+
+    def like_x(axes: str) -> Any:
+        """A new type, its batch spread over the mesh as the batch of x is."""
+        spec = PartitionSpec(x.sharding.spec[0], *[None] * (len(axes) - 1))
+        return x.update(shape=tuple(sizes[a] for a in axes), sharding=NamedSharding(x.sharding.mesh, spec))
+
+    return [named.get(_primal(name)) or like_x(call.axes(name)) for name in call.results]
+
+
+def _tape_columns(options: Options, x: Any, recurrent_kernel: Any) -> int:
+    return _native.spec(options, 0, 0, 0, recurrent_kernel.shape[0], dtype(x)).tape_columns
+
+
+# --- differentiation: once, in reverse -----------------------------------------------------------------------------
+#
+# JAX's custom_vjp would do, but for what it says in forward mode. Instead the tangents come out of one linear
+# primitive, which has a transpose, the native backward, and no evaluation: there it says `ONCE`.
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _forward(call: Call, *arrays: Array) -> Arrays:
+    return _batchable(call)(*arrays)
+
+
+@functools.partial(_forward.defjvp, symbolic_zeros=True)
+def _forward_jvp(call: Call, primals: Arrays, tangents: tuple[Any, ...]) -> tuple[Arrays, tuple[Any, ...]]:
+    """Runs with a tape, and hands over the operands and the tape to the backward to come."""
+    columns = _tape_columns(call.options, primals[0], primals[2])
+    taped = call._replace(results=("y", "final_h", "tape") if columns else ("y", "final_h"))
+    outputs = dict(zip(taped.results, _forward(taped, *primals), strict=True))
+    results = tuple(outputs[name] for name in call.results)
+    moving = {n: t for n, t in zip(call.operands, tangents, strict=True) if type(t) is not SymbolicZero}
+    wanted = {name: tangent for name, tangent in moving.items() if name in _DIFFERENTIABLE}
+    if not wanted:
+        return results, tuple(zero_from_primal(result, symbolic_zeros=True) for result in results)
+    kept = {name: outputs[name] for name in ("y", "tape") if name in outputs}
+    backward = Call(BACKWARD, call.options, (*call.operands, *kept), tuple("d" + name for name in wanted))
+    dots = _bind_derivative(backward, (outputs["y"], outputs["final_h"]), *primals, *kept.values(), *wanted.values())
+    if "tape" in call.results:
+        dots += _bind_derivative(None, (outputs["tape"],), *wanted.values())
+    return results, tuple(dots)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _backward(call: Call, *arrays: Array) -> Arrays:
+    return _batchable(call)(*arrays)
+
+
+@functools.partial(_backward.defjvp, symbolic_zeros=True)
+def _backward_jvp(call: Call, primals: Arrays, tangents: tuple[Any, ...]) -> tuple[Arrays, tuple[Any, ...]]:
+    results = _backward(call, *primals)
+    return results, tuple(_bind_derivative(None, results, *(t for t in tangents if type(t) is not SymbolicZero)))
+
+
+def _bind_derivative(call: Call | None, results: Arrays, *operands: Array) -> list[Array]:
+    types = tuple(jax.typeof(result) for result in results)
+    return _derivative().bind(*operands, call=call, levels=(), types=types)
+
+
+@functools.cache
+def _derivative() -> Any:
+    """The linear primitive.
+
+    In: the operands of the backward `call` up to the tape, then a tangent for each of its results. Out: tangents of y
+    and the final state, of `types`. `levels` are the vmaps around it, the innermost first, and tell for each operand
+    whether it has the axis. With `call=None` there is no transpose either.
+    """
+    from jax.extend.core import Primitive
+    from jax.interpreters import ad, batching, mlir
+
+    derivative = Primitive("elman_derivative")
+    derivative.multiple_results = True
+    derivative.def_abstract_eval(lambda *_, call, levels, types: types)
+    derivative.def_impl(_refuse)
+    mlir.register_lowering(derivative, _refuse)
+    ad.primitive_jvps[derivative] = _refuse
+    ad.primitive_transposes[derivative] = _transpose
+    batching.primitive_batchers[derivative] = _batch_derivative
+    return derivative
+
+
+def _refuse(*_: object, **__: object) -> NoReturn:
+    raise NotImplementedError(ONCE)
+
+
+def _transpose(
+    cotangents: Sequence[Any], *operands: Any, call: Call | None, levels: Sequence[Sequence[bool]], types: object
+) -> list[Any]:
+    """One native backward; a cotangent that is known to be zero is left out."""
+    from jax.interpreters import ad
+
+    if call is None:
+        _refuse()
+    kept = operands[: len(call.operands)]
+    given = {n: c for n, c in zip(("dy", "dfinal_h"), cotangents, strict=True) if type(c) is not ad.Zero}
+    run = functools.partial(_backward, call._replace(operands=(*call.operands, *given)))
+    for level in levels:
+        run = _each(run, [*level[: len(kept)], *(True for _ in given)], level[len(kept) :])
+    return [None] * len(kept) + list(run(*kept, *given.values()))
+
+
+def _each(run: Callable[..., Sequence[Array]], operands: Sequence[bool], results: Sequence[bool]) -> Any:
+    """`run` for each along the axis that some operands have; results that should not have it are summed."""
+    mapped = jax.vmap(run, in_axes=tuple(0 if has else None for has in operands))
+    return lambda *arrays: [r if has else r.sum(axis=0) for r, has in zip(mapped(*arrays), results, strict=True)]
+
+
+# --- vmap: folded into the batch where one native call can answer, else one by one ---------------------------------
+
+
+@functools.cache
+def _batchable(call: Call) -> Callable[..., Arrays]:
+    from jax.custom_batching import custom_vmap
+
+    run = custom_vmap(functools.partial(_placed, call))
+    operands, results = ([call.axes(name) for name in names] for names in (call.operands, call.results))
+
+    @run.def_vmap
+    def rule(size: int, batched: Sequence[bool], *arrays: Array) -> tuple[Arrays, tuple[bool, ...]]:
+        if all("b" in axes for axes in results) and _foldable(operands, batched, arrays):
+            return _folded(run, operands, size, batched, arrays), (True,) * len(results)
+
+        def one(mapped: Sequence[Array]) -> Arrays:
+            rest = iter(mapped)
+            return run(*(next(rest) if has else array for array, has in zip(arrays, batched, strict=True)))
+
+        mapped = [array for array, has in zip(arrays, batched, strict=True) if has]
+        return jax.lax.map(one, mapped), (True,) * len(results)
+
+    return run
+
+
+def _batch_derivative(
+    operands: Arrays,
+    dims: Sequence[int | None],
+    *,
+    call: Call | None,
+    levels: tuple[tuple[bool, ...], ...],
+    types: Sequence[Any],
+) -> tuple[Sequence[Array], tuple[int, ...]]:
+    batched = tuple(dim is not None for dim in dims)
+    size = next(o.shape[dim] for o, dim in zip(operands, dims, strict=True) if dim is not None)
+    arrays = [o if dim is None else jnp.moveaxis(o, dim, 0) for o, dim in zip(operands, dims, strict=True)]
+    axes = [call.axes(name) for name in (*call.operands, *call.results)] if call else []
+
+    def folded(*arrays: Array) -> list[Array]:
+        wide = tuple(t.update(shape=(arrays[0].shape[0], *t.shape[1:])) for t in types)
+        return _derivative().bind(*arrays, call=call, levels=(), types=wide)
+
+    if call and not levels and _foldable(axes, batched, arrays):
+        return _folded(folded, axes, size, batched, arrays), (0,) * len(types)
+    stacked = tuple(_stacked(t, size) for t in types)
+    outputs = _derivative().bind(*arrays, call=call, levels=(*levels, batched), types=stacked)
+    return outputs, (0,) * len(types)
+
+
+def _stacked(kind: Any, size: int) -> Any:
+    spec = PartitionSpec(None, *kind.sharding.spec)
+    return kind.update(shape=(size, *kind.shape), sharding=NamedSharding(kind.sharding.mesh, spec))
+
+
+def _foldable(operands: Sequence[str], batched: Sequence[bool], arrays: Sequence[Array]) -> bool:
+    """Whether all that have the new axis have a batch too (weights have none), and JAX's explicit sharding does not
+    spread a batch over devices: such an axis is not to be mixed with another."""
+    given = list(zip(operands, batched, arrays, strict=True))
+    spread = any(jax.typeof(array).sharding.spec[axes.index("b") + has] for axes, has, array in given if "b" in axes)
+    return not spread and all("b" in axes for axes, has, _ in given if has)
+
+
+def _folded(
+    run: Callable[..., Sequence[Array]],
+    operands: Sequence[str],
+    size: int,
+    batched: Sequence[bool],
+    arrays: Sequence[Array],
+) -> Arrays:
+    """`run` once, over a batch that is `size` times as large. All its results have a batch, and have it first."""
+    folded = []
+    for axes, array, has in zip(operands, arrays, batched, strict=True):
+        if "b" not in axes:
+            folded.append(array)
+            continue
+        at = axes.index("b")
+        wide = jnp.moveaxis(array if has else jnp.broadcast_to(array, (size, *array.shape)), 0, at)
+        folded.append(wide.reshape(*wide.shape[:at], math.prod(wide.shape[at : at + 2]), *wide.shape[at + 2 :]))
+    return tuple(r.reshape(size, r.shape[0] // max(size, 1), *r.shape[1:]) for r in run(*folded))
+
+
+# --- devices: the batch stays where it is --------------------------------------------------------------------------
+
+
+def _placed(call: Call, *arrays: Array) -> Arrays:
+    """The call, told how to spread over devices where there are several. Inside `jax.shard_map` it has been."""
+    if jax.device_count() == 1 or jax.sharding.get_abstract_mesh().manual_axes:
+        return _ffi_call(call, *arrays)
+    return _partitioned(call)(*arrays)
+
+
+@functools.cache
+def _partitioned(call: Call) -> Callable[..., Arrays]:
+    from jax.experimental.custom_partitioning import custom_partitioning
+
+    operands, results = ([call.axes(name) for name in names] for names in (call.operands, call.results))
+
+    def batch_of(types: Sequence[Any]) -> Any:
+        """The mesh axes that the batch is spread over: those of the first operand that is spread."""
+        specs = [t.sharding.spec[axes.index("b")] for axes, t in zip(operands, types, strict=True) if "b" in axes]
+        return next((spec for spec in specs if spec is not None), None)
+
+    def place(mesh: Any, batch: Any, arrays: Sequence[str]) -> tuple[NamedSharding, ...]:
+        return tuple(
+            NamedSharding(mesh, PartitionSpec(*(batch if a == "b" else None for a in axes))) for axes in arrays
+        )
+
+    def infer(mesh: Any, operand_types: Sequence[Any], result_types: object) -> tuple[NamedSharding, ...]:
+        return place(mesh, batch_of(operand_types), results)
+
+    def partition(mesh: Any, operand_types: Sequence[Any], result_types: object) -> tuple[Any, ...]:
+        batch = batch_of(operand_types)
+
+        def share(*arrays: Array) -> Arrays:
+            outputs = zip(results, _ffi_call(call, *arrays), strict=True)
+            return tuple(o if batch is None or "b" in axes else jax.lax.psum(o, batch) for axes, o in outputs)
+
+        return mesh, share, place(mesh, batch, results), place(mesh, batch, operands)
+
+    run = custom_partitioning(functools.partial(_ffi_call, call))
+    run.def_partition(
+        partition,
+        infer_sharding_from_operands=infer,
+        sharding_rule=" -> ".join(", ".join(" ".join(axes) for axes in arrays) for arrays in (operands, results)),
+        need_replication_factors=tuple(a for a in dict.fromkeys("".join((*operands, *results))) if a != "b"),
+    )
+    return run
+
+
+def _vary_alike(arrays: Iterable[Array]) -> Arrays:
+    """Inside `jax.shard_map` counts what is equal on all devices (weights) as differing like the rest (x), so that
+    JAX sums its gradient over devices; elsewhere does nothing."""
+    arrays = tuple(arrays)
+    if not jax.sharding.get_abstract_mesh().manual_axes:
+        return arrays
+    types = [jax.typeof(array) for array in arrays]
+    varying = [t.vma if hasattr(t, "vma") else t.manual_axis_type.varying for t in types]  # renamed in JAX 0.10.2
+    every = frozenset[str]().union(*varying)
+    return tuple(jax.lax.pcast(a, tuple(every - own), to="varying") for a, own in zip(arrays, varying, strict=True))
+
+
+# --- the same in JAX's own operations ------------------------------------------------------------------------------
+
+
+def plain(options: Options, *operands: Any) -> tuple[Array, Arrays]:
+    """The recurrence as a `jax.lax.scan`. Arguments as `recurrence`."""
+    if callable(options.activation) or callable(options.recurrent_activation):
+        return _scan(options, *operands)  # a jit would go on using what the callable read of the world at first
+    return _jitted_scan(options, *operands)
+
+
+def _scan(options: Options, *operands: Any) -> tuple[Array, Arrays]:
+    arrays, tree = jax.tree.flatten(operands)
+    return _plain.recurrence(_Operations(), options, *jax.tree.unflatten(tree, _vary_alike(arrays)))
+
+
+_jitted_scan = jax.jit(_scan, static_argnums=0)
+
+
+class _Operations:
+    """What `_plain` asks of a framework."""
+
+    scan = staticmethod(jax.lax.scan)
+    stop_gradient = staticmethod(jax.lax.stop_gradient)
+
+    @staticmethod
+    def where(condition: Array, x: Array, y: Array) -> Array:
+        return jnp.where(condition, x, y)
+
+    @staticmethod
+    def activation(name: str) -> Callable[[Array], Array]:
+        return {"linear": lambda z: z, "tanh": jnp.tanh, "relu": jax.nn.relu, "sigmoid": jax.nn.sigmoid}[name]
+
+    @staticmethod
+    def clip_gradient(states: Arrays, limit: float) -> Arrays:
+        return _clip_gradient(limit, states)
+
+    @staticmethod
+    def swap_batch_and_time(x: Array) -> Array:
+        return jnp.swapaxes(x, 0, 1)
+
+    @staticmethod
+    def flip_time(x: Array) -> Array:
+        return jnp.flip(x, 0)
+
+    @staticmethod
+    def steps(x: Array) -> Array:
+        return jnp.arange(x.shape[0])
+
+    @staticmethod
+    def zeros(x: Array, units: int) -> Array:
+        row = jnp.zeros_like(x.sum(axis=(0, 2)))  # made of x, so that they are spread over devices as x is
+        return jnp.broadcast_to(row[:, None], (x.shape[1], units))
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _clip_gradient(limit: float, states: Arrays) -> Arrays:
+    return states
+
+
+def _clip_gradient_forward(limit: float, states: Arrays) -> tuple[Arrays, None]:
+    return states, None
+
+
+def _clip_gradient_backward(limit: float, _: None, dstates: Arrays) -> tuple[Arrays]:
+    square = sum((d * d).sum(axis=1, keepdims=True) for d in dstates)
+    norm = jnp.sqrt(jnp.where(square > 0, square, 1))  # the slope of a root at 0 is infinite
+    scale = jnp.where((square > 0) & (norm > limit), limit / norm, 1)
+    return (tuple(d * scale for d in dstates),)
+
+
+_clip_gradient.defvjp(_clip_gradient_forward, _clip_gradient_backward)

@@ -1,0 +1,14 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Starts the process that `four_devices.py` needs: JAX counts its devices once."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+
+def test_over_four_devices():
+    command = [sys.executable, "-m", "pytest", "-q", str(Path(__file__).with_name("four_devices.py"))]
+    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=4"
+    done = subprocess.run(command, env=os.environ | {"XLA_FLAGS": flags})
+    assert done.returncode == 0
