@@ -103,7 +103,7 @@ def _run(
     lengths: Any,
 ) -> tuple[Any, tuple[Any, ...]]:
     """What every cell's function does: one framework's arrays, checked, by the route that the facts allow."""
-    if type(x) is type(kernel) is type(recurrent_kernel) is type(bias) is _numpy.Array and native == "auto":
+    if type(x) is type(kernel) is type(recurrent_kernel) is type(bias) is _numpy.Array:
         # The usual call on NumPy arrays has a way of its own: it is over in microseconds.
         dtype = x.dtype
         if (
@@ -112,7 +112,7 @@ def _run(
             and not states
         ):
             try:
-                usual = _usual(cell, settings, dtype, x.shape, kernel.shape, recurrent_kernel.shape, bias.shape)
+                usual = _usual(cell, settings, native, dtype, x.shape, kernel.shape, recurrent_kernel.shape, bias.shape)
             except TypeError:  # an argument that cannot be hashed: the checks below say which
                 usual = None
             if usual:
@@ -198,13 +198,13 @@ _cached_plan = functools.lru_cache(maxsize=4096, typed=True)(_plan)
 
 @functools.lru_cache(maxsize=4096)
 def _usual(
-    cell: str, settings: tuple[Any, ...], dtype: Any, *shapes: tuple[int, ...]
+    cell: str, settings: tuple[Any, ...], native: str | bool, dtype: Any, *shapes: tuple[int, ...]
 ) -> tuple[Options, _native.Spec] | None:
     """Options and spec of a call without a mask or a state, of arrays x, kernel, recurrent_kernel and bias of these
     shapes; `None` where it is wrong, or not native."""
     x, _, (units, *_), _ = shapes
     facts = tuple((shape, dtype) for shape in shapes)
-    options, obstacle, _ = _plan(cell, "auto", (*facts, None, None), None, *settings)
+    options, obstacle, _ = _plan(cell, native, (*facts, None, None), None, *settings)
     return None if obstacle else (options, _native.spec(options, *x, units, str(dtype)))
 
 
@@ -227,7 +227,9 @@ def _check_arrays(x: Any, kernel: Any, recurrent_kernel: Any, bias: Any, mask: A
     """Shapes and dtypes, in the order in which a user would mend them."""
     for name, array in (("x", x), ("kernel", kernel), ("recurrent_kernel", recurrent_kernel)):
         if array is None:
-            raise TypeError(f"{name} is NoneType; expected an array. Only bias, initial_state, mask and lengths may be left out.")
+            raise TypeError(
+                f"{name} is NoneType; expected an array. Only bias, initial_state, mask and lengths may be left out."
+            )
     shape, dtype = x
     if len(shape) != 3:
         raise ValueError(

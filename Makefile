@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+# From a fresh clone: Python 3.11 or later, a C++17 compiler and make are all that is needed. `make help` lists the targets.
+
+BACKENDS ?= tensorflow jax torch
+ifneq ($(filter-out tensorflow jax torch,$(BACKENDS)),)
+$(error BACKENDS is "$(BACKENDS)"; expected some of tensorflow, jax, torch)
+endif
+
+# What is tested against. Warnings are errors in the tests, so a newer framework is a change to make on purpose.
+tensorflow := tensorflow-cpu==2.21.0 keras==3.15.1
+jax := jax==0.10.2 keras==3.15.1
+torch := torch==2.13.0 keras==3.15.1
+
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
+VENV := .venv
+BIN := $(VENV)/bin
+DONE := $(VENV)/done
+SOURCES := $(shell find src native -type f ! -name '*.so' ! -name '*.pyc') CMakeLists.txt pyproject.toml
+
+# Sanitizers run where their runtime can be preloaded into Python.
+SANITIZERS := $(if $(filter Linux,$(shell uname)),address thread)
+
+.NOTPARALLEL:
+.PHONY: help test lint format sanitize evaluate clean
+
+help: ## List the targets.
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+test: $(DONE)/elman ## Everything that CI runs, from nothing. BACKENDS=jax for one framework.
+	@$(BIN)/python tests/run.py lint numpy isa $(BACKENDS)
+
+lint: $(DONE)/elman ## Formatter, linter and type checker.
+	@$(BIN)/python tests/run.py lint
+
+format: $(DONE)/elman ## Format, and fix what the linter can fix.
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+sanitize: $(DONE)/elman $(SANITIZERS:%=build/%/done) ## Kernel tests under GCC's address, undefined and thread sanitizers.
+	@$(BIN)/python tests/run.py $(SANITIZERS)
+
+evaluate: $(DONE)/elman $(SANITIZERS:%=build/%/done) ## The long counts and every figure, into evidence/; goes on where it stopped.
+	@$(BIN)/python tests/evaluate.py numpy isa $(SANITIZERS) $(BACKENDS)
+
+clean: ## Back to a fresh clone; evidence stays.
+	rm -rf $(VENV) build dist .cache
+	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(DONE)/venv:
+	@test -n "$(PYTHON)" || { echo "make needs Python 3.11 or later, and finds none. Set PYTHON=/path/to/python3." >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	@mkdir -p $(DONE) && touch $@
+
+# PyTorch first and by itself, so that no other package's resolution picks its build.
+$(DONE)/torch: Makefile $(DONE)/venv
+	$(BIN)/pip install $(firstword $(torch))
+	$(BIN)/pip install $(torch)
+	@touch $@
+
+$(DONE)/tensorflow $(DONE)/jax: $(DONE)/%: Makefile $(DONE)/venv | $(if $(findstring torch,$(BACKENDS)),$(DONE)/torch)
+	$(BIN)/pip install $($*)
+	@touch $@
+
+# A wheel as users get it, not an editable install: what is tested is what is shipped. build/ keeps the object files.
+$(DONE)/elman: $(SOURCES) | $(BACKENDS:%=$(DONE)/%)
+	$(BIN)/pip install -C cmake.define.CMAKE_COMPILE_WARNING_AS_ERROR=ON ".[dev]"
+	@touch $@
+
+build/address/done: SANITIZE = address,undefined
+build/thread/done: SANITIZE = thread
+build/%/done: $(SOURCES) | $(DONE)/elman
+	$(BIN)/cmake -S . -B build/$* -DELMAN_SANITIZE=$(SANITIZE)
+	$(BIN)/cmake --build build/$* --parallel
+	mkdir -p build/$*/site && cp -R src/elman build/$*/site
+	$(BIN)/cmake --install build/$* --prefix build/$*/site
+	@touch $@

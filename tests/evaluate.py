@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The long counts, and every figure that a page quotes.
+
+In: names of suites. Out: evidence/<step>.json, one per step, each with the command, the versions and the commit.
+A step that passed on this commit, with nothing changed since, is not run again. ELMAN_EVALUATE=1 tells the tests
+to take their larger counts.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import run as checks
+
+EVIDENCE = checks.ROOT / "evidence"
+CODE = ("--", ".", ":!evidence")  # a commit of evidence alone does not make the evidence old
+
+
+def execute(command: list[str]) -> subprocess.CompletedProcess[str]:
+    """Runs a command and keeps what it prints; its errors go where ours go."""
+    environment = checks.environment({"ELMAN_EVALUATE": "1"})
+    return subprocess.run(command, cwd=checks.ROOT, env=environment, stdout=subprocess.PIPE, text=True)
+
+
+def output(command: list[str]) -> str:
+    """What a command prints, without which there is no evidence."""
+    done = execute(command)
+    if done.returncode:
+        raise SystemExit(
+            f"evaluate needs `{' '.join(command[:3])}` to work, and it ended with status {done.returncode}."
+        )
+    return done.stdout.strip()
+
+
+def commit() -> str:
+    """The last commit that changed anything but evidence, with `+` behind it if the tree has changed since."""
+    last = output(["git", "log", "-1", "--format=%H", *CODE])
+    return last + ("+" if output(["git", "status", "--porcelain", *CODE]) else "")
+
+
+def counts(run: checks.Run) -> dict[str, Any]:
+    """One test run as evidence."""
+    count = checks.execute(run, {"ELMAN_EVALUATE": "1"})
+    return {"passed": count.passed, "failed": list(count.failures), "skipped": count.skipped}
+
+
+def bench(command: list[str]) -> dict[str, Any]:
+    """One benchmark as evidence."""
+    print("\n=== bench", flush=True)
+    done = execute(command)
+    failed = [f"bench: ended with status {done.returncode}"] if done.returncode else []
+    return {"failed": failed, "bench": json.loads(done.stdout or "null")}
+
+
+def steps(suites: list[str]) -> Iterator[tuple[str, list[str], Callable[[], dict[str, Any]]]]:
+    """Name, command and work of each step; the work's result has its failures under `failed`."""
+    for suite in suites:
+        for run in checks.suite(suite):
+            yield f"tests_{run.name}", run.command, lambda run=run: counts(run)
+    command = [sys.executable, "-m", "elman.cli", "bench", "--json", "-"]
+    yield "bench", command, lambda: bench(command)
+
+
+def main(suites: list[str]) -> int:
+    """Runs what is missing, and says what failed."""
+    EVIDENCE.mkdir(exist_ok=True)
+    at = commit()
+    versions = json.loads(output([sys.executable, "-m", "elman.cli", "info", "--json"]))
+    failed = []
+    for name, command, work in steps(suites):
+        path = EVIDENCE / f"{name}.json"
+        known = json.loads(path.read_text()) if path.exists() else {}
+        if not at.endswith("+") and known.get("commit") == at and not known["result"]["failed"]:
+            print(f"{path.relative_to(checks.ROOT)}: has this commit")
+            continue
+        start = time.monotonic()
+        result = work()
+        seconds = round(time.monotonic() - start, 1)
+        shown = ["python", *command[1:]]
+        evidence = {"commit": at, "command": shown, "seconds": seconds, "result": result, "info": versions}
+        path.write_text(json.dumps(evidence, indent=2) + "\n")
+        failed += result["failed"]
+    print("\n" + "".join(f"failed: {failure}\n" for failure in failed) + f"{len(failed)} failed")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

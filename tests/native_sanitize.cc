@@ -1,0 +1,296 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A driver for the native library alone, built with sanitizers by test_sanitizers.py. What flows in: the name of
+// a mode. What flows out: status 0 where every call did what that mode expects. No numbers are judged here; the
+// arrays have exactly the sizes that elman.h gives, so that a sanitizer sees any step beside them.
+//
+//   shapes        many shapes, options and numbers of threads, forward and backward
+//   concurrent    the same from eight threads at once, some of which set the number of threads
+//   modes         the caller's floating-point control word after calls that succeed and calls that fail
+//   allocations   as many allocations for 2,000 steps as for 10 (linked with --wrap for every allocator)
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <atomic>
+#include <memory>
+#include <new>
+#include <thread>
+#include <vector>
+
+#if defined(__x86_64__)
+#include <xmmintrin.h>
+#endif
+
+#include "elman.h"
+
+namespace {
+
+std::atomic<long> g_allocations{0};
+
+// An array of exactly its size on the heap, filled with small numbers; or none.
+class Array {
+ public:
+  Array() = default;
+  Array(int64_t count, size_t element, uint32_t seed) : memory_(malloc(size_t(count) * element)), present_(true) {
+    for (int64_t i = 0; i < count; ++i) {
+      seed = seed * 1664525u + 1013904223u;
+      const double value = double(seed >> 8) / (1 << 24) - 0.5;
+      if (element == 8) {
+        static_cast<double*>(memory_.get())[i] = value;
+      } else if (element == 4) {
+        static_cast<float*>(memory_.get())[i] = float(value);
+      } else {
+        static_cast<uint8_t*>(memory_.get())[i] = value > -0.2;
+      }
+    }
+  }
+  void* get() const { return present_ ? memory_.get() : nullptr; }
+
+ private:
+  struct Free {
+    void operator()(void* p) const { free(p); }
+  };
+  std::unique_ptr<void, Free> memory_;
+  bool present_ = false;
+};
+
+// One problem: a spec, arrays of its sizes, and the two calls.
+class Problem {
+ public:
+  Problem(const elman_spec& spec, uint32_t seed, bool bias, bool state, bool dy, bool dfinal, bool dx) : spec_(spec) {
+    const size_t element = spec.dtype == ELMAN_FLOAT64 ? 8 : 4;
+    const int64_t b = spec.batch, t = spec.time, f = spec.features, h = spec.units;
+    const int64_t every = b * t * h, y = spec.flags & ELMAN_RETURN_SEQUENCES ? every : b * h;
+    auto array = [&](int64_t count, bool wanted = true) {
+      arrays_.push_back(wanted ? Array(count, element, ++seed) : Array());
+      return arrays_.back().get();
+    };
+    elman_operands& in = forward_.in;
+    in.x = array(b * t * f);
+    in.kernel = array(f * h);
+    in.recurrent_kernel = array(h * h);
+    in.bias = array(h, bias);
+    in.initial_states[0] = array(b * h, state);
+    in.mask = mask(seed);
+    in.input_dropout = array(b * f, spec.input_dropout_masks);
+    in.recurrent_dropout = array(b * h, spec.recurrent_dropout_masks);
+    forward_.spec = backward_.spec = &spec_;
+    forward_.y = array(y);
+    forward_.final_states[0] = array(b * h);
+    forward_.tape = array(b * t * elman_tape_columns(&spec_));
+    backward_.in = in;
+    backward_.y = forward_.y;
+    backward_.tape = forward_.tape;
+    backward_.dy = array(y, dy);
+    backward_.dfinal_states[0] = array(b * h, dfinal);
+    backward_.dx = array(b * t * f, dx);
+    backward_.dkernel = array(f * h);
+    backward_.drecurrent_kernel = array(h * h);
+    backward_.dbias = array(h, bias);
+    backward_.dinitial_states[0] = array(b * h, state);
+    backward_.norms = array(b * t, seed % 2);
+  }
+  Problem(const Problem&) = delete;
+
+  int forward() const { return elman_forward(&forward_); }
+  int backward() const { return elman_backward(&backward_); }
+
+ private:
+  const void* mask(uint32_t seed) {
+    if (spec_.mask == ELMAN_NO_MASK) return nullptr;
+    if (spec_.mask == ELMAN_MASK) {
+      arrays_.push_back(Array(spec_.batch * spec_.time, 1, seed));
+      return arrays_.back().get();
+    }
+    const bool wide = spec_.mask == ELMAN_LENGTHS_INT64;
+    arrays_.push_back(Array(spec_.batch, wide ? 8 : 4, seed));
+    void* const lengths = arrays_.back().get();
+    for (int64_t b = 0; b < spec_.batch; ++b) {
+      const int64_t length = int64_t(seed + uint32_t(b) * 7919u) % (spec_.time + 1);
+      if (wide) {
+        memcpy(static_cast<int64_t*>(lengths) + b, &length, 8);
+      } else {
+        const int32_t narrow = int32_t(length);
+        memcpy(static_cast<int32_t*>(lengths) + b, &narrow, 4);
+      }
+    }
+    return lengths;
+  }
+
+  elman_spec spec_;
+  std::vector<Array> arrays_;
+  elman_forward_call forward_{};
+  elman_backward_call backward_{};
+};
+
+class Random {
+ public:
+  explicit Random(uint32_t seed) : state_(seed * 2654435761u + 1) {}
+  int below(int n) { return int((state_ = state_ * 1664525u + 1013904223u) >> 8) % n; }
+  template <size_t kCount>
+  int of(const int (&values)[kCount]) {
+    return values[below(int(kCount))];
+  }
+
+ private:
+  uint32_t state_;
+};
+
+int fail(const char* what) {
+  fprintf(stderr, "%s: %s\n", what, elman_last_error());
+  return 1;
+}
+
+// A random problem, forward and backward.
+int run(uint32_t seed) {
+  Random random(seed);
+  elman_spec spec{};
+  spec.batch = random.of({0, 1, 1, 2, 3, 5, 7, 8, 13, 33, 70});
+  spec.time = random.of({0, 1, 2, 3, 7, 7, 20});
+  spec.features = random.of({0, 1, 2, 3, 8, 17, 64});
+  spec.units = random.below(4) ? 1 + random.below(70) : random.of({96, 127, 128, 129, 200});
+  spec.truncate_gradient = random.of({0, 0, 1, 2, 3, 1000});
+  spec.clip_state_gradient = random.below(2) ? 0.1 * random.below(10) : 0;
+  spec.dtype = random.of({ELMAN_FLOAT32, ELMAN_FLOAT64});
+  spec.activation = random.below(4);
+  spec.recurrent_activation = ELMAN_SIGMOID;
+  spec.mask = random.below(4);
+  spec.flags = random.below(8);
+  spec.input_dropout_masks = random.below(2);
+  spec.recurrent_dropout_masks = random.below(2);
+  const bool bias = random.below(2), state = random.below(2), dx = random.below(2);
+  const Problem problem(spec, seed, bias, state, random.below(3), random.below(3), dx);
+  if (problem.forward()) return fail("forward");
+  if (problem.backward()) return fail("backward");
+  return 0;
+}
+
+int shapes() {
+  for (uint32_t seed = 0; seed < 900; ++seed) {
+    elman_set_num_threads(1 + int(seed % 3));
+    if (run(seed)) return 1;
+  }
+  return 0;
+}
+
+int concurrent() {
+  elman_set_num_threads(3);
+  std::atomic<int> failures{0};
+  std::vector<std::thread> threads;
+  for (uint32_t id = 0; id < 8; ++id) {
+    threads.emplace_back([id, &failures] {
+      for (uint32_t seed = 0; seed < 60; ++seed) {
+        if (id == 0) elman_set_num_threads(1 + int(seed % 4));
+        failures += run(seed % 2 ? seed : 1000 * id + seed);
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  return failures;
+}
+
+elman_spec plain(int64_t batch, int64_t time, int mask) {
+  elman_spec spec{};
+  spec.batch = batch;
+  spec.time = time;
+  spec.features = 5;
+  spec.units = 64;
+  spec.activation = ELMAN_TANH;
+  spec.flags = ELMAN_RETURN_SEQUENCES;
+  spec.mask = mask;
+  return spec;
+}
+
+int modes() {
+#if defined(__x86_64__)
+  constexpr unsigned kFlags = 0x3f;  // what was raised, not how to compute
+  for (int threads = 1; threads <= 3; ++threads) {
+    elman_set_num_threads(threads);
+    for (unsigned mode : {0x1f80u, 0x9fc0u, 0x7f80u}) {  // the default, denormals flushed, rounding towards zero
+      _mm_setcsr(mode);
+      for (int64_t batch : {1, 40}) {
+        const Problem right(plain(batch, 50, ELMAN_NO_MASK), 1, true, true, true, true, true);
+        if (right.forward() || right.backward()) return fail("call");
+        if ((_mm_getcsr() & ~kFlags) != mode) return fail("the mode changed");
+        elman_spec spec = plain(batch, 50, ELMAN_NO_MASK);
+        spec.units = -1;
+        elman_forward_call wrong{};
+        wrong.spec = &spec;
+        if (elman_forward(&wrong) == 0) return fail("a wrong call passed");
+        if ((_mm_getcsr() & ~kFlags) != mode) return fail("the mode changed in a failing call");
+      }
+    }
+  }
+#endif
+  return 0;
+}
+
+int allocations() {
+  for (int threads = 1; threads <= 2; ++threads) {
+    elman_set_num_threads(threads);
+    for (int mask = ELMAN_NO_MASK; mask <= ELMAN_LENGTHS_INT64; ++mask) {
+      for (int64_t batch : {1, 40}) {
+        const Problem shorter(plain(batch, 10, mask), 1, true, true, true, true, true);
+        const Problem longer(plain(batch, 2000, mask), 1, true, true, true, true, true);
+        const auto count = [](const Problem& problem) {
+          const long before = g_allocations;
+          if (problem.forward() || problem.backward()) abort();
+          return g_allocations - before;
+        };
+        count(longer);  // threads are started, scratch memory is kept
+        count(shorter);
+        const long few = count(shorter), many = count(longer);
+        printf("threads %d, mask %d, batch %ld: %ld allocations for 10 steps, %ld for 2,000\n", threads, mask, long(batch),
+               few, many);
+        if (few != many) return 1;
+        if (mask == ELMAN_NO_MASK && many) return 1;
+      }
+    }
+  }
+  const long before = g_allocations;
+  free(malloc(1));
+  delete new int;
+  return g_allocations - before >= 2 ? 0 : fail("allocations are not counted");
+}
+
+}  // namespace
+
+#if defined(ELMAN_COUNT_ALLOCATIONS)
+// The linker sends every allocation of the program's own objects here (--wrap); the library's `operator new` below.
+extern "C" {
+#define ELMAN_COUNTED(name, parameters, arguments)   \
+  void* __real_##name parameters;                    \
+  void* __wrap_##name parameters {                   \
+    ++g_allocations;                                 \
+    return __real_##name arguments;                  \
+  }
+ELMAN_COUNTED(malloc, (size_t n), (n))
+ELMAN_COUNTED(calloc, (size_t n, size_t size), (n, size))
+ELMAN_COUNTED(realloc, (void* p, size_t n), (p, n))
+ELMAN_COUNTED(aligned_alloc, (size_t align, size_t n), (align, n))
+ELMAN_COUNTED(mmap, (void* p, size_t n, int protection, int flags, int file, long at), (p, n, protection, flags, file, at))
+int __real_posix_memalign(void** p, size_t align, size_t n);
+int __wrap_posix_memalign(void** p, size_t align, size_t n) {
+  ++g_allocations;
+  return __real_posix_memalign(p, align, n);
+}
+}
+void* operator new(size_t n) {
+  void* const p = malloc(n);
+  if (!p) throw std::bad_alloc();
+  return p;
+}
+void operator delete(void* p) noexcept { free(p); }
+void operator delete(void* p, size_t) noexcept { free(p); }
+#endif
+
+int main(int argc, char** argv) {
+  const char* const mode = argc == 2 ? argv[1] : "";
+  if (!strcmp(mode, "shapes")) return shapes();
+  if (!strcmp(mode, "concurrent")) return concurrent();
+  if (!strcmp(mode, "modes")) return modes();
+  if (!strcmp(mode, "allocations")) return allocations();
+  fprintf(stderr, "expected one of shapes, concurrent, modes, allocations\n");
+  return 2;
+}

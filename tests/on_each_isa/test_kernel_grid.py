@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The native library against the reference over a grid of shapes, with every pair of options met on the way.
+
+Truth is the reference in long double. The yardstick of float32 is the reference in float32: stock's formula
+with NumPy's products. ELMAN_ISA chooses the instruction set of the process; ELMAN_TEST_PASSES repeats the grid
+with other numbers and features.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import os
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+import cases
+import tolerance
+from elman import _native
+
+PASSES = int(os.environ.get("ELMAN_TEST_PASSES", "1"))
+UNITS, ROWS, FEATURES = range(1, 71), range(1, 14), (0, 1, 2, 3, 8, 17, 64, 100)
+CHUNKS = {  # units, batch, time, and the features that take turns
+    **{f"units {i}-{i + 9}": (UNITS[i - 1 : i + 9], ROWS, (0, 1, 2, 7), FEATURES) for i in UNITS[::10]},
+    "many units": ((96, 127, 128, 129, 200, 257), (1, 5, 12, 33), (1, 2, 7), FEATURES),
+    "many rows": ((1, 3, 8, 15, 16, 31, 33, 47, 64, 70), (32, 33), (1, 2, 7), FEATURES),
+    "long": ((1, 5, 16, 33, 64), (1, 6, 13), (40, 300), FEATURES[1:]),  # with no input the state would die
+}
+
+
+@functools.cache
+def measured(chunk: str) -> tolerance.Grid:
+    """Every case of a chunk held to the rule, and the errors found."""
+    number = list(CHUNKS).index(chunk)
+    grid = tolerance.Grid()
+    for turn in range(PASSES):
+        first = 10_000 * (number + len(CHUNKS) * turn)
+        for case in cases.grid(shapes(chunk, turn), first):
+            hold(case, grid)
+    return grid
+
+
+def shapes(chunk: str, turn: int) -> Iterator[tuple[int, int, int, int]]:
+    *sizes, features = CHUNKS[chunk]
+    for i, (units, batch, time) in enumerate(itertools.product(*sizes)):
+        yield batch, time, features[(i + i // len(features) + turn) % len(features)], units
+
+
+def hold(case: cases.Case, grid: tolerance.Grid) -> None:
+    """One case, in both dtypes."""
+    truth = cases.by_reference(case, np.longdouble)
+    for name, got in cases.by_native(case, np.float64).items():
+        tolerance.assert_float64(got, truth[name], f"{case}: {name}")
+    stock = cases.by_reference(case, np.float32)
+    for name, got in cases.by_native(case, np.float32).items():
+        grid.check(name, got, truth[name], stock[name], case)
+
+
+@pytest.mark.parametrize("chunk", CHUNKS)
+def test_every_tensor_is_within_the_rule(chunk: str) -> None:
+    measured(chunk)
+
+
+def test_the_whole_grid_is_about_as_exact_as_stock_arithmetic() -> None:
+    grid = tolerance.Grid()
+    for chunk in CHUNKS:
+        grid.extend(measured(chunk))
+    grid.assert_root_mean_square()
+
+
+def test_the_covering_set_meets_every_pair_of_options() -> None:
+    for (one, values), (other, others) in itertools.combinations(cases.FACTORS.items(), 2):
+        met = {(row[one], row[other]) for row in cases.COVERING}
+        assert met == set(itertools.product(values, others)), (one, other)
+
+
+def test_the_environment_chooses_the_instruction_set() -> None:
+    library = _native.library()
+    isa, levels = library.elman_isa().decode(), library.elman_isas().decode().split(",")
+    assert isa == os.environ.get("ELMAN_ISA", levels[-1])

@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Imports run one way: each module may import those of the layers above its own in LAYERS, and its own package.
+
+Read from the source with ast, so that imports inside functions count too.
+"""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[1] / "src" / "elman"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+# A new module gets a place here. `elman` is the package's own __init__.
+LAYERS = (
+    {"options", "_hooks"},
+    {"reference", "_plain", "_native"},
+    {"route"},
+    {"_numpy", "_tensorflow", "_jax", "_torch"},
+    {"frameworks"},
+    {"functional"},
+    {"elman"},
+    {"bench", "info"},
+    {"cli"},
+)
+FRAMEWORKS = {"tensorflow": "tensorflow", "jax": "jax", "jaxlib": "jax", "torch": "torch"}
+
+
+def room(path: Path) -> str:
+    """`elman/bench/run.py` -> bench; `elman/route.py` -> route; `elman/__init__.py` -> elman."""
+    first = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    return "elman" if first == "__init__" else first
+
+
+def layer(room: str) -> int:
+    found = [i for i, rooms in enumerate(LAYERS) if room in rooms]
+    assert found, f"{room} has no layer; expected it in LAYERS. Say there what it may import."
+    return found[0]
+
+
+def imported(tree: ast.AST) -> Iterator[str]:
+    """The dotted names that a tree imports; `from elman import x` counts as elman.x."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"line {node.lineno} is a relative import; expected a full name"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def imported_at_the_top(tree: ast.Module) -> set[str]:
+    """The packages imported as the module is: not inside a function, nor for a type checker alone."""
+    names: set[str] = set()
+    todo: list[ast.AST] = list(tree.body)
+    while todo:
+        node = todo.pop()
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            names.update(name.partition(".")[0] for name in imported(node))
+        elif isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            todo += node.orelse
+        elif not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            todo += ast.iter_child_nodes(node)
+    return names
+
+
+ROOMS = {room(path) for path in MODULES}
+
+
+@pytest.fixture(params=MODULES, ids=[str(path.relative_to(PACKAGE)) for path in MODULES])
+def module(request):
+    return request.param, ast.parse(request.param.read_text())
+
+
+def test_a_module_imports_only_what_is_beneath_it(module):
+    path, tree = module
+    mine = room(path)
+    beneath = {room for rooms in LAYERS[: layer(mine)] for room in rooms}
+    for name in imported(tree):
+        package, _, rest = name.partition(".")
+        if package != "elman":
+            continue
+        first = rest.partition(".")[0]
+        theirs = first if first in ROOMS else "elman"  # a public name, or the package itself
+        assert theirs in beneath | {mine}, f"{mine} imports {name}, which is not beneath it"
+
+
+def test_a_framework_is_imported_at_the_top_only_where_the_file_is_named_for_it(module):
+    path, tree = module
+    own = path.stem.rpartition("_")[2]
+    for name in imported_at_the_top(tree):
+        if name == "keras":
+            assert own in FRAMEWORKS, f"{path.name} imports keras at its top"
+        elif name in FRAMEWORKS:
+            assert own == FRAMEWORKS[name], f"{path.name} imports {name} at its top"
+
+
+def test_a_file_named_for_a_framework_knows_no_other(module):
+    path, tree = module
+    own = path.stem.rpartition("_")[2]
+    known = {FRAMEWORKS[name] for name in (n.partition(".")[0] for n in imported(tree)) if name in FRAMEWORKS}
+    assert own not in FRAMEWORKS.values() or known <= {own}
+
+
+def test_nothing_private_of_keras(module):
+    _, tree = module
+    assert not [name for name in imported(tree) if name.startswith("keras.src")]
+
+
+def test_the_reference_needs_numpy_and_the_options_alone():
+    tree = ast.parse((PACKAGE / "reference.py").read_text())
+    others = {name.partition(".")[0] for name in imported(tree)} - sys.stdlib_module_names
+    assert others == {"numpy", "elman"}
+    assert {name for name in imported(tree) if name.startswith("elman")} == {"elman.options.Options"}
+
+
+def test_import_elman_loads_numpy_and_nothing_else():
+    code = "import sys, numpy; before = set(sys.modules); import elman; print(*(set(sys.modules) - before))"
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    packages = {name.partition(".")[0] for name in printed.split()}
+    assert packages - sys.stdlib_module_names <= {"elman", "numpy"}
+    assert "elman" in packages

@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The structs and enums of native/elman.h against what `elman._native` packs: a C compiler says where each
+field lies and what each name stands for."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import struct
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from elman import _native
+from elman.options import ACTIVATIONS
+
+NATIVE = Path(__file__).parents[1] / "native"
+OPERANDS = (
+    "x",
+    "kernel",
+    "recurrent_kernel",
+    "bias",
+    "initial_states[0]",
+    "initial_states[1]",
+    "mask",
+    "input_dropout",
+    "recurrent_dropout",
+)
+CALL = ("spec", *(f"in.{name}" for name in OPERANDS))
+STRUCTS = {
+    "elman_spec": (
+        _native._SPEC,
+        (
+            *("batch", "time", "features", "units", "truncate_gradient", "clip_state_gradient"),
+            *("cell", "dtype", "activation", "recurrent_activation", "mask", "flags"),
+            *("input_dropout_masks", "recurrent_dropout_masks"),
+        ),
+    ),
+    "elman_forward_call": (_native._FORWARD, (*CALL, "y", "final_states[0]", "final_states[1]", "tape")),
+    "elman_backward_call": (
+        _native._BACKWARD,
+        (
+            *(*CALL, "y", "tape", "dy", "dfinal_states[0]", "dfinal_states[1]"),
+            *("dx", "dkernel", "drecurrent_kernel", "dbias", "dinitial_states[0]", "dinitial_states[1]", "norms"),
+        ),
+    ),
+}
+NUMBERS = {
+    "ELMAN_ABI": _native.ABI,
+    "ELMAN_GO_BACKWARDS": _native._GO_BACKWARDS,
+    "ELMAN_ZERO_OUTPUT_FOR_MASK": _native._ZERO_OUTPUT_FOR_MASK,
+    "ELMAN_RETURN_SEQUENCES": _native._RETURN_SEQUENCES,
+}
+ENUMS = {  # of the header, and the tuple whose order it follows
+    "elman_cell": [f"ELMAN_{name.upper()}" for name in _native.CELLS],
+    "elman_dtype": [f"ELMAN_{name.upper()}" for name in _native.DTYPES],
+    "elman_activation": [f"ELMAN_{name.upper()}" for name in ACTIVATIONS],
+    "elman_mask": ["ELMAN_NO_MASK", "ELMAN_MASK", "ELMAN_LENGTHS_INT32", "ELMAN_LENGTHS_INT64"],
+}
+
+
+def compiler(language: str) -> str:
+    """The machine's compiler for `c` or `c++`; a build of elman needs one, so its absence is a failure."""
+    variable, names = {"c": ("CC", ("gcc", "clang", "cc")), "c++": ("CXX", ("g++", "clang++", "c++"))}[language]
+    found = [path for name in (os.environ.get(variable), *names) if name and (path := shutil.which(name))]
+    assert found, f"no {language} compiler; install one of {', '.join(names)}"
+    return found[0]
+
+
+@pytest.fixture(scope="module")
+def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, int]:
+    """What the C compiler makes of every expression below."""
+    asked = [f"sizeof(struct {name})" for name in STRUCTS]
+    for name, (_, fields) in STRUCTS.items():
+        asked += [f"offsetof(struct {name}, {field})" for field in fields]
+        asked += [f"sizeof(((struct {name}*)0)->{field})" for field in fields]
+    asked += [*NUMBERS, *(name for names in ENUMS.values() for name in names)]
+    lines = [f'  printf("%lld\\n", (long long)({expression}));' for expression in asked]
+    source = ["#include <stddef.h>", "#include <stdio.h>", '#include "elman.h"', "int main(void) {", *lines, "}"]
+    folder = tmp_path_factory.mktemp("header")
+    (folder / "answers.c").write_text("\n".join([*source, ""]))
+    build = [compiler("c"), "-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Werror", f"-I{NATIVE}", "answers.c"]
+    subprocess.run([*build, "-o", "answers"], cwd=folder, check=True)
+    said = subprocess.run([folder / "answers"], capture_output=True, text=True, check=True).stdout.split()
+    return dict(zip(asked, map(int, said), strict=True))
+
+
+@pytest.mark.parametrize("name", STRUCTS)
+def test_every_field_lies_where_python_packs_it(name: str, answers: dict[str, int]) -> None:
+    packed, fields = STRUCTS[name]
+    assert packed.size == answers[f"sizeof(struct {name})"]
+    codes = [code for count, code in re.findall(r"(\d*)([a-zA-Z])", packed.format) for _ in range(int(count or 1))]
+    order = packed.format[0] if packed.format[0] in "@=<>!" else "@"
+    assert len(codes) == len(fields)
+    for i, field in enumerate(fields):
+        size = struct.calcsize(order + codes[i])
+        end = struct.calcsize(order + "".join(codes[: i + 1]))
+        assert answers[f"offsetof(struct {name}, {field})"] == end - size, field
+        assert answers[f"sizeof(((struct {name}*)0)->{field})"] == size, field
+
+
+@pytest.mark.parametrize("name", ENUMS)
+def test_every_enum_follows_its_tuple(name: str, answers: dict[str, int]) -> None:
+    assert [answers[member] for member in ENUMS[name]] == list(range(len(ENUMS[name])))
+    body = re.search(rf"enum {name} {{(.*?)}}", (NATIVE / "elman.h").read_text(), re.DOTALL)
+    assert body, f"elman.h has no enum {name}"
+    assert set(re.findall(r"ELMAN_\w+", body[1])) == set(ENUMS[name])
+
+
+def test_masks_are_named_in_the_order_of_the_header() -> None:
+    assert _native.MASKS == ("none", "mask", "int32", "int64")
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_numbers_are_the_same(name: str, answers: dict[str, int]) -> None:
+    assert answers[name] == NUMBERS[name]
+
+
+def test_the_library_is_of_this_header(answers: dict[str, int]) -> None:
+    assert _native.library().elman_abi() == answers["ELMAN_ABI"]
+
+
+def test_the_header_is_cxx_too() -> None:
+    build = [compiler("c++"), "-std=c++17", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-fsyntax-only", "-x", "c++"]
+    subprocess.run([*build, NATIVE / "elman.h"], check=True)

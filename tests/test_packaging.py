@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The package as it is installed, and what becomes of its sources: the typed surface, the wheels, the sdist."""
+
+import ast
+import importlib.metadata
+import os
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import elman
+from elman import _native
+
+ROOT = Path(__file__).resolve().parents[1]
+INSTALLED = Path(elman.__file__).parent
+
+
+def build(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """`pip wheel` on the sources, with the build backend that is installed here: no network."""
+    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", *arguments, str(ROOT)]
+    return subprocess.run(command, env=os.environ | environment, capture_output=True, text=True)
+
+
+def test_the_package_is_typed():
+    assert (INSTALLED / "py.typed").exists()
+    assert (INSTALLED / "__init__.pyi").exists()
+
+
+def test_dir_and_the_stub_name_the_same_things():
+    stub = ast.parse((INSTALLED / "__init__.pyi").read_text())
+    imported = {alias.asname for node in stub.body if isinstance(node, ast.ImportFrom) for alias in node.names}
+    declared = {node.target.id for node in stub.body if isinstance(node, ast.AnnAssign)}
+    assert imported | declared == set(dir(elman)) == {*elman.__all__, "__version__"}
+    assert all(hasattr(elman, name) for name in dir(elman))
+
+
+def test_one_version():
+    assert importlib.metadata.version("elman") == elman.__version__
+    assert _native.library().elman_version().decode() == elman.__version__
+
+
+def test_the_installed_wheel_serves_every_python_3_of_this_platform():
+    wheel = importlib.metadata.distribution("elman").read_text("WHEEL")
+    assert "Tag: py3-none-" in wheel
+    assert "Tag: py3-none-any" not in wheel
+    assert "Root-Is-Purelib: false" in wheel
+    assert _native.library_path().parent == _native.library_path("elman_tensorflow").parent == INSTALLED
+    assert _native.library_path("elman_tensorflow").exists()
+
+
+def test_it_needs_numpy_and_safetensors_alone():
+    needs = importlib.metadata.requires("elman") or []
+    assert {need.partition(">")[0] for need in needs if "extra ==" not in need} == {"numpy", "safetensors"}
+
+
+def test_without_the_native_library_the_wheel_is_pure(tmp_path):
+    built = build("-w", str(tmp_path), ELMAN_NATIVE="0")
+    assert built.returncode == 0, built.stderr
+    (wheel,) = tmp_path.iterdir()
+    assert wheel.name == f"elman-{elman.__version__}-py3-none-any.whl"
+    names = zipfile.ZipFile(wheel).namelist()
+    assert "elman/reference.py" in names
+    assert not [name for name in names if name.endswith((".so", ".dylib"))]
+
+
+def test_without_a_compiler_the_build_says_so_and_names_the_way_out(tmp_path):
+    built = build("-w", str(tmp_path), "-C", f"build-dir={tmp_path / 'build'}", CXX="/nonexistent/c++")
+    assert built.returncode != 0
+    said = " ".join((built.stdout + built.stderr).split())
+    assert "needs a C++17 compiler, and there is none that works" in said
+    assert "ELMAN_NATIVE=0" in said
+
+
+def test_the_sdist_holds_the_sources_and_nothing_built(tmp_path):
+    code = f"from scikit_build_core.build import build_sdist; build_sdist({str(tmp_path)!r})"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    (sdist,) = tmp_path.iterdir()
+    with tarfile.open(sdist) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    sources = [path.relative_to(ROOT).as_posix() for path in (ROOT / "native").iterdir()]
+    assert {"CMakeLists.txt", "LICENSE", "README.md", "src/elman/__init__.pyi", *sources} <= names
+    assert not [name for name in names if name.startswith(("build", ".venv")) or name.endswith((".so", ".o"))]
+
+
+def test_every_native_source_opens_with_its_licence():
+    for path in (ROOT / "native").iterdir():
+        assert path.read_text().startswith("// SPDX-License-Identifier: Apache-2.0\n"), path.name

@@ -1,0 +1,227 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The reference against definitions that share no line with it, in long double.
+
+Finite differences of its own forward, for every operand; and, for what is not a derivative of the forward
+(truncated and clipped gradients) and for the norms, a definition of one example at a time, written from the
+sentences that state them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+import cases
+import tolerance
+from elman import reference
+from elman.options import Options
+
+Array = np.ndarray
+EXACT = 1e-15  # relative to the largest value: a few hundred roundings of long double, and far below float64's
+SHAPES = ((3, 4, 2, 3), (2, 5, 1, 1), (1, 1, 3, 4), (4, 7, 3, 2), (2, 3, 0, 3), (1, 6, 2, 5))
+FACTORS = {name: values for name, values in cases.FACTORS.items() if name != "want_dx"}
+SMOOTH = {**FACTORS, "truncate_gradient": (None,), "clip_state_gradient": (None,)}
+
+
+def small_cases(factors: dict) -> Iterator[cases.Case]:
+    """Every row of the covering set on every small shape, well away from the kink of relu."""
+    for i, choice in enumerate(cases.pairwise(factors)):
+        for j, shape in enumerate(SHAPES):
+            yield cases.make(shape, choice, seed=100 * i + j, kink=0.01).astype(np.longdouble)
+
+
+def assert_close(got: Array, truth: Array, relative: float, what: object) -> None:
+    allowed = relative * max(1.0, tolerance.largest(truth))
+    distance = tolerance.error(got, truth)
+    assert distance <= allowed, f"{what}: error {distance:.3g}, allowed {allowed:.3g}"
+
+
+# --- finite differences of the reference's own forward -------------------------------------------------------
+
+
+def loss(case: cases.Case) -> np.longdouble:
+    mask = None if case.mask is None else case.valid
+    dropout = case.input_dropout, case.recurrent_dropout
+    states = case.initial_states or None
+    y, (h,), _ = reference.forward(*case.operands[:4], states, mask, *dropout, options=case.options)
+    return case.loss(y, h)
+
+
+@pytest.mark.parametrize("activation", cases.FACTORS["activation"])
+def test_gradients_are_those_of_finite_differences(activation: str) -> None:
+    factors = {**SMOOTH, "activation": (activation,), "initial_state": (True,)}
+    for case in small_cases(factors):
+        if activation == "relu" and not cases.pre_activations(case).all():
+            continue  # a sum without a term stands on the kink itself
+        gradients = cases.by_reference(case, np.longdouble)
+        for result, operand in cases.OPERANDS.items():
+            if getattr(case, operand) is not None:
+                truth = cases.difference_quotients(loss, case, operand, step=2**-12)
+                assert_close(gradients[result], truth, 1e-12, f"{case}: {result}")
+
+
+# --- one example at a time -----------------------------------------------------------------------------------
+
+ACTIVATIONS = {  # the value and the slope, both of the pre-activation z
+    "linear": (lambda z: z, lambda z: 1),
+    "tanh": (np.tanh, lambda z: 1 / np.cosh(z) ** 2),
+    "relu": (lambda z: max(z, np.longdouble(0)), lambda z: int(z > 0)),
+    "sigmoid": (lambda z: 1 / (1 + np.exp(-z)), lambda z: np.exp(-z) / (1 + np.exp(-z)) ** 2),
+}
+
+
+class Example:
+    """Row b of a case, every step in processing order, spelled out with loops."""
+
+    def __init__(self, case: cases.Case, b: int) -> None:
+        self.case, self.b, self.options = case, b, case.options
+        _, self.time, self.features, self.units = case.shape
+        self.value, self.slope = ACTIVATIONS[case.options.activation]
+        order = range(self.time)
+        self.times = list(reversed(order)) if case.options.go_backwards else list(order)  # of x, by step
+        self.valid = [bool(case.valid[b, t]) for t in self.times]
+        self._forward()
+
+    def _factor(self, mask: Array | None, i: int) -> np.longdouble:
+        return np.longdouble(1) if mask is None else mask[0, self.b, i]
+
+    def _forward(self) -> None:
+        case, zero = self.case, np.longdouble(0)
+        state = [zero] * self.units if case.initial_state is None else list(case.initial_state[self.b])
+        output = [zero] * self.units
+        self.states, self.outputs, self.z = [state], [], []
+        for t, valid in zip(self.times, self.valid, strict=True):
+            z = [zero] * self.units
+            for j in range(self.units if valid else 0):
+                z[j] = zero if case.bias is None else case.bias[j]
+                for i in range(self.features):
+                    z[j] += case.x[self.b, t, i] * self._factor(case.input_dropout, i) * case.kernel[i, j]
+                for i in range(self.units):
+                    z[j] += state[i] * self._factor(case.recurrent_dropout, i) * case.recurrent_kernel[i, j]
+            if valid:
+                state = output = [self.value(z_j) for z_j in z]
+            self.z.append(z)
+            self.states.append(state)
+            self.outputs.append([zero] * self.units if self.options.zero_output_for_mask and not valid else output)
+
+    def output_gradients(self) -> list[list[np.longdouble]]:
+        """Of the loss, with respect to the output of each step that made one: a masked step repeats an earlier one."""
+        given = [[np.longdouble(0)] * self.units for _ in range(self.time)]
+        dy = self.case.dy
+        for t in range(self.time if dy is not None else 0):
+            maker = t
+            while maker >= 0 and not self.valid[maker] and not self.options.zero_output_for_mask:
+                maker -= 1
+            if maker >= 0 and self.valid[maker]:
+                at_t = dy[self.b, t] if self.options.return_sequences else dy[self.b] * int(t == self.time - 1)
+                given[maker] = [g + d for g, d in zip(given[maker], at_t, strict=True)]
+        return given
+
+    def handed_back(self, t: int, gradient: list[np.longdouble]) -> list[np.longdouble]:
+        """The state's gradient arriving at t-1 from t, cut and clipped."""
+        k, c = self.options.truncate_gradient, self.options.clip_state_gradient
+        if self.valid[t]:
+            dz = [g * self.slope(z) for g, z in zip(gradient, self.z[t], strict=True)]
+            gradient = [
+                sum(self.case.recurrent_kernel[i, j] * dz[j] for j in range(self.units))
+                * self._factor(self.case.recurrent_dropout, i)
+                for i in range(self.units)
+            ]
+        if k is not None and t in range(self.time - k, 0, -k):
+            return [np.longdouble(0)] * self.units
+        norm = np.sqrt(sum(g * g for g in gradient))
+        return [g * c / norm for g in gradient] if c is not None and norm > c else gradient
+
+    def state_gradients(self) -> list[list[np.longdouble]]:
+        """Of the loss, with respect to the initial state and the state after every step."""
+        dfinal = self.case.dfinal
+        gradient = [np.longdouble(0)] * self.units if dfinal is None else list(dfinal[self.b])
+        gradients = []
+        for t in reversed(range(self.time)):
+            gradient = [g + d for g, d in zip(gradient, self.output_gradients()[t], strict=True)]
+            gradients.append(gradient)
+            gradient = self.handed_back(t, gradient)
+        return [gradient, *reversed(gradients)]
+
+
+def by_definition(case: cases.Case) -> dict[str, Array]:
+    """Every result of the case, example by example."""
+    batch, time, _, units = case.shape
+    y = np.zeros((batch, time, units), np.longdouble)
+    sums = {name: np.zeros_like(getattr(case, cases.OPERANDS[name])) for name in ("dx", "dkernel", "drecurrent_kernel")}
+    results = {"y": y, "h": np.zeros((batch, units), np.longdouble), **sums, "dbias": np.zeros(units, np.longdouble)}
+    results |= {"dinitial_state": np.zeros_like(results["h"]), "norms": np.zeros((batch, time), np.longdouble)}
+    for b in range(batch):
+        example = Example(case, b)
+        results["h"][b] = example.states[-1]
+        initial, *gradients = example.state_gradients()
+        results["dinitial_state"][b] = initial
+        for t in range(time):
+            y[b, t] = example.outputs[t]
+            results["norms"][b, t] = np.sqrt(sum(g * g for g in gradients[t]))
+            if example.valid[t]:
+                _add_step(example, t, gradients[t], results)
+    if not case.options.return_sequences:
+        results["y"] = y[:, -1] if time else np.zeros((batch, units), np.longdouble)
+    if case.bias is None:
+        del results["dbias"]
+    return results
+
+
+def _add_step(example: Example, t: int, gradient: list[np.longdouble], results: dict[str, Array]) -> None:
+    case, b = example.case, example.b
+    for j, (g, z) in enumerate(zip(gradient, example.z[t], strict=True)):
+        dz = g * example.slope(z)
+        results["dbias"][j] += dz
+        for i in range(example.features):
+            factor = example._factor(case.input_dropout, i)
+            results["dx"][b, example.times[t], i] += dz * case.kernel[i, j] * factor
+            results["dkernel"][i, j] += dz * case.x[b, example.times[t], i] * factor
+        for i in range(example.units):
+            factor = example._factor(case.recurrent_dropout, i)
+            results["drecurrent_kernel"][i, j] += dz * example.states[t][i] * factor
+
+
+def test_every_result_is_that_of_the_definition() -> None:
+    for case in small_cases(FACTORS):
+        truth = by_definition(case)
+        got = cases.by_reference(case, np.longdouble)
+        assert got.keys() == truth.keys()
+        for name, array in got.items():
+            assert_close(array, truth[name], EXACT, f"{case}: {name}")
+
+
+@pytest.mark.parametrize("shape", [(0, 3, 2, 4), (2, 0, 3, 4), (0, 0, 2, 1), (2, 0, 0, 3)])
+def test_empty_shapes_are_those_of_the_definition(shape: tuple[int, int, int, int]) -> None:
+    for choice in cases.COVERING:
+        case = cases.make(shape, choice).astype(np.longdouble)
+        for name, array in cases.by_reference(case, np.longdouble).items():
+            assert_close(array, by_definition(case)[name], EXACT, f"{case}: {name}")
+
+
+# --- the sentences once more, each on an example one can follow ----------------------------------------------
+
+
+def ones(time: int, **options) -> dict[str, Array]:
+    """The results of h_t = x_t + h_{t-1} over one row of ones, with a gradient of 1 from the final state alone."""
+    one = np.ones((1, 1))
+    x = np.ones((1, time, 1))
+    chosen = Options(activation="linear", **options)
+    y, _, tape = reference.forward(x, one, one, options=chosen)
+    back = reference.backward(x, one, one, None, None, None, None, None, tape, 0 * y, (one,), options=chosen)
+    return {"dx": back.dx[0, :, 0], "dinitial_state": back.dinitial_states[0][0, 0], "norms": back.norms[0]}
+
+
+@pytest.mark.parametrize(("k", "reached"), [(1, 1), (2, 2), (3, 3), (6, 6), (7, 7), (8, 7)])
+def test_the_gradient_is_cut_k_steps_before_the_end(k: int, reached: int) -> None:
+    got = ones(7, truncate_gradient=k)
+    assert got["norms"].tolist() == [0] * (7 - reached) + [1] * reached
+    assert got["dinitial_state"] == (1 if k >= 7 else 0)
+
+
+def test_what_a_step_hands_back_is_clipped_before_the_gradient_of_its_output_is_added() -> None:
+    got = ones(3, clip_state_gradient=0.25)
+    assert got["norms"].tolist() == [0.25, 0.25, 1]
+    assert got["dinitial_state"] == 0.25
