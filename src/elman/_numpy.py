@@ -177,7 +177,8 @@ def _check_lengths(lengths: Array, time: int) -> None:
     """As the native library does."""
     for row in np.flatnonzero((lengths < 0) | (lengths > time)):
         raise ValueError(
-            f"lengths[{row}] is {lengths[row]}; expected 0 to {time}, the number of time steps. Correct it, or pass a mask."
+            f"lengths[{row}] is {lengths[row]}; expected 0 to {time}, the number of time steps. Correct it, or pass a "
+            "mask."
         )
 
 
@@ -196,6 +197,6 @@ def plain(options: Options, *operands: Any) -> tuple[Array, tuple[Array, ...]]:
         mask,
         input_dropout,
         recurrent_dropout,
-        options=options,  # type: ignore[arg-type]
+        options=options,
     )
     return y, final_states

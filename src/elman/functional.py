@@ -10,7 +10,6 @@ from __future__ import annotations
 import difflib
 import functools
 from numbers import Integral, Real
-from types import ModuleType
 from typing import Any, NamedTuple
 
 from elman import _native, _numpy, route
@@ -123,7 +122,7 @@ def _run(
     arrays = (x, kernel, recurrent_kernel, bias, mask, lengths, *states)
     adapter, like = adapter_of(zip(names, arrays, strict=True))
     arrays = tuple([None if a is None else adapter.asarray(a, like) for a in arrays])
-    x, kernel, recurrent_kernel, bias, mask, lengths, *states = arrays
+    x, kernel, recurrent_kernel, bias, mask, lengths = arrays[:6]
     facts = tuple([None if a is None else (adapter.shape(a), adapter.dtype(a)) for a in arrays])
     traced = adapter.traced_environment()
     plan = None
@@ -138,7 +137,7 @@ def _run(
         raise route.NativeUnavailable(f"the native path is required and cannot run: {obstacle.removesuffix('.')}.")
     recur = adapter.plain if obstacle else adapter.recurrence
     mask = lengths if mask is None else mask
-    return recur(options, x, kernel, recurrent_kernel, bias, tuple(states), mask, None, None)
+    return recur(options, x, kernel, recurrent_kernel, bias, arrays[6:], mask, None, None)
 
 
 class _Plan(NamedTuple):
@@ -217,7 +216,7 @@ def _check_options(activation: Any, k: Any, c: Any, native: Any) -> None:
         )
     if k is not None and (isinstance(k, bool) or not isinstance(k, Integral) or k < 1):
         raise ValueError(f"truncate_gradient is {k!r}; expected a positive integer (time steps), or None.")
-    if c is not None and (isinstance(c, bool) or not isinstance(c, Real) or not 0 < c < float("inf")):
+    if c is not None and (isinstance(c, bool) or not isinstance(c, Real) or not 0 < float(c) < float("inf")):
         raise ValueError(f"clip_state_gradient is {c!r}; expected a positive number (an L2 norm), or None.")
     if native is not False and not (isinstance(native, str) and native in {"auto", "require"}):
         raise ValueError(f'native is {native!r}; expected "auto", "require" or False.')
@@ -233,37 +232,48 @@ def _check_arrays(x: Any, kernel: Any, recurrent_kernel: Any, bias: Any, mask: A
     shape, dtype = x
     if len(shape) != 3:
         raise ValueError(
-            f"x has shape {_text(shape)}; expected 3 dimensions, (batch, time, features). For one feature per step pass "
-            "x[:, :, None]; for a single sequence pass x[None]."
+            f"x has shape {_text(shape)}; expected 3 dimensions, (batch, time, features). For one feature per step "
+            "pass x[:, :, None]; for a single sequence pass x[None]."
         )
-    batch, time, features = shape
+    if "float" not in str(dtype):
+        raise TypeError(f"x has dtype {dtype}; expected float32 or float64, or a half type. Cast x and the weights.")
+    _check_weights(shape, dtype, kernel, recurrent_kernel, bias, states)
+    _check_mask(shape, mask, lengths)
+
+
+def _check_weights(
+    shape: tuple[int | None, ...], dtype: Any, kernel: Any, recurrent_kernel: Any, bias: Any, states: tuple[Any, ...]
+) -> None:
+    batch, _, features = shape
     if len(recurrent_kernel[0]) != 2 or recurrent_kernel[0][0] == 0:
         raise ValueError(
             f"recurrent_kernel has shape {_text(recurrent_kernel[0])}; expected (units, units), with at least one unit."
         )
     units = recurrent_kernel[0][0]
-    _check_shape("recurrent_kernel", recurrent_kernel, "(units, units)", (units, units))
-    _check_shape("kernel", kernel, "(features, units)", (features, units))
-    _check_shape("bias", bias, "(units,)", (units,))
-    for state in states:
-        _check_shape("initial_state", state, "(batch, units)", (batch, units))
-    if "float" not in str(dtype):
-        raise TypeError(f"x has dtype {dtype}; expected float32 or float64, or a half type. Cast x and the weights.")
-    named = (("kernel", kernel), ("recurrent_kernel", recurrent_kernel), ("bias", bias))
-    for name, array in (*named, *(("initial_state", state) for state in states)):
+    named = [
+        ("recurrent_kernel", recurrent_kernel, "(units, units)", (units, units)),
+        ("kernel", kernel, "(features, units)", (features, units)),
+        ("bias", bias, "(units,)", (units,)),
+        *(("initial_state", state, "(batch, units)", (batch, units)) for state in states),
+    ]
+    for name, array, meaning, expected in named:
+        _check_shape(name, array, meaning, expected)
         if array is not None and array[1] != dtype:
             raise TypeError(
                 f"{name} has dtype {array[1]} and x has {dtype}; expected the same dtype. Cast one of them."
             )
+
+
+def _check_mask(shape: tuple[int | None, ...], mask: Any, lengths: Any) -> None:
     if mask is not None and lengths is not None:
         raise ValueError(
             "mask and lengths are both given; expected one of them. Lengths mask all but the leading steps."
         )
-    _check_shape("mask", mask, "(batch, time)", (batch, time))
+    _check_shape("mask", mask, "(batch, time)", shape[:2])
     if mask is not None and str(mask[1]) != "bool":
         raise TypeError(f"mask has dtype {mask[1]}; expected bool, True where a step counts. Pass mask != 0.")
-    _check_shape("lengths", lengths, "(batch,)", (batch,))
-    if lengths is not None and str(lengths[1]) not in ("int32", "int64"):
+    _check_shape("lengths", lengths, "(batch,)", shape[:1])
+    if lengths is not None and str(lengths[1]) not in {"int32", "int64"}:
         raise TypeError(f"lengths has dtype {lengths[1]}; expected int32 or int64, the valid steps of each row.")
 
 
