@@ -35,8 +35,10 @@ std::vector<const Level*> levels_here() {
     }
   }
   return levels;
-#else
+#elif defined(__aarch64__)
   return {&neon::kLevel};
+#else
+  return {&baseline::kLevel};
 #endif
 }
 
@@ -136,11 +138,12 @@ bool fits(const elman_spec& spec) {
     }
   }
   if (spec.units == 0 || spec.cell != ELMAN_SIMPLE_RNN || spec.dtype < ELMAN_FLOAT32 || spec.dtype > ELMAN_FLOAT64 ||
-      spec.activation < ELMAN_LINEAR || spec.activation > ELMAN_SIGMOID) {
+      spec.activation < ELMAN_LINEAR || spec.activation > ELMAN_SIGMOID || spec.mask < ELMAN_NO_MASK ||
+      spec.mask > ELMAN_LENGTHS_INT64) {
     snprintf(t_error, sizeof t_error,
-             "the call asks for cell %d, dtype %d, activation %d and %lld units; expected values of elman.h and a unit. "
-             "Use the elman package that this library came with.",
-             spec.cell, spec.dtype, spec.activation, static_cast<long long>(spec.units));
+             "the call asks for cell %d, dtype %d, activation %d, mask %d and %lld units; expected values of elman.h and "
+             "a unit. Use the elman package that this library came with.",
+             spec.cell, spec.dtype, spec.activation, spec.mask, static_cast<long long>(spec.units));
     return false;
   }
   return true;
@@ -148,7 +151,7 @@ bool fits(const elman_spec& spec) {
 
 int out_of_memory() {
   snprintf(t_error, sizeof t_error, "out of memory for the call's own scratch space. Use a smaller batch.");
-  return kOutOfMemory;
+  return ELMAN_OUT_OF_MEMORY;
 }
 
 // What both directions share; run(level, steps) is the rest.
@@ -158,14 +161,14 @@ int guarded(const elman_spec& spec, const elman_operands& in, Run run) {
   if (!level) {
     snprintf(t_error, sizeof t_error, "ELMAN_ISA is \"%.40s\"; expected one of %s on this machine. Unset or correct it.",
              getenv("ELMAN_ISA"), level_names());
-    return kUnavailable;
+    return ELMAN_UNAVAILABLE;
   }
-  if (!fits(spec)) return kInvalid;
+  if (!fits(spec)) return ELMAN_INVALID;
   try {
     StepList list;
-    if (!list.build(spec, in.mask)) return kInvalid;
-    const Status status = run(*level, list.steps());
-    return status == kOutOfMemory ? out_of_memory() : status;
+    if (!list.build(spec, in.mask)) return ELMAN_INVALID;
+    const elman_status status = run(*level, list.steps());
+    return status == ELMAN_OUT_OF_MEMORY ? out_of_memory() : status;
   } catch (const std::bad_alloc&) {
     return out_of_memory();
   }

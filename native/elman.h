@@ -16,8 +16,8 @@
 // ELMAN_ZERO_OUTPUT_FOR_MASK.
 //
 // Every array has the element type of the spec unless its line says otherwise. Pointers live as long
-// as the call; arrays do not overlap. Both calls return 0, or an error code with elman_last_error()
-// holding the sentence; then no result may be used. They never throw, print, or abort.
+// as the call; arrays do not overlap. Both calls return an elman_status; after an error no result may be
+// used. They never throw, print, or abort.
 #ifndef ELMAN_H_
 #define ELMAN_H_
 
@@ -36,6 +36,13 @@ extern "C" {
 // Raised whenever a struct below changes; `_native.py` refuses a library of another number.
 #define ELMAN_ABI 1
 
+// What a call returns; all but ELMAN_OK leave a sentence in elman_last_error().
+enum elman_status {
+  ELMAN_OK = 0,
+  ELMAN_INVALID = 1,        // what the arrays hold, or a size, does not fit
+  ELMAN_OUT_OF_MEMORY = 2,  // for the call's own scratch space
+  ELMAN_UNAVAILABLE = 3,    // ELMAN_ISA names no instruction set of this machine
+};
 enum elman_cell { ELMAN_SIMPLE_RNN = 0 };
 enum elman_dtype { ELMAN_FLOAT32 = 0, ELMAN_FLOAT64 = 1 };
 enum elman_activation { ELMAN_LINEAR = 0, ELMAN_TANH = 1, ELMAN_RELU = 2, ELMAN_SIGMOID = 3 };
@@ -79,7 +86,7 @@ typedef struct elman_operands {
   const void* recurrent_dropout;  // (recurrent_dropout_masks, B, H), multiplies h_{t-1} before U; null: none
 } elman_operands;
 
-// Forward: y and the states are written whole, whatever was there; of the tape, the rows of valid steps.
+// Forward: written whole, whatever was there.
 typedef struct elman_forward_call {
   const elman_spec* spec;
   elman_operands in;

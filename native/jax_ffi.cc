@@ -14,7 +14,6 @@
 namespace {
 
 constexpr int64_t kGates[] = {1};  // by enum elman_cell
-constexpr int kOutOfMemory = 2;    // the status that `_native.py` raises as MemoryError
 constexpr size_t kSentence = 512;  // longest error, in characters
 
 // A buffer by name, where its address goes in the call, and its shape by elman.h's letters: B T F H;
@@ -332,7 +331,7 @@ XLA_FFI_Error* handle(XLA_FFI_CallFrame* frame, const Slot* operands, const Slot
   }
   const int status = run(&call);
   if (!status) return nullptr;
-  return make_error(frame->api, status == kOutOfMemory ? XLA_FFI_Error_Code_RESOURCE_EXHAUSTED
+  return make_error(frame->api, status == ELMAN_OUT_OF_MEMORY ? XLA_FFI_Error_Code_RESOURCE_EXHAUSTED
                                                        : XLA_FFI_Error_Code_INVALID_ARGUMENT, elman_last_error());
 }
 

@@ -18,13 +18,11 @@ struct Steps {
   int64_t time;
 };
 
-enum Status { kOk = 0, kInvalid = 1, kOutOfMemory = 2, kUnavailable = 3 };
-
 // One instruction set's kernels.
 struct Level {
   const char* name;
-  Status (*forward)(const elman_forward_call& call, const Steps& steps);
-  Status (*backward)(const elman_backward_call& call, const Steps& steps);
+  elman_status (*forward)(const elman_forward_call& call, const Steps& steps);
+  elman_status (*backward)(const elman_backward_call& call, const Steps& steps);
   double (*multiply_adds)(int dtype, int64_t rounds);  // runs on registers alone; returns the operations done
 };
 

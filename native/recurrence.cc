@@ -227,7 +227,7 @@ struct Forward : Recurrence<T, Cell> {
       now = next;
       next = swap;
     }
-    if (this->sequences && this->steps.list) {
+    if (this->steps.list && (this->sequences || call.tape)) {
       for (int64_t r = first; r < last; ++r) fill_masked(r);
     }
   }
@@ -252,9 +252,9 @@ struct Forward : Recurrence<T, Cell> {
     if (!this->sequences) write(call.y, output);
   }
 
-  // Outputs of masked steps: the one before them, or zeros.
+  // Outputs of masked steps, or what the tape has for them: the one before them, or zeros.
   void fill_masked(int64_t rank) const {
-    T* const y = static_cast<T*>(call.y) + this->sequence_index(this->row(rank), 0);
+    T* const y = static_cast<T*>(this->sequences ? call.y : call.tape) + this->sequence_index(this->row(rank), 0);
     const T* before = nullptr;
     for (int64_t s = 0, i = 0; s < this->time; ++s) {
       T* const here = y + s * this->units;
@@ -294,9 +294,9 @@ double total_steps(const elman_spec& spec, const Steps& steps) {
 }
 
 template <class T, class Cell>
-Status forward(const elman_forward_call& call, const Steps& steps) {
+elman_status forward(const elman_forward_call& call, const Steps& steps) {
   Forward<T, Cell> f(call, steps);
-  if (f.batch == 0) return kOk;
+  if (f.batch == 0) return ELMAN_OK;
   const int64_t threads = threads_for(total_steps(f.spec, steps) * double(f.sums) * double(f.features + f.units));
   f.tasks = forward_tasks(f.batch, threads, steps.list);
   f.task_rows = ceil_divide(f.batch, f.tasks);
@@ -311,7 +311,7 @@ Status forward(const elman_forward_call& call, const Steps& steps) {
   carve.take(packed_size);
   carve.take(workers * f.task_scratch);
   void* const memory = scratch_take(size_t(carve.used) * sizeof(T));
-  if (!memory) return kOutOfMemory;
+  if (!memory) return ELMAN_OUT_OF_MEMORY;
   carve = {static_cast<T*>(memory), 0};
   f.packed = in_place ? nullptr : carve.take(packed_size);
   f.scratch = carve.take(workers * f.task_scratch);
@@ -327,7 +327,7 @@ Status forward(const elman_forward_call& call, const Steps& steps) {
            },
            &f);
   scratch_give(memory);
-  return kOk;
+  return ELMAN_OK;
 }
 
 // --- backward ----------------------------------------------------------------------------------------------
@@ -514,8 +514,9 @@ struct Backward : Recurrence<T, Cell> {
   void clip(T* dh, double c) const {
     const double n = norm(dh);
     if (!(n > c)) return;
-    const T scale = T(c / n);
-    for (int64_t j = 0; j < this->state_width; j += kLanes<T>) store(dh + j, load(dh + j) * scale);
+    // In two factors, since c / n may lie below the range of T.
+    const T scale = T(__builtin_sqrt(c / n)), rest = T(c / n / double(scale));
+    for (int64_t j = 0; j < this->state_width; j += kLanes<T>) store(dh + j, load(dh + j) * scale * rest);
   }
 
   // L2 norm of one row, summed in double in eight fixed chains: no square overflows a float.
@@ -638,7 +639,7 @@ int64_t backward_slots(int64_t batch, int64_t gradient_bytes) {
 }
 
 template <class T, class Cell>
-Status backward(const elman_backward_call& call, const Steps& steps) {
+elman_status backward(const elman_backward_call& call, const Steps& steps) {
   Backward<T, Cell> f(call, steps);
   const double products = 1 + (f.want_weights ? 1 : 0) + (call.dx ? 0.5 : 0);
   const int64_t threads =
@@ -663,7 +664,7 @@ Status backward(const elman_backward_call& call, const Steps& steps) {
     f.scratch = carve.take(workers * f.worker_scratch);
     if (pass == 1) break;
     memory = scratch_take(size_t(carve.used) * sizeof(T));
-    if (!memory) return kOutOfMemory;
+    if (!memory) return ELMAN_OUT_OF_MEMORY;
     carve = {static_cast<T*>(memory), 0};
   }
   const double packing = double(f.back.padded() + f.inputs.padded()) * double(f.sums);
@@ -681,7 +682,7 @@ Status backward(const elman_backward_call& call, const Steps& steps) {
              [](void* context, int row, int) { static_cast<Backward<T, Cell>*>(context)->reduce(row); }, &f);
   }
   scratch_give(memory);
-  return kOk;
+  return ELMAN_OK;
 }
 
 // --- the level ---------------------------------------------------------------------------------------------
@@ -703,11 +704,11 @@ double multiply_adds(int64_t rounds) {
   return 2.0 * double(rounds) * kChains * kLanes<T>;
 }
 
-Status run_forward(const elman_forward_call& call, const Steps& steps) {
+elman_status run_forward(const elman_forward_call& call, const Steps& steps) {
   return call.spec->dtype == ELMAN_FLOAT64 ? forward<double, SimpleRnn>(call, steps)
                                            : forward<float, SimpleRnn>(call, steps);
 }
-Status run_backward(const elman_backward_call& call, const Steps& steps) {
+elman_status run_backward(const elman_backward_call& call, const Steps& steps) {
   return call.spec->dtype == ELMAN_FLOAT64 ? backward<double, SimpleRnn>(call, steps)
                                            : backward<float, SimpleRnn>(call, steps);
 }

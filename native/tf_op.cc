@@ -317,9 +317,8 @@ class Call {
 
   // What elman_forward or elman_backward returned.
   void finish(int code) {
-    constexpr int kOutOfMemory = 2;  // which `_native.py` raises as MemoryError
     if (code != 0) {
-      tf.TF_SetStatus(status_, code == kOutOfMemory ? TF_RESOURCE_EXHAUSTED : TF_INVALID_ARGUMENT, elman_last_error());
+      tf.TF_SetStatus(status_, code == ELMAN_OUT_OF_MEMORY ? TF_RESOURCE_EXHAUSTED : TF_INVALID_ARGUMENT, elman_last_error());
     }
   }
 

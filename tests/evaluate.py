@@ -62,7 +62,7 @@ def steps(suites: list[str]) -> Iterator[tuple[str, list[str], Callable[[], dict
     for suite in suites:
         for run in checks.suite(suite):
             yield f"tests_{run.name}", run.command, lambda run=run: counts(run)
-    command = [sys.executable, "-m", "elman.cli", "bench", "--json", "-"]
+    command = [sys.executable, "-m", "elman.cli", "bench", "--json"]
     yield "bench", command, lambda: bench(command)
 
 

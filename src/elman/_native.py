@@ -14,6 +14,7 @@ import os
 import struct
 import sys
 from collections.abc import Callable
+from numbers import Integral
 from pathlib import Path
 from typing import NamedTuple
 
@@ -200,7 +201,7 @@ def set_num_threads(n: int | None) -> None:
     Raises:
         ValueError: If `n` is neither.
     """
-    if n is not None and (not isinstance(n, int) or isinstance(n, bool) or n < 1):
+    if n is not None and (not isinstance(n, Integral) or isinstance(n, bool) or n < 1):
         raise ValueError(f"set_num_threads got n={n!r}; expected a positive integer, or None for the default.")
     if obstacle() is None:  # without the library nothing runs on threads of elman's
-        library().elman_set_num_threads(n or 0)
+        library().elman_set_num_threads(0 if n is None else min(int(n), 255))

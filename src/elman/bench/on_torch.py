@@ -19,7 +19,7 @@ Tensor = Any
 def facts() -> dict[str, Any]:
     """Versions and threads."""
     return {
-        "versions": {"torch": torch.__version__, "keras": keras.__version__},
+        "versions": {"torch": str(torch.__version__), "keras": keras.__version__},
         "threads": torch.get_num_threads(),
     }
 

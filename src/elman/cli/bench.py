@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -24,10 +23,7 @@ def bench(
     repeats: Annotated[int | None, typer.Option(min=1, help="Rounds; medians are over rounds.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the arrays.")] = 0,
     quick: Annotated[bool, typer.Option("--quick", help="Two small shapes, 3 rounds, short timings.")] = False,
-    json_file: Annotated[
-        str | None,
-        typer.Option("--json", metavar="FILE|-", help="Write the report; - prints it, and no table."),
-    ] = None,
+    json_: Annotated[bool, typer.Option("--json", help="Print JSON instead of the tables.")] = False,
 ) -> None:
     """Time elman against stock Keras on each backend and torch.nn.RNN.
 
@@ -35,13 +31,10 @@ def bench(
 
     \b
     elman bench --quick                       a first look
-    elman bench --json bench.json             everything, some minutes
+    elman bench --json > bench.json           everything, some minutes
     elman bench --shapes 8x50x3x64 --backends jax,torch
     """
     errors = Console(stderr=True, highlight=False)
-    file = None if json_file in (None, "-") else Path(json_file)
-    if file and not file.parent.is_dir():  # said now, and not after minutes
-        raise typer.BadParameter(f"--json is {json_file}; expected a file in a folder that exists. Make {file.parent}.")
     try:
         report = elman.bench.bench(
             layer=layer,
@@ -60,13 +53,10 @@ def bench(
         errors.print(str(error), markup=False)
         raise typer.Exit(1) from error
     data = report.to_dict()
-    if json_file == "-":
-        json.dump(data, sys.stdout, indent=2)
-        sys.stdout.write("\n")
+    if json_:
+        typer.echo(json.dumps(data, indent=2))
     else:
         _show(data)
-    if file:
-        file.write_text(json.dumps(data, indent=2) + "\n")
     if report.refused:
         raise typer.Exit(1)
 
