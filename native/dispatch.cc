@@ -9,7 +9,7 @@
 
 #include <algorithm>
 #include <chrono>
-#include <new>
+#include <exception>
 #include <numeric>
 #include <vector>
 
@@ -69,7 +69,7 @@ const char* level_names() {
   return names;
 }
 
-// The valid steps of every row, ranked. Throws std::bad_alloc.
+// The valid steps of every row, ranked. Throws where there is no memory.
 class StepList {
  public:
   // False where a length does not fit; the error is then written.
@@ -169,7 +169,7 @@ int guarded(const elman_spec& spec, const elman_operands& in, Run run) {
     if (!list.build(spec, in.mask)) return ELMAN_INVALID;
     const elman_status status = run(*level, list.steps());
     return status == ELMAN_OUT_OF_MEMORY ? out_of_memory() : status;
-  } catch (const std::bad_alloc&) {
+  } catch (const std::exception&) {  // of a vector: no memory, or more than there can be
     return out_of_memory();
   }
 }

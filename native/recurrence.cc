@@ -340,7 +340,6 @@ struct Backward : Recurrence<T, Cell> {
   const bool want_weights;
   const int64_t ld_dz = stride<T>(this->sums);
   const int64_t gradient_rows = this->state_width + this->features;  // of dU over dW, laid out as [ h | x ]
-  const int64_t input_width = round_up<T>(this->features);
   int64_t slots = 0, group_rows = 0, chunk_rows = 0, slot_gradients = 0, worker_scratch = 0;
   Panels back;     // dz U^T
   Panels inputs;   // dz W^T
@@ -519,14 +518,22 @@ struct Backward : Recurrence<T, Cell> {
     for (int64_t j = 0; j < this->state_width; j += kLanes<T>) store(dh + j, load(dh + j) * scale * rest);
   }
 
-  // L2 norm of one row, summed in double in eight fixed chains: no square overflows a float.
+  // L2 norm of one row, summed in double in eight fixed chains; once more in another unit where squares leave the range.
   double norm(const T* dh) const {
+    const double plain = norm_times(dh, 1);
+    if (plain > 1e-150 && plain < 1e150) return plain;
+    const double unit = plain > 1 ? 0x1p-600 : 0x1p600;
+    return norm_times(dh, unit) / unit;
+  }
+
+  double norm_times(const T* dh, double unit) const {
+    const auto square = [&](int64_t j) { return (double(dh[j]) * unit) * (double(dh[j]) * unit); };
     double sum[8] = {};
     int64_t j = 0;
     for (; j + 8 <= this->units; j += 8) {
-      for (int c = 0; c < 8; ++c) sum[c] += double(dh[j + c]) * double(dh[j + c]);
+      for (int c = 0; c < 8; ++c) sum[c] += square(j + c);
     }
-    for (; j < this->units; ++j) sum[j % 8] += double(dh[j]) * double(dh[j]);
+    for (; j < this->units; ++j) sum[j % 8] += square(j);
     return __builtin_sqrt(((sum[0] + sum[1]) + (sum[2] + sum[3])) + ((sum[4] + sum[5]) + (sum[6] + sum[7])));
   }
 

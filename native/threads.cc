@@ -11,9 +11,9 @@
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
+#include <exception>
 #include <mutex>
 #include <new>
-#include <system_error>
 #include <thread>
 
 #if defined(__unix__) || defined(__APPLE__)
@@ -79,7 +79,7 @@ class Pool {
       for (; started_ < helpers; ++started_) {
         std::thread(&Pool::serve, this, started_ + 1).detach();  // never joined: the process may end at any time
       }
-    } catch (const std::system_error&) {
+    } catch (const std::exception&) {
       // No more threads are to be had: those there are, the caller at least, run every task.
     }
   }

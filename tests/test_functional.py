@@ -5,8 +5,10 @@ what was expected and what to do; never a crash, never a silent guess."""
 from __future__ import annotations
 
 import doctest
+import gc
 import inspect
 import itertools
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -366,3 +368,31 @@ def test_every_argument_is_documented() -> None:
         "initial_state",
     ]
     assert keywords == list(signature.parameters)[5:]
+
+
+@pytest.mark.parametrize("name", ["go_backwards", "zero_output_for_mask"])
+@pytest.mark.parametrize("value", ["False", 1.0, None, np.array([1, 2])])
+def test_a_switch_is_true_or_false(name: str, value: Any, arrays: dict[str, Array]) -> None:
+    with pytest.raises(TypeError, match=f"{name} is .*; expected True or False"):
+        elman.simple_rnn(**arrays, **{name: value})
+
+
+def test_an_array_is_no_activation(arrays: dict[str, Array]) -> None:
+    with pytest.raises(ValueError, match="activation is array.*; expected one of"):
+        elman.simple_rnn(**arrays, activation=np.zeros(2))
+
+
+def test_a_clip_that_would_be_flushed_to_zero_is_refused(arrays: dict[str, Array]) -> None:
+    with pytest.raises(ValueError, match="clip_state_gradient is 1e-320; expected a positive number"):
+        elman.simple_rnn(**arrays, clip_state_gradient=1e-320)
+
+
+def test_a_callable_is_not_kept(arrays: dict[str, Array]) -> None:
+    def activation(z: Array) -> Array:
+        return np.tanh(z)
+
+    elman.simple_rnn(**arrays, activation=activation)
+    kept = weakref.ref(activation)
+    del activation
+    gc.collect()
+    assert kept() is None

@@ -98,7 +98,7 @@ def test_the_number_of_threads_is_what_was_set_last() -> None:
     assert threads() == default
 
 
-@pytest.mark.parametrize(("asked", "given"), [("3", "3"), ("1", "1"), ("0", ""), ("many", ""), ("-2", ""), ("", "")])
+@pytest.mark.parametrize(("asked", "given"), [("3", "3"), ("1", "1"), ("", "")])
 def test_the_environment_sets_the_number_of_threads(asked: str, given: str) -> None:
     code = "from elman import _native; print(_native.library().elman_num_threads())"
     expected = given or run(code).stdout.strip()
@@ -354,3 +354,13 @@ def test_a_size_beyond_the_librarys_counters_gets_a_sentence(size: str) -> None:
     memory = ctypes.create_string_buffer(64)
     with pytest.raises(ValueError, match=f"is {2**31}; expected 0 to 2147483646"):
         _native.forward(spec, *[ctypes.addressof(memory)] * 13)
+
+
+@pytest.mark.parametrize("value", ["abc", "0", "-3", "2.5"])
+def test_a_wrong_number_of_threads_in_the_environment_is_told(value: str) -> None:
+    assert_clean(run(CALL + refusal(f"ELMAN_NUM_THREADS is '{value}'"), ELMAN_NUM_THREADS=value), "refused")
+
+
+def test_more_threads_than_there_can_be_are_as_many_as_there_can_be() -> None:
+    elman.set_num_threads(2**70)
+    assert _native.library().elman_num_threads() == 255

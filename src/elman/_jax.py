@@ -36,6 +36,11 @@ ONCE = (
 # --- what the route and the checks ask -----------------------------------------------------------------------------
 
 
+def values(array: Array) -> np.ndarray | None:
+    """The tensor's values in NumPy, or `None` where JAX traces and there are none yet."""
+    return None if isinstance(array, jax.core.Tracer) else np.asarray(array)
+
+
 def traced_environment() -> None:
     """`None`: no compiler of this framework reads along in the checks, as torch.compile does."""
 
@@ -387,15 +392,16 @@ def _folded(
     arrays: Sequence[Array],
 ) -> Arrays:
     """`run` once, over a batch that is `size` times as large. All its results have a batch, and have it first."""
-    folded = []
+    folded, batch = [], 0
     for axes, array, has in zip(operands, arrays, batched, strict=True):
         if "b" not in axes:
             folded.append(array)
             continue
         at = axes.index("b")
         wide = jnp.moveaxis(array if has else jnp.broadcast_to(array, (size, *array.shape)), 0, at)
+        batch = wide.shape[at + 1]
         folded.append(wide.reshape(*wide.shape[:at], math.prod(wide.shape[at : at + 2]), *wide.shape[at + 2 :]))
-    return tuple(r.reshape(size, r.shape[0] // max(size, 1), *r.shape[1:]) for r in run(*folded))
+    return tuple(r.reshape(size, batch, *r.shape[1:]) for r in run(*folded))
 
 
 # --- devices: the batch stays where it is --------------------------------------------------------------------------
@@ -522,10 +528,15 @@ def _clip_gradient_forward(limit: float, states: Arrays) -> tuple[Arrays, None]:
 
 
 def _clip_gradient_backward(limit: float, _: None, dstates: Arrays) -> tuple[Arrays]:
-    square = sum((d * d).sum(axis=1, keepdims=True) for d in dstates)
+    largest = functools.reduce(jnp.maximum, (jnp.abs(d).max(axis=1, keepdims=True, initial=0) for d in dstates))
+    # In units of about the largest no square overflows; not so large that its inverse, which XLA may take, is lost.
+    least = float(jnp.finfo(largest.dtype).tiny) ** 0.75
+    unit = jax.lax.stop_gradient(jnp.clip(largest, least, 1 / least))
+    parts = tuple(d / unit for d in dstates)
+    square = sum((p * p).sum(axis=1, keepdims=True) for p in parts)
     norm = jnp.sqrt(jnp.where(square > 0, square, 1))  # the slope of a root at 0 is infinite
-    scale = jnp.where((square > 0) & (norm > limit), limit / norm, 1)
-    return (tuple(d * scale for d in dstates),)
+    over = (square > 0) & (norm > limit / unit)
+    return (tuple(jnp.where(over, p * (limit / norm), d) for p, d in zip(parts, dstates, strict=True)),)
 
 
 _clip_gradient.defvjp(_clip_gradient_forward, _clip_gradient_backward)

@@ -76,6 +76,9 @@ def library() -> ctypes.CDLL:
     opened.elman_tape_columns.argtypes, opened.elman_tape_columns.restype = [ctypes.c_void_p], ctypes.c_int64
     opened.elman_peak_gflops.argtypes = [ctypes.c_int] * 3
     opened.elman_peak_gflops.restype = ctypes.c_double
+    threads = os.environ.get("ELMAN_NUM_THREADS")
+    if threads and not (threads.isascii() and threads.isdigit() and int(threads) > 0):
+        raise NativeUnavailable(f"ELMAN_NUM_THREADS is {threads!r}; expected a positive integer. Unset or correct it.")
     if not opened.elman_isa():
         raise NativeUnavailable(
             f"ELMAN_ISA is {os.environ.get('ELMAN_ISA')!r}; expected one of {opened.elman_isas().decode()} on this "
@@ -101,7 +104,7 @@ def environment_mode() -> str:
     Raises:
         ValueError: If it is set to anything else.
     """
-    mode = os.environ.get("ELMAN_NATIVE", "auto")
+    mode = os.environ.get("ELMAN_NATIVE") or "auto"
     if mode not in ("auto", "require", "off"):
         raise ValueError(f"ELMAN_NATIVE is {mode!r}; expected auto, require or off. Unset or correct it.")
     return mode

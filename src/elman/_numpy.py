@@ -23,6 +23,11 @@ _view = c_char.from_buffer
 _DTYPES = {np.dtype(name): name for name in _native.DTYPES}  # a dtype's own name takes 2 us to ask for
 
 
+def values(array: Array) -> Array | None:
+    """The array's values in NumPy, or `None` where a compiler is tracing and there are none yet."""
+    return array
+
+
 def traced_environment() -> None:
     """`None`: no compiler reads along in the checks, as torch.compile does."""
 
@@ -173,20 +178,10 @@ def recurrence(
     return y, (final,)
 
 
-def _check_lengths(lengths: Array, time: int) -> None:
-    """As the native library does."""
-    for row in np.flatnonzero((lengths < 0) | (lengths > time)):
-        raise ValueError(
-            f"lengths[{row}] is {lengths[row]}; expected 0 to {time}, the number of time steps. Correct it, or pass a "
-            "mask."
-        )
-
-
 def plain(options: Options, *operands: Any) -> tuple[Array, tuple[Array, ...]]:
     """The recurrence in plain NumPy: the reference. Arguments as `recurrence`."""
     x, kernel, recurrent_kernel, bias, states, mask, input_dropout, recurrent_dropout = operands
     if mask is not None and mask.ndim == 1:
-        _check_lengths(mask, x.shape[1])
         mask = np.arange(x.shape[1]) < mask[:, None]
     y, final_states, _ = reference.forward(
         x,
@@ -199,4 +194,4 @@ def plain(options: Options, *operands: Any) -> tuple[Array, tuple[Array, ...]]:
         recurrent_dropout,
         options=options,
     )
-    return y, final_states
+    return y.astype(x.dtype, copy=False), tuple(state.astype(x.dtype, copy=False) for state in final_states)

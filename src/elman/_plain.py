@@ -79,6 +79,8 @@ def recurrence(
     steps = ops.steps(x)
     if mask is not None:
         mask = steps[:, None] < mask[None] if len(mask.shape) == 1 else ops.swap_batch_and_time(mask)
+        # A masked step is computed and thrown away; of a NaN in it the gradient would be NaN times zero.
+        x = ops.where(mask[..., None], x, 0.0)
     if options.go_backwards:
         x, mask = ops.flip_time(x), None if mask is None else ops.flip_time(mask)
     left = steps[-1:] + 1 - steps if options.truncate_gradient else None  # steps from here to the end

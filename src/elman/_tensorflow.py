@@ -86,6 +86,11 @@ def dtype(array: Tensor) -> str:
     return array.dtype.name
 
 
+def values(array: Tensor) -> Any:
+    """The tensor's values in NumPy, or `None` where a graph is being built and there are none yet."""
+    return array.numpy() if tf.executing_eagerly() and hasattr(array, "numpy") else None
+
+
 def traced_environment() -> None:
     """`None`: no compiler of this framework reads along in the checks, as torch.compile does."""
 
@@ -338,10 +343,16 @@ class _PlainOps:
         @tf.custom_gradient
         def clipped(*states: Tensor) -> tuple[list[Tensor], Callable[..., list[Tensor]]]:
             def gradient(*arriving: Tensor) -> list[Tensor]:
-                squares = tf.add_n([tf.reduce_sum(g * g, axis=-1, keepdims=True) for g in arriving])
-                over = tf.sqrt(squares) > limit
+                largest = functools.reduce(
+                    tf.maximum, [tf.reduce_max(tf.abs(g), axis=-1, keepdims=True) for g in arriving]
+                )
+                usable = (largest > 0) & tf.math.is_finite(largest)
+                unit = tf.stop_gradient(tf.where(usable, largest, 1))  # no square overflows
+                parts = [g / unit for g in arriving]
+                squares = tf.add_n([tf.reduce_sum(p * p, axis=-1, keepdims=True) for p in parts])
+                over = tf.sqrt(squares) > limit / unit
                 norm = tf.sqrt(tf.where(over, squares, 1))  # never of zero, where its slope has no end
-                return [tf.where(over, g * (limit / norm), g) for g in arriving]
+                return [tf.where(over, p * (limit / norm), g) for p, g in zip(parts, arriving, strict=True)]
 
             return [tf.identity(state) for state in states], gradient
 

@@ -35,6 +35,11 @@ _DTYPES = {d: str(d).removeprefix("torch.") for d in vars(torch).values() if isi
 _HALVES = (torch.float16, torch.bfloat16)
 
 
+def values(array: Tensor) -> np.ndarray | None:
+    """The tensor's values in NumPy, or `None` where something traces or transforms and there are none yet."""
+    return array.cpu().numpy() if not torch.compiler.is_compiling() and _ordinary((array,)) else None
+
+
 def traced_environment() -> tuple[str, str | None] | None:
     """What ELMAN_NATIVE said and why the library cannot run, for torch.compile, which cannot ask; else `None`."""
     return _ENVIRONMENT if torch.compiler.is_compiling() else None
@@ -57,7 +62,8 @@ def asarray(value: Any, like: Tensor) -> Tensor:
         TypeError: If it is a sparse or nested tensor.
     """
     if not isinstance(value, Tensor):
-        return torch.from_numpy(np.array(value)).to(like.device)  # a copy: NumPy does not tell of later changes
+        array = np.array(value)  # a copy: NumPy does not tell of later changes
+        return torch.from_numpy(array.astype(array.dtype.newbyteorder("="), copy=False)).to(like.device)
     if value.layout is not torch.strided or value.is_nested:
         raise TypeError(
             f"got a tensor of layout {value.layout}{', nested' * value.is_nested}; expected a dense one. Convert it "
@@ -511,7 +517,8 @@ def _vmap(operator: Callable[..., Any], sums: bool, info: Any, in_dims: Any, ten
         results = _each(lambda *each: torch.stack(each), *calls)
     else:
         joined = operator(*_each(join, tensors, in_dims, _BATCH_AXES), **attributes)
-        results = _each(lambda r: r.unflatten(0, (count, r.shape[0] // count)), joined)
+        batch = tensors[0].shape[0] if in_dims[0] is None else tensors[0].movedim(in_dims[0], 0).shape[1]
+        results = _each(lambda r: r.unflatten(0, (count, r.shape[0] // count if count else batch)), joined)
     return tuple(results), tuple(_each(lambda _: 0, results))
 
 
@@ -552,10 +559,13 @@ class _ClipGradient(Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
-        squares = sum((g * g).sum(dim=1, keepdim=True) for g in gradients)
-        over = squares.detach().sqrt() > ctx.limit
+        largest = torch.cat(gradients, dim=1).detach().abs().amax(dim=1, keepdim=True)
+        unit = torch.where((largest > 0) & largest.isfinite(), largest, 1)  # no square overflows
+        parts = [g / unit for g in gradients]
+        squares = sum((p * p).sum(dim=1, keepdim=True) for p in parts)
+        over = squares.detach().sqrt() > ctx.limit / unit
         scale = ctx.limit / torch.where(over, squares, 1).sqrt()  # the root is taken where it has a slope
-        return None, *(torch.where(over, g * scale, g) for g in gradients)
+        return None, *(torch.where(over, p * scale, g) for p, g in zip(parts, gradients, strict=True))
 
 
 class _ClipGradientForward(_ClipGradient):

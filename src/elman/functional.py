@@ -12,9 +12,13 @@ import functools
 from numbers import Integral, Real
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from elman import _native, _numpy, route
 from elman.frameworks import adapter_of
 from elman.options import ACTIVATIONS, Options
+
+_LEAST_CLIP = 2.0**-126  # the least float32 that is not flushed to zero
 
 
 def simple_rnn(
@@ -104,20 +108,19 @@ def _run(
     """What every cell's function does: one framework's arrays, checked, by the route that the facts allow."""
     if type(x) is type(kernel) is type(recurrent_kernel) is type(bias) is _numpy.Array:
         # The usual call on NumPy arrays has a way of its own: it is over in microseconds.
+        activation, _, go_backwards, zero_output, truncate, clip = settings
         dtype = x.dtype
         if (
             kernel.dtype is recurrent_kernel.dtype is bias.dtype is dtype
-            and mask is lengths is settings[4] is settings[5] is None
+            and mask is lengths is truncate is clip is None
+            and go_backwards is zero_output is False
             and not states
+            and type(activation) is type(native) is str
         ):
-            try:
-                usual = _usual(cell, settings, native, dtype, x.shape, kernel.shape, recurrent_kernel.shape, bias.shape)
-            except TypeError:  # an argument that cannot be hashed: the checks below say which
-                usual = None
+            usual = _usual(cell, settings, native, dtype, x.shape, kernel.shape, recurrent_kernel.shape, bias.shape)
             if usual:
-                return _numpy.recurrence(
-                    usual[0], x, kernel, recurrent_kernel, bias, states, None, None, None, usual[1]
-                )
+                options, spec = usual
+                return _numpy.recurrence(options, x, kernel, recurrent_kernel, bias, states, None, None, None, spec)
     names = ("x", "kernel", "recurrent_kernel", "bias", "mask", "lengths", *("initial_state",) * len(states))
     arrays = (x, kernel, recurrent_kernel, bias, mask, lengths, *states)
     adapter, like = adapter_of(zip(names, arrays, strict=True))
@@ -126,7 +129,7 @@ def _run(
     facts = tuple([None if a is None else (adapter.shape(a), adapter.dtype(a)) for a in arrays])
     traced = adapter.traced_environment()
     plan = None
-    if traced is None:
+    if traced is None and isinstance(settings[0], str):  # a cache would keep a callable for good, and all that it holds
         try:
             plan = _cached_plan(cell, native, facts, None, *settings)
         except TypeError:  # a dtype that does not fit, or an argument that cannot be hashed: the checks say which
@@ -135,6 +138,8 @@ def _run(
     obstacle = obstacle or adapter.obstacle(x)
     if obstacle and required:
         raise route.NativeUnavailable(f"the native path is required and cannot run: {obstacle.removesuffix('.')}.")
+    if obstacle and lengths is not None:
+        _check_lengths(adapter.values(lengths), adapter.shape(x)[1])
     recur = adapter.plain if obstacle else adapter.recurrence
     mask = lengths if mask is None else mask
     return recur(options, x, kernel, recurrent_kernel, bias, arrays[6:], mask, None, None)
@@ -177,7 +182,7 @@ def _plan(
         clip: See `Options.clip_state_gradient`.
     """
     _check_arrays(*facts)
-    _check_options(activation, truncate, clip, native)
+    _check_options(activation, go_backwards, zero_output_for_mask, truncate, clip, native)
     truncate = None if truncate is None else min(int(truncate), _native.MOST_STEPS)
     clip = None if clip is None else float(clip)
     options = Options(
@@ -207,8 +212,8 @@ def _usual(
     return None if obstacle else (options, _native.spec(options, *x, units, str(dtype)))
 
 
-def _check_options(activation: Any, k: Any, c: Any, native: Any) -> None:
-    if activation not in ACTIVATIONS and not callable(activation):
+def _check_options(activation: Any, go_backwards: Any, zero_output_for_mask: Any, k: Any, c: Any, native: Any) -> None:
+    if not callable(activation) and not (isinstance(activation, str) and activation in ACTIVATIONS):
         nearest = difflib.get_close_matches(str(activation), ACTIVATIONS, n=1)
         raise ValueError(
             f"activation is {activation!r}; expected one of {', '.join(ACTIVATIONS)}, or a callable."
@@ -216,8 +221,14 @@ def _check_options(activation: Any, k: Any, c: Any, native: Any) -> None:
         )
     if k is not None and (isinstance(k, bool) or not isinstance(k, Integral) or k < 1):
         raise ValueError(f"truncate_gradient is {k!r}; expected a positive integer (time steps), or None.")
-    if c is not None and (isinstance(c, bool) or not isinstance(c, Real) or not 0 < float(c) < float("inf")):
-        raise ValueError(f"clip_state_gradient is {c!r}; expected a positive number (an L2 norm), or None.")
+    if c is not None and (isinstance(c, bool) or not isinstance(c, Real) or not _LEAST_CLIP <= float(c) < float("inf")):
+        raise ValueError(
+            f"clip_state_gradient is {c!r}; expected a positive number (an L2 norm, at least {_LEAST_CLIP:.3g}), or "
+            "None."
+        )
+    for name, value in (("go_backwards", go_backwards), ("zero_output_for_mask", zero_output_for_mask)):
+        if not isinstance(value, bool | np.bool_):
+            raise TypeError(f"{name} is {value!r}; expected True or False.")
     if native is not False and not (isinstance(native, str) and native in {"auto", "require"}):
         raise ValueError(f'native is {native!r}; expected "auto", "require" or False.')
 
@@ -275,6 +286,17 @@ def _check_mask(shape: tuple[int | None, ...], mask: Any, lengths: Any) -> None:
     _check_shape("lengths", lengths, "(batch,)", shape[:1])
     if lengths is not None and str(lengths[1]) not in {"int32", "int64"}:
         raise TypeError(f"lengths has dtype {lengths[1]}; expected int32 or int64, the valid steps of each row.")
+
+
+def _check_lengths(lengths: np.ndarray | None, time: int | None) -> None:
+    """As the native library does; `None`, of a traced call, passes."""
+    if lengths is None or time is None:
+        return
+    for row in np.flatnonzero((lengths < 0) | (lengths > time)):
+        raise ValueError(
+            f"lengths[{row}] is {lengths[row]}; expected 0 to {time}, the number of time steps. Correct it, or pass a "
+            "mask."
+        )
 
 
 def _check_shape(name: str, array: Any, meaning: str, expected: tuple[int | None, ...]) -> None:

@@ -223,8 +223,10 @@ def _add(sums: Weights, terms: Weights) -> Weights:
 
 
 def _joint_norm(states: States) -> Array:
-    """L2 norm per example over all states jointly, (B,)."""
-    return np.sqrt(sum((s * s).sum(axis=1) for s in states))
+    """L2 norm per example over all states jointly, (B,); no square overflows, in units of the largest."""
+    largest = np.max([np.abs(s).max(axis=1, initial=0) for s in states], axis=0)
+    unit = np.where((largest > 0) & np.isfinite(largest), largest, 1)
+    return unit * np.sqrt(sum(((s / unit[:, None]) ** 2).sum(axis=1) for s in states))
 
 
 def _limit(dstates: States, t: int, time: int, options: Options) -> States:
@@ -234,5 +236,5 @@ def _limit(dstates: States, t: int, time: int, options: Options) -> States:
         return tuple(np.zeros_like(d) for d in dstates)
     if c is not None:
         norm = _joint_norm(dstates)[:, None]
-        return tuple(np.where(norm > c, d * (c / np.where(norm > c, norm, 1)), d) for d in dstates)
+        return tuple(np.where(norm > c, d / np.where(norm > c, norm, 1) * c, d) for d in dstates)
     return dstates

@@ -18,6 +18,7 @@ import elman
 import tolerance
 from cases import by_native
 from elman import _native, _numpy
+from elman.options import Options
 
 Array = np.ndarray
 Results = dict[str, Array]
@@ -325,3 +326,16 @@ def test_empty_shapes(shape: tuple[int, int, int, int], dtype: type) -> None:
         for name, got in cases.by_native(case, dtype).items():
             allowed = tolerance.ULPS * tolerance.ulp(truth[name], dtype)
             assert tolerance.error(got, truth[name]) <= allowed, f"{case}: {name}"
+
+
+@pytest.mark.parametrize(("dtype", "arriving"), [("float32", 2e38), ("float64", 1e160), ("float64", 1e-170)])
+def test_a_gradient_of_any_size_is_clipped(dtype: str, arriving: float) -> None:
+    """Neither its squares nor the factor that brings it to the limit may leave the range of the dtype."""
+    identity = np.eye(2, dtype=dtype)
+    limit = 1e-3 if arriving > 1 else 1e-175
+    options = Options(activation="linear", clip_state_gradient=limit)
+    operands = (np.zeros((1, 3, 2), dtype), identity, identity, None, (), None, None, None)
+    y, _, tape = _numpy.forward(options, operands, keep_tape=True)
+    gradients = _numpy.backward(options, operands, y, tape, None, (np.full((1, 2), arriving, dtype),))
+    np.testing.assert_allclose(gradients.dinitial_states[0], limit / np.sqrt(2), rtol=1e-6)
+    np.testing.assert_allclose(gradients.norms[0, -1], np.sqrt(2) * arriving, rtol=1e-6)

@@ -230,3 +230,41 @@ def test_options_reach_the_call_exactly() -> None:
     text = jax.jit(run).lower(*arrays(case.astype(np.float32))).as_text()
     assert float(re.search(r"clip_state_gradient = (\S+) : f64", text).group(1)) == 1 / 3
     assert "truncate_gradient = 3 : i64" in text
+
+
+@pytest.mark.parametrize("native", ["auto", False])
+def test_what_a_masked_step_holds_reaches_no_gradient(native: Any) -> None:
+    x = jnp.ones((2, 3, 4), "float32").at[0, 2].set(jnp.nan)
+    weights = (jnp.full((4, 5), 0.1, "float32"), jnp.eye(5, dtype="float32"), jnp.zeros(5, "float32"))
+
+    def loss(x: Any, *weights: Any) -> Any:
+        y, h = elman.simple_rnn(x, *weights, lengths=jnp.array([2, 3]), native=native)
+        return y.sum() + h.sum()
+
+    assert all(jnp.isfinite(g).all() for g in jax.grad(loss, argnums=(0, 1, 2, 3))(x, *weights))
+
+
+@pytest.mark.parametrize("native", ["auto", False])
+@pytest.mark.parametrize("arriving", [1e20, 2e38])
+def test_a_huge_gradient_is_clipped(arriving: float, native: Any) -> None:
+    x, identity = jnp.zeros((1, 3, 2), "float32"), jnp.eye(2, dtype="float32")
+
+    def state(h: Any) -> Any:
+        options = {"activation": "linear", "clip_state_gradient": 1.0, "native": native}
+        return elman.simple_rnn(x, identity, identity, None, h, **options)[1]
+
+    (gradient,) = jax.vjp(state, jnp.zeros((1, 2), "float32"))[1](jnp.full((1, 2), arriving, "float32"))
+    np.testing.assert_allclose(gradient, np.sqrt(0.5), rtol=1e-6)
+
+
+@pytest.mark.parametrize("native", ["auto", False])
+def test_vmap_over_nothing(native: Any) -> None:
+    kernel, recurrent_kernel = jnp.ones((4, 5), "float32"), jnp.ones((5, 5), "float32")
+    call = jax.vmap(lambda v: elman.simple_rnn(v, kernel, recurrent_kernel, native=native)[0])
+    assert call(jnp.ones((0, 2, 3, 4), "float32")).shape == (0, 2, 3, 5)
+
+
+def test_lengths_out_of_range_are_told_in_plain_operations() -> None:
+    x, kernel, recurrent_kernel = (jnp.ones(s, "float32") for s in ((2, 3, 4), (4, 5), (5, 5)))
+    with pytest.raises(ValueError, match=r"lengths\[1\] is 9; expected 0 to 3"):
+        elman.simple_rnn(x, kernel, recurrent_kernel, lengths=jnp.array([3, 9]), native=False)

@@ -857,3 +857,33 @@ import numpy as np, elman
 elman.simple_rnn(np.ones((2, 3, 4)), np.ones((4, 5)), np.ones((5, 5)), native="require")
 """
     in_a_new_process(code)
+
+
+@pytest.mark.parametrize("native", ["auto", False])
+def test_what_a_masked_step_holds_reaches_no_gradient(native: Any) -> None:
+    x = np.ones((2, 3, 4), np.float32)
+    x[0, 2] = np.nan
+    leaves = [tf.constant(a) for a in (x, np.full((4, 5), 0.1, np.float32), np.eye(5, dtype=np.float32))]
+    with tf.GradientTape() as tape:
+        tape.watch(leaves)
+        y, h = elman.simple_rnn(*leaves, lengths=tf.constant([2, 3]), native=native)
+        loss = tf.reduce_sum(y) + tf.reduce_sum(h)
+    assert all(np.isfinite(g).all() for g in tape.gradient(loss, leaves))
+
+
+@pytest.mark.parametrize("native", ["auto", False])
+@pytest.mark.parametrize("arriving", [1e20, 2e38])
+def test_a_huge_gradient_is_clipped(arriving: float, native: Any) -> None:
+    h0, identity = tf.zeros((1, 2)), tf.eye(2)
+    with tf.GradientTape() as tape:
+        tape.watch(h0)
+        options = {"activation": "linear", "clip_state_gradient": 1.0, "native": native}
+        _, h = elman.simple_rnn(tf.zeros((1, 3, 2)), identity, identity, None, h0, **options)
+    gradient = tape.gradient(h, h0, tf.fill((1, 2), arriving))
+    np.testing.assert_allclose(gradient, np.sqrt(0.5), rtol=1e-6)
+
+
+def test_lengths_out_of_range_are_told_in_plain_operations() -> None:
+    x, kernel, recurrent_kernel = tf.ones((2, 3, 4)), tf.ones((4, 5)), tf.ones((5, 5))
+    with pytest.raises(ValueError, match=r"lengths\[1\] is 9; expected 0 to 3"):
+        elman.simple_rnn(x, kernel, recurrent_kernel, lengths=tf.constant([3, 9]), native=False)

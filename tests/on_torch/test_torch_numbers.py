@@ -525,3 +525,47 @@ def test_forked_workers_after_a_call_in_the_parent() -> None:
     batches = list(loader)
     torch.testing.assert_close(torch.cat([items for items, _ in batches]), expected)
     assert os.getpid() not in torch.cat([pids for _, pids in batches]).tolist()
+
+
+@pytest.mark.parametrize("native", ["auto", False])
+def test_what_a_masked_step_holds_reaches_no_gradient(native: Any) -> None:
+    x = torch.ones(2, 3, 4)
+    x[0, 2] = float("nan")
+    leaves = [t.requires_grad_() for t in (x, torch.full((4, 5), 0.1), torch.eye(5), torch.zeros(5))]
+    y, h = elman.simple_rnn(*leaves, lengths=torch.tensor([2, 3]), native=native)
+    assert all(g.isfinite().all() for g in torch.autograd.grad(y.sum() + h.sum(), leaves))
+
+
+@pytest.mark.parametrize("native", ["auto", False])
+@pytest.mark.parametrize("arriving", [1e20, 2e38])
+def test_a_huge_gradient_is_clipped(arriving: float, native: Any) -> None:
+    h0, identity = torch.zeros(1, 2, requires_grad=True), torch.eye(2)
+    _, h = elman.simple_rnn(
+        torch.zeros(1, 3, 2), identity, identity, None, h0, activation="linear", clip_state_gradient=1.0, native=native
+    )
+    (gradient,) = torch.autograd.grad(h, h0, torch.full((1, 2), arriving))
+    torch.testing.assert_close(gradient, torch.full((1, 2), 0.5**0.5))
+
+
+@pytest.mark.parametrize("native", ["auto", False])
+def test_lengths_out_of_range_are_told(native: Any) -> None:
+    x, kernel, recurrent_kernel = torch.ones(2, 3, 4), torch.ones(4, 5), torch.ones(5, 5)
+    with pytest.raises(ValueError, match=r"lengths\[1\] is 9; expected 0 to 3"):
+        elman.simple_rnn(x, kernel, recurrent_kernel, lengths=torch.tensor([3, 9]), native=native)
+
+
+@pytest.mark.parametrize("native", ["auto", False])
+def test_vmap_over_nothing(native: Any) -> None:
+    kernel, recurrent_kernel = torch.ones(4, 5), torch.ones(5, 5)
+    y = torch.func.vmap(lambda v: elman.simple_rnn(v, kernel, recurrent_kernel, native=native)[0])(
+        torch.ones(0, 2, 3, 4)
+    )
+    assert y.shape == (0, 2, 3, 5)
+
+
+def test_numbers_of_numpy_in_the_other_byte_order() -> None:
+    x = np.ones((2, 3, 4), np.float32)
+    kernel, recurrent_kernel = torch.ones(4, 5), torch.ones(5, 5)
+    swapped = x.astype(x.dtype.newbyteorder())
+    got, expected = (elman.simple_rnn(each, kernel, recurrent_kernel)[0] for each in (swapped, x))
+    assert torch.equal(got, expected)
