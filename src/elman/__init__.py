@@ -1,21 +1,62 @@
 # SPDX-License-Identifier: Apache-2.0
 """elman: the recurrent layer done right.
 
-Importing this imports NumPy and no framework. Where TensorFlow is, or becomes, loaded, elman's ops are registered
-with it, so that a SavedModel that holds them loads.
+Importing this imports NumPy and no framework. What needs Keras is loaded when it is asked for, or when Keras is:
+then its layers are registered, so that a model that holds them loads. Where TensorFlow is, or becomes, loaded,
+elman's ops are registered with that.
 """
 
+import importlib
+from typing import Any
+
+from elman import backend as _backend
 from elman._hooks import when_imported as _when_imported
 from elman._native import NativeUnavailable, set_num_threads
 from elman.functional import simple_rnn
+from elman._portable import portable
 from elman.route import Route
 
 __version__ = "0.1.0"
-__all__ = ["NativeUnavailable", "Route", "__version__", "set_num_threads", "simple_rnn"]
+
+_WITH_KERAS = {  # where each name that needs Keras is
+    "GRUCell": "keras.layers",
+    "LSTMCell": "keras.layers",
+    "RNN": "keras.layers",
+    "SimpleRNN": "elman.layers",
+    "SimpleRNNCell": "keras.layers",
+    "accelerate": "elman.models",
+    "load_model": "elman.models",
+    "routes": "elman.models",
+    "to_stock": "elman.models",
+}
+__all__ = [  # noqa: PLE0604
+    *_WITH_KERAS,
+    "NativeUnavailable",
+    "Route",
+    "__version__",
+    "portable",
+    "set_num_threads",
+    "simple_rnn",
+]
 
 
 def __dir__() -> list[str]:
     return __all__
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WITH_KERAS:
+        raise AttributeError(f"module 'elman' has no attribute {name!r}; dir(elman) lists what it has")
+    try:
+        module = importlib.import_module(_WITH_KERAS[name])
+    except ModuleNotFoundError as error:
+        if error.name != "keras":
+            raise
+        raise ImportError(
+            f"elman.{name} needs Keras and a backend, and Keras is not installed. Install one of elman[tensorflow], "
+            "elman[jax] and elman[torch]."
+        ) from error
+    return getattr(module, name)
 
 
 def _register_tensorflow() -> None:
@@ -24,4 +65,10 @@ def _register_tensorflow() -> None:
     _tensorflow.register()  # what stands in its way is told by the route, when someone asks for it
 
 
+def _register_layers() -> None:
+    importlib.import_module("elman.layers")
+
+
+_backend.choose()
 _when_imported("tensorflow", _register_tensorflow)
+_when_imported("keras", _register_layers)

@@ -8,6 +8,7 @@ call is a jit, a rule for differentiation, one for vmap, one for sharding, and `
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import math
@@ -100,6 +101,18 @@ def dtype(array: Array) -> str:
 @functools.cache
 def _dtype_name(dtype: np.dtype) -> str:
     return dtype.name  # NumPy puts it together anew each time, in microseconds
+
+
+def portable_traces() -> contextlib.AbstractContextManager[None]:
+    """A context of its own among those that `jax.jit` remembers traces by."""
+    context = _portable_context()
+    return contextlib.nullcontext() if context is None else context(True)
+
+
+@functools.cache
+def _portable_context() -> Any:
+    make = getattr(jax, "make_user_context", None)  # of JAX 0.8
+    return make(default_value=False) if make else None
 
 
 # --- the native call -----------------------------------------------------------------------------------------------

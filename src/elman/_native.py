@@ -97,17 +97,31 @@ def obstacle() -> str | None:
     return None
 
 
+class Environment(NamedTuple):
+    """What the process says about the native path before any array is known.
+
+    Attributes:
+        mode: ELMAN_NATIVE: `"auto"`, `"require"` or `"off"`.
+        obstacle: Why the library cannot run, or `None`.
+        isa: The instruction set that runs, where the library does.
+    """
+
+    mode: str
+    obstacle: str | None
+    isa: str | None
+
+
 @functools.cache
-def environment_mode() -> str:
-    """`"auto"`, `"require"` or `"off"`: the environment's ELMAN_NATIVE when elman first computed.
+def environment() -> Environment:
+    """What it was when elman first computed.
 
     Raises:
-        ValueError: If it is set to anything else.
+        ValueError: If ELMAN_NATIVE is none of `"auto"`, `"require"` and `"off"`.
     """
     mode = os.environ.get("ELMAN_NATIVE") or "auto"
     if mode not in ("auto", "require", "off"):
         raise ValueError(f"ELMAN_NATIVE is {mode!r}; expected auto, require or off. Unset or correct it.")
-    return mode
+    return Environment(mode, obstacle(), None if obstacle() else library().elman_isa().decode())
 
 
 class Spec(NamedTuple):

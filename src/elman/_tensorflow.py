@@ -100,6 +100,15 @@ def obstacle(x: Tensor) -> str | None:
     return register() or _xla_obstacle() or _device_obstacle()
 
 
+def check_size(x: Tensor, axis: int, expected: int | None, sentence: str) -> Tensor:
+    """`x`, which at run time raises `sentence` (InvalidArgumentError) unless a size is the expected one (`None`: any
+    but 0)."""
+    size = tf.shape(x)[axis]
+    good = size > 0 if expected is None else tf.equal(size, expected)
+    with tf.control_dependencies([tf.debugging.Assert(good, [sentence])]):
+        return tf.identity(x)
+
+
 def _xla_obstacle() -> str | None:
     """XLA has no kernel for the ops, and TensorFlow finds out only after tracing."""
     if tf.executing_eagerly():

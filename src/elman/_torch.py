@@ -30,7 +30,7 @@ SECOND_DERIVATIVE = (
 )
 FORWARD_MODE = "elman's native path has no forward-mode derivative; pass native=False, which has."
 
-_ENVIRONMENT = (_native.environment_mode(), _native.obstacle())
+_ENVIRONMENT = _native.environment()
 _DTYPES = {d: str(d).removeprefix("torch.") for d in vars(torch).values() if isinstance(d, torch.dtype)}
 _HALVES = (torch.float16, torch.bfloat16)
 
@@ -40,8 +40,8 @@ def values(array: Tensor) -> np.ndarray | None:
     return array.cpu().numpy() if not torch.compiler.is_compiling() and _ordinary((array,)) else None
 
 
-def traced_environment() -> tuple[str, str | None] | None:
-    """What ELMAN_NATIVE said and why the library cannot run, for torch.compile, which cannot ask; else `None`."""
+def traced_environment() -> _native.Environment | None:
+    """What the environment said, for torch.compile, which cannot ask it; else `None`."""
     return _ENVIRONMENT if torch.compiler.is_compiling() else None
 
 
@@ -49,7 +49,7 @@ def obstacle(x: Tensor) -> str | None:
     """Why the native path cannot take a tensor where it is, or `None`."""
     if torch.compiler.is_compiling() and _transforms_active():
         return route.reason("transform")
-    return None if x.is_cpu else route.reason("device", device=x.device)
+    return None if x.is_cpu or x.is_meta else route.reason("device", device=x.device)
 
 
 def asarray(value: Any, like: Tensor) -> Tensor:
@@ -99,7 +99,7 @@ def recurrence(
     operands = _flat((x, kernel, recurrent_kernel, bias, initial_states, mask, input_dropout, recurrent_dropout))
     tensors = [t for t in operands if t is not None]
     differentiate = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
-    if torch.compiler.is_compiling() or torch.jit.is_tracing():
+    if torch.compiler.is_compiling() or torch.jit.is_tracing() or x.is_meta:
         y, final_states, _ = _forward_op(options, differentiate, operands)
         return y, tuple(final_states)
     if not all(t.is_cpu for t in tensors):

@@ -7,18 +7,15 @@ last three. No framework is imported here, and nothing is computed.
 
 from __future__ import annotations
 
-import difflib
 import functools
-from numbers import Integral, Real
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from elman import _native, _numpy, route
+from elman import _native, _numpy, _portable, route
+from elman.checks import check_extras, did_you_mean, shape_text, shapes_agree
 from elman.frameworks import adapter_of
 from elman.options import ACTIVATIONS, Options
-
-_LEAST_CLIP = 2.0**-126  # the least float32 that is not flushed to zero
 
 
 def simple_rnn(
@@ -135,9 +132,11 @@ def _run(
         except TypeError:  # a dtype that does not fit, or an argument that cannot be hashed: the checks say which
             plan = None
     options, obstacle, required = plan or _plan(cell, native, facts, traced, *settings)
+    if _portable.active():
+        obstacle, required = route.reason("portable"), False
     obstacle = obstacle or adapter.obstacle(x)
     if obstacle and required:
-        raise route.NativeUnavailable(f"the native path is required and cannot run: {obstacle.removesuffix('.')}.")
+        raise route.unavailable(obstacle)
     if obstacle and lengths is not None:
         _check_lengths(adapter.values(lengths), adapter.shape(x)[1])
     recur = adapter.plain if obstacle else adapter.recurrence
@@ -157,7 +156,7 @@ def _plan(
     cell: str,
     native: str | bool,
     facts: tuple[Any, ...],
-    traced: tuple[str, str | None] | None,
+    traced: _native.Environment | None,
     activation: Any,
     recurrent_activation: Any,
     go_backwards: Any,
@@ -172,8 +171,8 @@ def _plan(
         native: As the user set it.
         facts: `(shape, dtype)`, or `None` where left out, of x, kernel, recurrent_kernel, bias, mask, lengths and the
             initial states; a size is `None` where a framework does not know it yet.
-        traced: What ELMAN_NATIVE says and why the library cannot run, where a compiler of the framework reads along,
-            which can ask neither; else `None`.
+        traced: What the environment said before, where a compiler of the framework reads along, which cannot ask it;
+            else `None`.
         activation: This and what follows as the user set it, in the order of `Options`.
         recurrent_activation: See `Options`.
         go_backwards: See `Options`.
@@ -188,13 +187,7 @@ def _plan(
     options = Options(
         cell, activation, recurrent_activation, bool(go_backwards), bool(zero_output_for_mask), True, truncate, clip
     )
-    if traced is None:
-        mode = route.mode(native)
-        library = None if mode in (False, "off") else _native.obstacle()
-    else:
-        mode = traced[0] if native == "auto" else native
-        library = traced[1]
-    return _Plan(options, route.obstacle(mode, options, str(facts[0][1]), library), mode == "require")
+    return _Plan(options, *route.decide(native, options, str(facts[0][1]), traced))
 
 
 _cached_plan = functools.lru_cache(maxsize=4096, typed=True)(_plan)
@@ -214,23 +207,14 @@ def _usual(
 
 def _check_options(activation: Any, go_backwards: Any, zero_output_for_mask: Any, k: Any, c: Any, native: Any) -> None:
     if not callable(activation) and not (isinstance(activation, str) and activation in ACTIVATIONS):
-        nearest = difflib.get_close_matches(str(activation), ACTIVATIONS, n=1)
         raise ValueError(
             f"activation is {activation!r}; expected one of {', '.join(ACTIVATIONS)}, or a callable."
-            + (f" Did you mean {nearest[0]!r}?" if nearest else "")
+            + did_you_mean(activation, ACTIVATIONS)
         )
-    if k is not None and (isinstance(k, bool) or not isinstance(k, Integral) or k < 1):
-        raise ValueError(f"truncate_gradient is {k!r}; expected a positive integer (time steps), or None.")
-    if c is not None and (isinstance(c, bool) or not isinstance(c, Real) or not _LEAST_CLIP <= float(c) < float("inf")):
-        raise ValueError(
-            f"clip_state_gradient is {c!r}; expected a positive number (an L2 norm, at least {_LEAST_CLIP:.3g}), or "
-            "None."
-        )
+    check_extras(k, c, native)
     for name, value in (("go_backwards", go_backwards), ("zero_output_for_mask", zero_output_for_mask)):
         if not isinstance(value, bool | np.bool_):
             raise TypeError(f"{name} is {value!r}; expected True or False.")
-    if native is not False and not (isinstance(native, str) and native in {"auto", "require"}):
-        raise ValueError(f'native is {native!r}; expected "auto", "require" or False.')
 
 
 def _check_arrays(x: Any, kernel: Any, recurrent_kernel: Any, bias: Any, mask: Any, lengths: Any, *states: Any) -> None:
@@ -243,8 +227,8 @@ def _check_arrays(x: Any, kernel: Any, recurrent_kernel: Any, bias: Any, mask: A
     shape, dtype = x
     if len(shape) != 3:
         raise ValueError(
-            f"x has shape {_text(shape)}; expected 3 dimensions, (batch, time, features). For one feature per step "
-            "pass x[:, :, None]; for a single sequence pass x[None]."
+            f"x has shape {shape_text(shape)}; expected 3 dimensions, (batch, time, features). For one feature per "
+            "step pass x[:, :, None]; for a single sequence pass x[None]."
         )
     if "float" not in str(dtype):
         raise TypeError(f"x has dtype {dtype}; expected float32 or float64, or a half type. Cast x and the weights.")
@@ -258,7 +242,8 @@ def _check_weights(
     batch, _, features = shape
     if len(recurrent_kernel[0]) != 2 or recurrent_kernel[0][0] == 0:
         raise ValueError(
-            f"recurrent_kernel has shape {_text(recurrent_kernel[0])}; expected (units, units), with at least one unit."
+            f"recurrent_kernel has shape {shape_text(recurrent_kernel[0])}; expected (units, units), with at least one "
+            "unit."
         )
     units = recurrent_kernel[0][0]
     named = [
@@ -302,12 +287,5 @@ def _check_lengths(lengths: np.ndarray | None, time: int | None) -> None:
 def _check_shape(name: str, array: Any, meaning: str, expected: tuple[int | None, ...]) -> None:
     if array is None:
         return
-    got = array[0]
-    if len(got) == len(expected) and all(g == e or g is None or e is None for g, e in zip(got, expected, strict=True)):
-        return
-    raise ValueError(f"{name} has shape {_text(got)}; expected {meaning} = {_text(expected)}.")
-
-
-def _text(shape: tuple[int | None, ...]) -> str:
-    sizes = ["?" if size is None else str(size) for size in shape]
-    return f"({', '.join(sizes)}{',' if len(sizes) == 1 else ''})"
+    if not shapes_agree(array[0], expected):
+        raise ValueError(f"{name} has shape {shape_text(array[0])}; expected {meaning} = {shape_text(expected)}.")

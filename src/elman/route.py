@@ -13,12 +13,15 @@ from elman import _native
 from elman._native import NativeUnavailable
 from elman.options import ACTIVATIONS, Options
 
-__all__ = ["REASONS", "NativeUnavailable", "Route", "obstacle", "reason"]
+__all__ = ["REASONS", "NativeUnavailable", "Route", "decide", "reason", "unavailable"]
 
 REASONS = {
     "asked": "native=False asks for it",
     "off": "the environment has ELMAN_NATIVE=off; unset it for the native path",
-    "activation": "activation={activation!r} has no native kernel; there are {activations}",
+    "portable": "elman.portable() is active, so that what is traced needs no elman",
+    "stock": "it is Keras's own layer; elman.accelerate(model) makes it native",
+    "backend": "Keras runs on {backend}, and the native path under {backends}",
+    "activation": "activation {activation} has no native kernel; there are {activations}",
     "dtype": "dtype {dtype} has no native kernel; there are float32 and float64",
     "device": "the arrays are on {device}, and the native path runs on the CPU",
     "transform": "torch.compile traces a torch.func transform here, and torch follows it in its own operations alone",
@@ -46,19 +49,38 @@ def reason(key: str, **facts: object) -> str:
     return REASONS[key].format(**facts)
 
 
-def mode(native: str | bool) -> str | bool:
-    """What `native` comes to with the environment's ELMAN_NATIVE: `"auto"`, `"require"`, `"off"` or `False`."""
-    return _native.environment_mode() if native == "auto" else native
+def unavailable(sentence: str) -> NativeUnavailable:
+    """The error of a native path that is required and cannot run."""
+    return NativeUnavailable(f"the native path is required and cannot run: {sentence.removesuffix('.')}.")
 
 
-def obstacle(mode: str | bool, options: Options, dtype: str, library: str | None) -> str | None:
-    """Why this recurrence cannot run natively, as far as no framework is needed to know it; else `None`."""
-    if mode is False:
-        return reason("asked")
+def decide(
+    native: str | bool, options: Options, dtype: str, environment: _native.Environment | None = None
+) -> tuple[str | None, bool]:
+    """Whether a recurrence can run natively, as far as no framework is needed to know it.
+
+    Args:
+        native: As the user set it.
+        options: The recurrence's options.
+        dtype: That of its arrays.
+        environment: What the process says, where the caller had to ask before; else it is asked here.
+
+    Returns:
+        Why not, or `None`; and whether the native path is required.
+    """
+    if native is False:
+        return reason("asked"), False
+    environment = environment or _native.environment()
+    mode = environment.mode if native == "auto" else native
+    return _obstacle(str(mode), options, dtype, environment.obstacle), mode == "require"
+
+
+def _obstacle(mode: str, options: Options, dtype: str, library: str | None) -> str | None:
     if mode == "off":
         return reason("off")
     if options.activation not in ACTIVATIONS:
-        return reason("activation", activation=options.activation, activations=", ".join(ACTIVATIONS))
+        name = getattr(options.activation, "__name__", None) or type(options.activation).__name__
+        return reason("activation", activation=name, activations=", ".join(ACTIVATIONS))
     if dtype not in _native.DTYPES:
         return reason("dtype", dtype=dtype)
     return library

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The context in which no native call is traced, so that what is exported runs where elman is not installed.
+
+It belongs to the thread, or task, that enters it. No framework is imported here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from contextvars import ContextVar
+
+_active = ContextVar("elman_portable", default=False)
+
+
+@contextlib.contextmanager
+def portable() -> Iterator[None]:
+    """Traces stock computation for as long as the context lasts.
+
+    Layers and functions of elman then run as Keras's own layers do, in operations of the framework alone: a SavedModel,
+    an ONNX or LiteRT file, or what `jax.export` and `torch.export` make, loads where elman is absent. It goes before
+    `native="require"` and `ELMAN_NATIVE`. What was traced before stays as it is on TensorFlow and PyTorch (a
+    `tf.function`, a compiled module): trace it anew inside. `Model.export` does.
+
+    Yields:
+        Nothing.
+
+    Example:
+
+    ```python
+    with elman.portable():
+        model.export("model.onnx", format="onnx")
+    ```
+    """
+    token = _active.set(True)
+    try:
+        with _traces_of_jax_apart():
+            yield
+    finally:
+        _active.reset(token)
+
+
+def active() -> bool:
+    """Whether the caller is inside `portable()`."""
+    return _active.get()
+
+
+def _traces_of_jax_apart() -> contextlib.AbstractContextManager[None]:
+    """Keeps `jax.jit` from using inside what it traced outside, and the other way round."""
+    if "jax" not in sys.modules:
+        return contextlib.nullcontext()
+    from elman import _jax
+
+    return _jax.portable_traces()

@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which backend Keras runs, decided before Keras is imported.
+
+Keras takes TensorFlow where nobody says otherwise, and does not import where TensorFlow is missing. In: the
+environment, `keras.json`, and what is installed. Out: KERAS_BACKEND in the environment. Nothing is imported.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import sys
+from pathlib import Path
+
+BACKENDS = ("tensorflow", "jax", "torch")  # by preference
+
+
+def choose() -> None:
+    """Sets KERAS_BACKEND, where neither it nor an imported Keras nor a usable `keras.json` decides."""
+    if "keras" in sys.modules or os.environ.get("KERAS_BACKEND") or not _installed("keras"):
+        return
+    configured = _configured()
+    if configured and _installed(configured):
+        return
+    first = next(filter(_installed, BACKENDS), None)
+    if first:
+        os.environ["KERAS_BACKEND"] = first
+
+
+def _installed(module: str) -> bool:
+    return importlib.util.find_spec(module) is not None
+
+
+def _configured() -> str | None:
+    """The backend in `keras.json`, which Keras writes when it is first imported."""
+    home = Path(os.environ.get("KERAS_HOME") or Path("~/.keras").expanduser())
+    try:
+        backend = json.loads((home / "keras.json").read_text(encoding="utf-8")).get("backend")
+    except (OSError, ValueError, AttributeError):  # none, unreadable or not a dictionary: Keras passes over it too
+        return None
+    return backend if isinstance(backend, str) and backend else None

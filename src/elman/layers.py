@@ -1,0 +1,298 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The Keras layers: stock layers whose time loop is one native call, with the checks and the extras beside it.
+
+Keras builds weights, states, masks and dropout masks; `inner_loop` is where it hands over. What is checked before is in
+`layer_checks`, whether the native path runs in `route`, how in the adapter of Keras's backend. No maths.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import logging
+from types import ModuleType
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from elman import _native, _portable, layer_checks, route
+from elman.checks import check_extras
+from elman.options import ACTIVATIONS, Options
+
+Tensor = Any
+States = list[Any]
+
+_NATIVE_ACTIVATIONS = [(getattr(keras.activations, name), name) for name in ACTIVATIONS]
+_HALVES = ("bfloat16", "float16")
+_log = logging.getLogger("elman")
+
+
+@functools.cache
+def _adapter() -> ModuleType | None:
+    """The adapter of the backend that Keras runs; `None` where there is none."""
+    backend = keras.config.backend()
+    if backend == "tensorflow":
+        from elman import _tensorflow
+
+        return _tensorflow
+    if backend == "jax":
+        from elman import _jax
+
+        return _jax
+    if backend == "torch":
+        from elman import _torch
+
+        return _torch
+    return None
+
+
+class _NativeLoop:
+    """What elman's layers put over Keras's: it comes before the stock class among the bases."""
+
+    _cell: str  # a row of `reference.CELLS`
+    _state_names: tuple[str, ...]  # of the weights that learn_initial_state makes
+    _initial_weights: tuple[Any, ...] = ()
+
+    def __init__(
+        self,
+        *args: Any,
+        learn_initial_state: bool = False,
+        truncate_gradient: int | None = None,
+        clip_state_gradient: float | None = None,
+        native: str | bool = "auto",
+        **kwargs: Any,
+    ) -> None:
+        stock = super().__init__
+        arguments = layer_checks.check_arguments(type(self).__name__, stock, args, kwargs)
+        check_extras(truncate_gradient, clip_state_gradient, native)
+        layer_checks.check_learn_initial_state(learn_initial_state, arguments)
+        stock(*args, **kwargs)
+        self.activity_regularizer = keras.regularizers.get(arguments.get("activity_regularizer"))
+        self.learn_initial_state = bool(learn_initial_state)
+        self.truncate_gradient = None if truncate_gradient is None else int(truncate_gradient)
+        self.clip_state_gradient = None if clip_state_gradient is None else float(clip_state_gradient)
+        self.native = native
+        self._note("_route", None)
+        self._note("_warned", False)
+
+    # --- the route ---------------------------------------------------------------------------------------------
+
+    @property
+    def route(self) -> route.Route | None:
+        """How the last call that Keras traced ran; `None` before the first."""
+        return self._route
+
+    def _note(self, name: str, value: object) -> None:
+        """Sets an attribute past Keras's tracking, which would wrap it, and refuses it in a compiled function."""
+        object.__setattr__(self, name, value)
+
+    def _decide(self, options: Options, sequences: Tensor) -> str | None:
+        """Asks the route; notes what it says, and warns of the first time it says no unasked.
+
+        Returns:
+            Why the native path is not taken, or `None`.
+
+        Raises:
+            NativeUnavailable: If it is required.
+        """
+        adapter = _adapter()
+        traced = adapter.traced_environment() if adapter else None
+        sentence, required = route.decide(self.native, options, _computed_in(self.compute_dtype), traced)
+        unasked = self.native is not False and sentence != route.reason("off")
+        if _portable.active():
+            sentence, required, unasked = route.reason("portable"), False, False
+        if adapter is None:
+            backends = ", ".join(("TensorFlow", "JAX", "PyTorch"))
+            sentence = sentence or route.reason("backend", backend=keras.config.backend(), backends=backends)
+        elif sentence is None:
+            sentence = adapter.obstacle(sequences)
+        if sentence and required:
+            raise route.unavailable(f"{layer_checks.name_of(self)}: {sentence}")
+        environment = traced or _native.environment()
+        self._note(
+            "_route",
+            route.Route("keras", None, sentence) if sentence else route.Route("native", environment.isa, None),
+        )
+        if sentence and unasked and not self._warned:
+            self._note("_warned", True)
+            _log.warning("%s runs in Keras's own operations: %s.", layer_checks.name_of(self), sentence)
+        return sentence
+
+    # --- the call ----------------------------------------------------------------------------------------------
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        layer_checks.check_call(self, args, kwargs)
+        return super().__call__(*args, **kwargs)
+
+    # TensorFlow's AutoGraph rewrites what a tf.function calls; where it finds this it leaves the function as written.
+    vars()["__call__"].__dict__["autograph_info__"] = {}
+
+    def build(self, sequences_shape: Any, initial_state_shape: Any = None) -> None:
+        """Creates the weights, and the states of a stateful layer."""
+        layer_checks.check_sequences(self, sequences_shape)
+        super().build(sequences_shape)
+        if self.learn_initial_state and not self._initial_weights:
+            self._initial_weights = tuple(
+                self.add_weight(shape=(size,), initializer="zeros", name=name)
+                for size, name in zip(self.state_size, self._state_names, strict=True)
+            )
+
+    def call(self, sequences: Tensor, initial_state: Any = None, mask: Any = None, training: bool = False) -> Any:
+        """See the class."""
+        layer_checks.check_mask(self, sequences.shape, mask)
+        adapter = _adapter()
+        if adapter is not None and not _portable.active():
+            sequences = layer_checks.check_when_run(self, sequences, adapter)
+        if initial_state is None and self._initial_weights:
+            batch = ops.shape(sequences)[0]
+            initial_state = [
+                ops.broadcast_to(ops.convert_to_tensor(w), (batch, *w.shape)) for w in self._initial_weights
+            ]
+        return super().call(sequences, initial_state=initial_state, mask=mask, training=training)
+
+    def inner_loop(
+        self, sequences: Tensor, initial_state: Any, mask: Any, training: bool = False
+    ) -> tuple[Tensor, Tensor, States]:
+        """The time loop, for which Keras calls: the last output, all outputs and the final states."""
+        options = self._options()
+        obstacle = self._decide(options, sequences)
+        adapter = _adapter()
+        if obstacle and (adapter is None or not self._differs_from_stock(options, mask)):
+            return super().inner_loop(sequences, initial_state, mask, training)
+        operands = self._operands(sequences, initial_state, mask, training)
+        y, states = (adapter.plain if obstacle else adapter.recurrence)(options, *operands)
+        last = y[:, -1] if self.return_sequences else y
+        return last, y, list(states)
+
+    def _options(self) -> Options:
+        activation = self.cell.activation
+        return Options(
+            cell=self._cell,
+            activation=next((name for own, name in _NATIVE_ACTIVATIONS if own is activation), activation),
+            go_backwards=self.go_backwards,
+            zero_output_for_mask=self.zero_output_for_mask,
+            return_sequences=self.return_sequences,
+            truncate_gradient=self.truncate_gradient,
+            clip_state_gradient=self.clip_state_gradient,
+        )
+
+    def _differs_from_stock(self, options: Options, mask: Any) -> bool:
+        """Whether stock's own loop does not compute what this layer promises: it has no extras; on JAX a masked first
+        step gives the initial state, and on JAX and PyTorch an unrolled loop mistakes masks."""
+        masked = mask is not None and keras.config.backend() != "tensorflow"
+        return masked or options.truncate_gradient is not None or options.clip_state_gradient is not None
+
+    def _operands(self, sequences: Tensor, initial_state: Any, mask: Any, training: bool) -> tuple[Any, ...]:
+        """Those of an adapter's recurrence. Half types are computed in float32, each weight rounded as in Keras."""
+        dtype = _computed_in(self.compute_dtype)
+        cell = self.cell
+
+        def tensor(value: Any) -> Tensor:
+            return None if value is None else ops.cast(value, dtype)
+
+        states = initial_state if isinstance(initial_state, list | tuple) else [initial_state]
+        if self.stateful and keras.config.backend() == "torch":
+            states = [ops.copy(s) for s in states]  # else the new state is written into what the backward reads
+        if mask is not None:
+            mask = ops.cast(mask, "bool")
+            mask = mask[:, :, 0] if len(mask.shape) == 3 else mask
+        dropout, recurrent_dropout = (
+            tensor(m)[None] if training and m is not None else None
+            for m in (cell.get_dropout_mask(None), cell.get_recurrent_dropout_mask(None))
+        )
+        return (
+            tensor(sequences),
+            tensor(cell.kernel),
+            tensor(cell.recurrent_kernel),
+            tensor(cell.bias),
+            tuple(tensor(s) for s in states),
+            mask,
+            dropout,
+            recurrent_dropout,
+        )
+
+    # --- weights and states --------------------------------------------------------------------------------------
+
+    @property
+    def weights(self) -> list[Any]:
+        """Keras's weights, and after them the learned initial states."""
+        return self._initial_last(super().weights)
+
+    @property
+    def variables(self) -> list[Any]:
+        """All variables: the weights, seeds, and last the states of a stateful layer, which JAX carries along so."""
+        return [*self._initial_last(super().variables), *(self.states or ())]
+
+    def _initial_last(self, variables: list[Any]) -> list[Any]:
+        own = {id(w) for w in self._initial_weights}
+        return [*(v for v in variables if id(v) not in own), *self._initial_weights]
+
+    def load_own_variables(self, store: Any) -> None:
+        """As Keras; a stock file, which has no initial states, leaves them as they are."""
+        if store.keys() or not self._initial_weights:
+            super().load_own_variables(store)
+
+    def get_state(self) -> list[np.ndarray]:
+        """The states of a stateful layer.
+
+        Returns:
+            A copy of each, an array of shape `(batch, units)`.
+
+        Raises:
+            ValueError: If the layer is not stateful, or not built.
+        """
+        layer_checks.check_stateful(self)
+        return [np.array(ops.convert_to_numpy(s)) for s in self.states]
+
+    def set_state(self, states: Any, rows: Any = None) -> None:
+        """Sets the states of a stateful layer, of all rows of the batch or of some.
+
+        Args:
+            states: One array of shape `(batch, units)` per state, in a list, as `get_state` returns them; with `rows`
+                of shape `(len(rows), units)`.
+            rows: Optional integers, the rows of the batch that are set.
+
+        Raises:
+            ValueError: If the layer is not stateful, or not built, or a shape or a row does not fit. Nothing is set
+                then.
+        """
+        layer_checks.check_stateful(self)
+        new = self.get_state()
+        index = slice(None) if rows is None else layer_checks.check_rows(self, rows, len(new[0]))
+        for state, value in zip(new, layer_checks.check_new_states(self, states, new, index), strict=True):
+            state[index] = value
+        for variable, state in zip(self.states, new, strict=True):
+            variable.assign(state)
+
+    def get_config(self) -> dict[str, Any]:
+        """Everything the constructor takes."""
+        return {
+            **super().get_config(),
+            "seed": self.cell.seed,
+            "learn_initial_state": self.learn_initial_state,
+            "truncate_gradient": self.truncate_gradient,
+            "clip_state_gradient": self.clip_state_gradient,
+            "native": self.native,
+        }
+
+
+def _computed_in(dtype: str) -> str:
+    return "float32" if dtype in _HALVES else dtype
+
+
+def _signature(stock: type) -> inspect.Signature:
+    """The stock constructor's, and behind it the extras."""
+    extras = inspect.signature(_NativeLoop.__init__).parameters.values()
+    own = [p for p in extras if p.kind is p.KEYWORD_ONLY]
+    *named, rest = inspect.signature(stock.__init__).parameters.values()
+    return inspect.Signature([*named, *own, rest])
+
+
+@keras.saving.register_keras_serializable("elman")
+class SimpleRNN(_NativeLoop, keras.layers.SimpleRNN):
+    """..."""
+
+    _cell = "simple_rnn"
+    _state_names = ("initial_state",)
