@@ -21,9 +21,9 @@ EVIDENCE = checks.ROOT / "evidence"
 CODE = ("--", ".", ":!evidence")  # a commit of evidence alone does not make the evidence old
 
 
-def execute(command: list[str]) -> subprocess.CompletedProcess[str]:
+def execute(command: list[str], more: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     """Runs a command and keeps what it prints; its errors go where ours go."""
-    environment = checks.environment({"ELMAN_EVALUATE": "1"})
+    environment = checks.environment({"ELMAN_EVALUATE": "1"} | (more or {}))
     return subprocess.run(command, cwd=checks.ROOT, env=environment, stdout=subprocess.PIPE, text=True)
 
 
@@ -49,12 +49,12 @@ def counts(run: checks.Run) -> dict[str, Any]:
     return {"passed": count.passed, "failed": list(count.failures), "skipped": count.skipped}
 
 
-def bench(command: list[str]) -> dict[str, Any]:
-    """One benchmark as evidence."""
-    print("\n=== bench", flush=True)
-    done = execute(command)
-    failed = [f"bench: ended with status {done.returncode}"] if done.returncode else []
-    return {"failed": failed, "bench": json.loads(done.stdout or "null")}
+def figures(name: str, command: list[str], more: dict[str, str] | None = None) -> dict[str, Any]:
+    """What one benchmark prints as JSON, as evidence."""
+    print(f"\n=== {name}", flush=True)
+    done = execute(command, more)
+    failed = [f"{name}: ended with status {done.returncode}"] if done.returncode else []
+    return {"failed": failed, name: json.loads(done.stdout or "null")}
 
 
 def steps(suites: list[str]) -> Iterator[tuple[str, list[str], Callable[[], dict[str, Any]]]]:
@@ -62,8 +62,15 @@ def steps(suites: list[str]) -> Iterator[tuple[str, list[str], Callable[[], dict
     for suite in suites:
         for run in checks.suite(suite):
             yield f"tests_{run.name}", run.command, lambda run=run: counts(run)
+    for name in ("operands", "import_time"):
+        command = [sys.executable, f"benchmarks/{name}.py"]
+        yield name, command, lambda name=name, command=command: figures(name, command)
+    for backend in (suite for suite in suites if suite in checks.BACKENDS):
+        command = [sys.executable, "benchmarks/fit_step.py"]
+        more = {"KERAS_BACKEND": backend}
+        yield f"fit_step_{backend}", command, lambda more=more, command=command: figures("fit_step", command, more)
     command = [sys.executable, "-m", "elman.cli", "bench", "--json"]
-    yield "bench", command, lambda: bench(command)
+    yield "bench", command, lambda: figures("bench", command)
 
 
 def main(suites: list[str]) -> int:

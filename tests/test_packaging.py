@@ -30,9 +30,10 @@ def test_the_package_is_typed():
 
 def test_dir_and_the_stub_name_the_same_things():
     stub = ast.parse((INSTALLED / "__init__.pyi").read_text())
-    imported = {alias.asname for node in stub.body if isinstance(node, ast.ImportFrom) for alias in node.names}
+    imported = {a.asname for node in stub.body if isinstance(node, ast.ImportFrom) for a in node.names if a.asname}
     declared = {node.target.id for node in stub.body if isinstance(node, ast.AnnAssign)}
-    assert imported | declared == set(dir(elman)) == {*elman.__all__, "__version__"}
+    classes = {node.name for node in stub.body if isinstance(node, ast.ClassDef)}
+    assert imported | declared | classes == set(dir(elman)) == {*elman.__all__, "__version__"}
     assert all(hasattr(elman, name) for name in dir(elman))
 
 

@@ -12,8 +12,8 @@ from typing import Any
 from elman import backend as _backend
 from elman._hooks import when_imported as _when_imported
 from elman._native import NativeUnavailable, set_num_threads
-from elman.functional import simple_rnn
 from elman._portable import portable
+from elman.functional import simple_rnn
 from elman.route import Route
 
 __version__ = "0.1.0"

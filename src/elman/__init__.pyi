@@ -1,8 +1,83 @@
 # SPDX-License-Identifier: Apache-2.0
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
+import keras
+import numpy as np
+from keras.layers import RNN as RNN
+from keras.layers import GRUCell as GRUCell
+from keras.layers import LSTMCell as LSTMCell
+from keras.layers import SimpleRNNCell as SimpleRNNCell
+
 from elman._native import NativeUnavailable as NativeUnavailable
 from elman._native import set_num_threads as set_num_threads
+from elman._portable import portable as portable
 from elman.functional import simple_rnn as simple_rnn
+from elman.models import accelerate as accelerate
+from elman.models import load_model as load_model
+from elman.models import routes as routes
+from elman.models import to_stock as to_stock
 from elman.route import Route as Route
 
 __version__: str
-__all__ = ["NativeUnavailable", "Route", "__version__", "set_num_threads", "simple_rnn"]
+
+_Activation: TypeAlias = str | Callable[[Any], Any] | None
+_Setting: TypeAlias = str | dict[str, Any] | Callable[..., Any] | None  # an initializer, regularizer or constraint
+
+class SimpleRNN(keras.layers.SimpleRNN):
+    learn_initial_state: bool
+    truncate_gradient: int | None
+    clip_state_gradient: float | None
+    native: str | bool
+    @property
+    def route(self) -> Route | None: ...
+    def __init__(
+        self,
+        units: int,
+        activation: _Activation = "tanh",
+        use_bias: bool = True,
+        kernel_initializer: _Setting = "glorot_uniform",
+        recurrent_initializer: _Setting = "orthogonal",
+        bias_initializer: _Setting = "zeros",
+        kernel_regularizer: _Setting = None,
+        recurrent_regularizer: _Setting = None,
+        bias_regularizer: _Setting = None,
+        activity_regularizer: _Setting = None,
+        kernel_constraint: _Setting = None,
+        recurrent_constraint: _Setting = None,
+        bias_constraint: _Setting = None,
+        dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        return_sequences: bool = False,
+        return_state: bool = False,
+        go_backwards: bool = False,
+        stateful: bool = False,
+        unroll: bool = False,
+        seed: int | None = None,
+        *,
+        learn_initial_state: bool = False,
+        truncate_gradient: int | None = None,
+        clip_state_gradient: float | None = None,
+        native: str | bool = "auto",
+        **kwargs: Any,
+    ) -> None: ...
+    def get_state(self) -> list[np.ndarray]: ...
+    def set_state(self, states: Sequence[Any], rows: Sequence[int] | np.ndarray | None = None) -> None: ...
+
+__all__ = [
+    "RNN",
+    "GRUCell",
+    "LSTMCell",
+    "NativeUnavailable",
+    "Route",
+    "SimpleRNN",
+    "SimpleRNNCell",
+    "__version__",
+    "accelerate",
+    "load_model",
+    "portable",
+    "routes",
+    "set_num_threads",
+    "simple_rnn",
+    "to_stock",
+]

@@ -15,10 +15,12 @@ import struct
 import sys
 from collections.abc import Callable
 from numbers import Integral
-from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from elman.options import ACTIVATIONS, Options
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 ABI = 1
 CELLS = ("simple_rnn",)
@@ -42,6 +44,8 @@ class NativeUnavailable(RuntimeError):
 
 def library_path(name: str = "elman") -> Path:
     """Where the wheel puts the native library: beside this file."""
+    from pathlib import Path  # here, as `import elman` is to be quick
+
     suffix = {"darwin": ".dylib", "win32": ".dll"}.get(sys.platform, ".so")
     return Path(__file__).with_name(f"lib{name}{suffix}")
 

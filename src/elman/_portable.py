@@ -46,6 +46,10 @@ def active() -> bool:
     return _active.get()
 
 
+# torch.compile cannot read a context variable; where it finds this it takes what the call answers as it traces.
+vars(active)["_dynamo_marked_constant"] = True
+
+
 def _traces_of_jax_apart() -> contextlib.AbstractContextManager[None]:
     """Keeps `jax.jit` from using inside what it traced outside, and the other way round."""
     if "jax" not in sys.modules:

@@ -8,10 +8,8 @@ environment, `keras.json`, and what is installed. Out: KERAS_BACKEND in the envi
 from __future__ import annotations
 
 import importlib.util
-import json
 import os
 import sys
-from pathlib import Path
 
 BACKENDS = ("tensorflow", "jax", "torch")  # by preference
 
@@ -34,9 +32,12 @@ def _installed(module: str) -> bool:
 
 def _configured() -> str | None:
     """The backend in `keras.json`, which Keras writes when it is first imported."""
-    home = Path(os.environ.get("KERAS_HOME") or Path("~/.keras").expanduser())
+    import json  # not at the top, and no pathlib: together they would take half the time of `import elman`
+
+    home = os.environ.get("KERAS_HOME") or os.path.expanduser("~/.keras")  # noqa: PTH111
     try:
-        backend = json.loads((home / "keras.json").read_text(encoding="utf-8")).get("backend")
+        with open(f"{home}/keras.json", encoding="utf-8") as file:  # noqa: PTH123
+            backend = json.load(file).get("backend")
     except (OSError, ValueError, AttributeError):  # none, unreadable or not a dictionary: Keras passes over it too
         return None
     return backend if isinstance(backend, str) and backend else None

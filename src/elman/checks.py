@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from numbers import Integral, Real
 from typing import Any
@@ -13,6 +12,8 @@ _LEAST_CLIP = 2.0**-126  # the least float32 that is not flushed to zero
 
 def did_you_mean(word: object, words: Iterable[str]) -> str:
     """A question that offers the nearest of `words`, with a space before it; empty if none is near."""
+    import difflib  # here, as `import elman` is to be quick
+
     nearest = difflib.get_close_matches(str(word), list(words), n=1)
     return f" Did you mean {nearest[0]!r}?" if nearest else ""
 

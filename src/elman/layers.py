@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import inspect
 import logging
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
@@ -48,34 +49,14 @@ def _adapter() -> ModuleType | None:
     return None
 
 
-class _NativeLoop:
-    """What elman's layers put over Keras's: it comes before the stock class among the bases."""
+class _NativeLoop(keras.layers.RNN):
+    """What elman's layers put over Keras's own: it comes before the stock class among the bases."""
 
     _cell: str  # a row of `reference.CELLS`
     _state_names: tuple[str, ...]  # of the weights that learn_initial_state makes
     _initial_weights: tuple[Any, ...] = ()
-
-    def __init__(
-        self,
-        *args: Any,
-        learn_initial_state: bool = False,
-        truncate_gradient: int | None = None,
-        clip_state_gradient: float | None = None,
-        native: str | bool = "auto",
-        **kwargs: Any,
-    ) -> None:
-        stock = super().__init__
-        arguments = layer_checks.check_arguments(type(self).__name__, stock, args, kwargs)
-        check_extras(truncate_gradient, clip_state_gradient, native)
-        layer_checks.check_learn_initial_state(learn_initial_state, arguments)
-        stock(*args, **kwargs)
-        self.activity_regularizer = keras.regularizers.get(arguments.get("activity_regularizer"))
-        self.learn_initial_state = bool(learn_initial_state)
-        self.truncate_gradient = None if truncate_gradient is None else int(truncate_gradient)
-        self.clip_state_gradient = None if clip_state_gradient is None else float(clip_state_gradient)
-        self.native = native
-        self._note("_route", None)
-        self._note("_warned", False)
+    _route: route.Route | None = None
+    _warned = False
 
     # --- the route ---------------------------------------------------------------------------------------------
 
@@ -104,8 +85,7 @@ class _NativeLoop:
         if _portable.active():
             sentence, required, unasked = route.reason("portable"), False, False
         if adapter is None:
-            backends = ", ".join(("TensorFlow", "JAX", "PyTorch"))
-            sentence = sentence or route.reason("backend", backend=keras.config.backend(), backends=backends)
+            sentence = sentence or route.reason("backend", backend=keras.config.backend())
         elif sentence is None:
             sentence = adapter.obstacle(sequences)
         if sentence and required:
@@ -125,9 +105,6 @@ class _NativeLoop:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         layer_checks.check_call(self, args, kwargs)
         return super().__call__(*args, **kwargs)
-
-    # TensorFlow's AutoGraph rewrites what a tf.function calls; where it finds this it leaves the function as written.
-    vars()["__call__"].__dict__["autograph_info__"] = {}
 
     def build(self, sequences_shape: Any, initial_state_shape: Any = None) -> None:
         """Creates the weights, and the states of a stateful layer."""
@@ -159,7 +136,7 @@ class _NativeLoop:
         options = self._options()
         obstacle = self._decide(options, sequences)
         adapter = _adapter()
-        if obstacle and (adapter is None or not self._differs_from_stock(options, mask)):
+        if adapter is None or (obstacle and not self._differs_from_stock(options, mask)):
             return super().inner_loop(sequences, initial_state, mask, training)
         operands = self._operands(sequences, initial_state, mask, training)
         y, states = (adapter.plain if obstacle else adapter.recurrence)(options, *operands)
@@ -278,21 +255,111 @@ class _NativeLoop:
         }
 
 
+# TensorFlow's AutoGraph rewrites what a tf.function calls; where it finds this it leaves the function as written.
+vars(_NativeLoop.__call__)["autograph_info__"] = {}
+
+
 def _computed_in(dtype: str) -> str:
     return "float32" if dtype in _HALVES else dtype
 
 
-def _signature(stock: type) -> inspect.Signature:
-    """The stock constructor's, and behind it the extras."""
-    extras = inspect.signature(_NativeLoop.__init__).parameters.values()
-    own = [p for p in extras if p.kind is p.KEYWORD_ONLY]
-    *named, rest = inspect.signature(stock.__init__).parameters.values()
-    return inspect.Signature([*named, *own, rest])
+def _constructor(stock: type) -> Callable[..., None]:
+    """A constructor that takes what the stock class takes, in the same order, and behind that elman's extras."""
+
+    def construct(
+        self: Any,
+        *args: Any,
+        learn_initial_state: bool = False,
+        truncate_gradient: int | None = None,
+        clip_state_gradient: float | None = None,
+        native: str | bool = "auto",
+        **kwargs: Any,
+    ) -> None:
+        stock_init = stock.__init__.__get__(self)  # type: ignore[misc]
+        arguments = layer_checks.check_arguments(type(self).__name__, stock_init, args, kwargs)
+        check_extras(truncate_gradient, clip_state_gradient, native)
+        layer_checks.check_learn_initial_state(learn_initial_state, arguments)
+        stock_init(*args, **kwargs)
+        self.activity_regularizer = keras.regularizers.get(arguments.get("activity_regularizer"))
+        self.learn_initial_state = bool(learn_initial_state)
+        self.truncate_gradient = None if truncate_gradient is None else int(truncate_gradient)
+        self.clip_state_gradient = None if clip_state_gradient is None else float(clip_state_gradient)
+        self.native = native
+
+    *known, rest = inspect.signature(stock.__init__).parameters.values()  # type: ignore[misc]
+    extras = [p for p in inspect.signature(construct).parameters.values() if p.kind is p.KEYWORD_ONLY]
+    construct.__signature__ = inspect.Signature([*known, *extras, rest])  # type: ignore[attr-defined]
+    construct.__name__ = "__init__"
+    return construct
 
 
 @keras.saving.register_keras_serializable("elman")
 class SimpleRNN(_NativeLoop, keras.layers.SimpleRNN):
-    """..."""
+    """Fully-connected RNN where the output is to be fed back as the new input, its time loop in one native call.
 
+    `h_t = activation(x_t @ kernel + h_{t-1} @ recurrent_kernel + bias)` (Elman 1990, "Finding Structure in Time"). It
+    takes the place of `keras.layers.SimpleRNN`: arguments, weights, files and numbers are the same. Where the native
+    path cannot run, Keras's own operations do, and `route` says why.
+
+    Args:
+        units: Positive integer, dimensionality of the output space.
+        activation: Activation function. Natively `"tanh"`, `"relu"`, `"sigmoid"` and `"linear"` (or `None`).
+        use_bias: Whether the layer uses a bias vector.
+        kernel_initializer: Initializer for the `kernel` weights, which act on the inputs.
+        recurrent_initializer: Initializer for the `recurrent_kernel` weights, which act on the state.
+        bias_initializer: Initializer for the bias vector.
+        kernel_regularizer: Regularizer function applied to `kernel`.
+        recurrent_regularizer: Regularizer function applied to `recurrent_kernel`.
+        bias_regularizer: Regularizer function applied to the bias vector.
+        activity_regularizer: Regularizer function applied to the output.
+        kernel_constraint: Constraint function applied to `kernel`.
+        recurrent_constraint: Constraint function applied to `recurrent_kernel`.
+        bias_constraint: Constraint function applied to the bias vector.
+        dropout: Float between 0 and 1. Fraction of the inputs to drop, the same ones at every step.
+        recurrent_dropout: Float between 0 and 1. Fraction of the state to drop, the same units at every step.
+        return_sequences: Whether to return every step's output, rather than the last one's.
+        return_state: Whether to return the last state in addition to the output.
+        go_backwards: Read time from the last step to the first, and return outputs in that order.
+        stateful: Whether a batch begins with the states in which the one before ended.
+        unroll: Has no effect on the native path. In Keras's own operations, unrolls the loop.
+        seed: Random seed for dropout.
+        learn_initial_state: Whether the initial state is a trainable vector of shape `(units,)`, at first zeros, last
+            in `weights`, rather than zeros. An `initial_state` in the call goes before it.
+        truncate_gradient: Positive integer `k` or `None`. The state's gradient is cut at `time-k`, `time-2k`, ... in
+            processing order.
+        clip_state_gradient: Positive float or `None`. Largest L2 norm, per example, of the gradient that one step hands
+            to the step before it.
+        native: `"auto"` runs natively where it can, `"require"` raises where it cannot, `False` runs in Keras's own
+            operations.
+        **kwargs: `zero_output_for_mask` (outputs of masked steps are zero, rather than the output before them), and
+            what every Keras layer takes: `name`, `dtype`, `trainable`.
+
+    Call arguments:
+        sequences: A 3D tensor of shape `(batch, time, features)`, with at least one step.
+        initial_state: Optional list of one tensor of shape `(batch, units)`.
+        mask: Optional boolean tensor of shape `(batch, time)`, `True` where a step counts. A masked step keeps the
+            state and repeats the output before it (zero before the first valid step).
+        training: Whether dropout applies.
+
+    Output:
+        `(batch, units)`, or with `return_sequences` `(batch, time, units)`; with `return_state` a list of that and the
+        last state, `(batch, units)`.
+
+    Attributes:
+        route: How the last traced call ran, an `elman.Route`; `None` before the first.
+
+    Raises:
+        ValueError: If an argument, a shape or a batch does not fit.
+        TypeError: If the input holds no numbers.
+        elman.NativeUnavailable: If `native="require"` and the native path cannot run.
+
+    Example:
+
+    >>> layer = elman.SimpleRNN(4)
+    >>> layer(np.zeros((32, 10, 8), "float32")).shape
+    (32, 4)
+    """
+
+    __init__ = _constructor(keras.layers.SimpleRNN)
     _cell = "simple_rnn"
     _state_names = ("initial_state",)

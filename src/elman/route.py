@@ -20,7 +20,7 @@ REASONS = {
     "off": "the environment has ELMAN_NATIVE=off; unset it for the native path",
     "portable": "elman.portable() is active, so that what is traced needs no elman",
     "stock": "it is Keras's own layer; elman.accelerate(model) makes it native",
-    "backend": "Keras runs on {backend}, and the native path under {backends}",
+    "backend": "Keras runs on {backend}, and the native path on TensorFlow, JAX or PyTorch",
     "activation": "activation {activation} has no native kernel; there are {activations}",
     "dtype": "dtype {dtype} has no native kernel; there are float32 and float64",
     "device": "the arrays are on {device}, and the native path runs on the CPU",
