@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 from xml.etree import ElementTree
@@ -117,12 +118,15 @@ def environment(more: dict[str, str]) -> dict[str, str]:
 
 
 def execute(run: Run, more: dict[str, str] | None = None) -> Count:
-    """Runs it, its output going where ours goes, and counts."""
-    print(f"\n=== {run.name}", flush=True)
+    """Runs it, shows what it said when it has ended, and counts."""
     if run.report:
         run.report.parent.mkdir(parents=True, exist_ok=True)
         run.report.unlink(missing_ok=True)
-    done = subprocess.run(run.command, env=environment((more or {}) | run.environment), cwd=ROOT)
+    surroundings = environment((more or {}) | run.environment)
+    done = subprocess.run(
+        run.command, env=surroundings, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    print(f"\n=== {run.name}\n{done.stdout}", end="", flush=True)
     if run.report is None:
         return Count(0, (run.name,), 0) if done.returncode else Count(1, (), 0)
     written = run.report.exists()
@@ -158,8 +162,9 @@ def total(counts: list[Count]) -> Count:
 
 
 def main(names: list[str]) -> int:
-    """Runs the suites in turn and prints the sum."""
-    count = total([execute(run) for name in names for run in suite(name)])
+    """Runs the suites, as many processes at a time as there are CPUs, and prints the sum."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        count = total(list(pool.map(execute, [run for name in names for run in suite(name)])))
     print("\n" + "".join(f"failed: {failure}\n" for failure in count.failures) + str(count), flush=True)
     return 1 if count.failures or not count.passed else 0
 
