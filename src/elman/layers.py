@@ -156,10 +156,16 @@ class _NativeLoop(keras.layers.RNN):
         )
 
     def _differs_from_stock(self, options: Options, mask: Any) -> bool:
-        """Whether stock's own loop does not compute what this layer promises: it has no extras; on JAX a masked first
-        step gives the initial state, and on JAX and PyTorch an unrolled loop mistakes masks."""
-        masked = mask is not None and keras.config.backend() != "tensorflow"
-        return masked or options.truncate_gradient is not None or options.clip_state_gradient is not None
+        """Whether stock's own loop does not compute what this layer promises.
+
+        It has no extras. With a mask, on JAX a masked first step gives the initial state, and unrolled loops forget
+        zero_output_for_mask (JAX), fail backwards (PyTorch), and zero the wrong steps backwards (TensorFlow).
+        """
+        if options.truncate_gradient is not None or options.clip_state_gradient is not None:
+            return True
+        if keras.config.backend() == "tensorflow":
+            return mask is not None and self.unroll and self.go_backwards and self.zero_output_for_mask
+        return mask is not None
 
     def _operands(self, sequences: Tensor, initial_state: Any, mask: Any, training: bool) -> tuple[Any, ...]:
         """Those of an adapter's recurrence. Half types are computed in float32, each weight rounded as in Keras."""
