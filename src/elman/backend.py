@@ -27,17 +27,26 @@ def choose() -> None:
 
 
 def _installed(module: str) -> bool:
-    return importlib.util.find_spec(module) is not None
+    if module in sys.modules:  # perhaps as a stand-in, of which find_spec knows nothing, or barred by a None
+        return sys.modules[module] is not None
+    return module.isidentifier() and importlib.util.find_spec(module) is not None
 
 
 def _configured() -> str | None:
     """The backend in `keras.json`, which Keras writes when it is first imported."""
     import json  # not at the top, and no pathlib: together they would take half the time of `import elman`
 
-    home = os.environ.get("KERAS_HOME") or os.path.expanduser("~/.keras")  # noqa: PTH111
     try:
-        with open(f"{home}/keras.json", encoding="utf-8") as file:  # noqa: PTH123
+        with open(f"{_keras_home()}/keras.json", encoding="utf-8") as file:  # noqa: PTH123
             backend = json.load(file).get("backend")
-    except (OSError, ValueError, AttributeError):  # none, unreadable or not a dictionary: Keras passes over it too
+    except (OSError, ValueError, AttributeError):  # none, unreadable or not a dictionary
         return None
     return backend if isinstance(backend, str) and backend else None
+
+
+def _keras_home() -> str:
+    """Where Keras looks for the file."""
+    if "KERAS_HOME" in os.environ:
+        return os.path.expanduser(os.environ["KERAS_HOME"])  # noqa: PTH111
+    home = os.path.expanduser("~")  # noqa: PTH111
+    return f"{home if os.access(home, os.W_OK) else '/tmp'}/.keras"

@@ -7,11 +7,13 @@ anything is computed or changed. What only a running TensorFlow graph can know i
 
 from __future__ import annotations
 
+import difflib
 import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from numbers import Integral
+import random
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from numbers import Integral, Real
 from types import ModuleType
-from typing import Any
+from typing import Any, NoReturn
 
 import keras
 import numpy as np
@@ -20,12 +22,36 @@ from elman.checks import did_you_mean, shape_text, shapes_agree
 
 # What a layer's **kwargs take beside the arguments that its constructor names.
 _BASE_ARGUMENTS = ("name", "dtype", "trainable", "autocast", "input_shape", "input_dim", "zero_output_for_mask")
+_EXTRAS = ("learn_initial_state", "truncate_gradient", "clip_state_gradient", "native")
 _FINDERS = {
     "activation": keras.activations,
     "initializer": keras.initializers,
     "regularizer": keras.regularizers,
     "constraint": keras.constraints,
 }
+_EXAMPLES = {
+    "activation": "keras.ops.sin",
+    "initializer": "keras.initializers.Constant(0.1)",
+    "regularizer": "keras.regularizers.L2(0.01)",
+    "constraint": "keras.constraints.MaxNorm(2.0)",
+}
+_NOT_NAMES = {"get", "serialize", "deserialize", "l1_l2", "constant", "stft"}  # there, and no names for a weight
+_SWITCHES = (
+    *("use_bias", "return_sequences", "return_state", "go_backwards", "stateful", "unroll"),
+    "zero_output_for_mask",
+)
+_INPUT_BEFORE = "Keras 3 has none. Put keras.Input({}) before the layer"
+_GONE = {  # arguments of Keras 2, and what to do instead
+    "time_major": "Keras 3 has none, its input is (batch, time, features). Pass keras.ops.transpose(x, (1, 0, 2))",
+    "batch_input_shape": _INPUT_BEFORE.format("batch_shape=(batch, time, features)"),
+    "batch_size": _INPUT_BEFORE.format("batch_shape=(batch, time, features)"),
+    "input_length": _INPUT_BEFORE.format("(time, features)"),
+    "implementation": "Keras 3 has none here, as there is one implementation. Leave it out",
+    "weights": "Keras 3 has none. Call set_weights once the layer is built",
+}
+_CALL_ARGUMENTS = ("sequences", "initial_state", "mask", "training")
+_ARRAY = "one array of shape (batch, time, features)"
+_ON_TORCH = keras.config.backend() == "torch"
 
 
 def name_of(layer: Any) -> str:
@@ -42,63 +68,111 @@ def check_arguments(
     """Holds a constructor's arguments to their names, and the first ones that go wrong to their kinds.
 
     Returns:
-        The arguments by name.
+        The arguments by name, `units` as Python's own integer.
 
     Raises:
         TypeError: If one is missing, or there are too many.
-        ValueError: If one is unknown, or `units`, an activation, initializer, regularizer or constraint is none.
+        ValueError: If one is unknown, or `units`, a switch, a fraction, an activation, initializer, regularizer or
+            constraint is none.
     """
     signature = inspect.signature(constructor)
     known = [p.name for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
-    extras = ("learn_initial_state", "truncate_gradient", "clip_state_gradient", "native")
     for word in keywords:
         if word not in known and word not in _BASE_ARGUMENTS:
-            raise ValueError(
-                f"{name} got an unknown argument {word!r}; expected some of {', '.join((*known, *extras))}, or what "
-                "every Keras layer takes (name, dtype, "
-                f"trainable).{did_you_mean(word, (*known, *extras, *_BASE_ARGUMENTS))}"
-            )
+            _raise_unknown(name, word, (*known, *_EXTRAS))
     try:
         bound = signature.bind(*arguments, **keywords)
     except TypeError as error:
-        raise TypeError(f"{name}: {error}; expected {name}({', '.join(known)}).") from error
+        raise TypeError(
+            f"{name} got arguments that do not fit: {error}; expected {name}({', '.join(known)})."
+        ) from error
     values = dict(bound.arguments)
     values |= values.pop("kwargs", {})
     _check_units(name, values["units"])
     for argument, value in values.items():
-        _check_named(name, argument, value)
-    return values
+        _check_argument(name, argument, value)
+    return {**values, "units": int(values["units"])}
+
+
+def _raise_unknown(name: str, word: str, known: Sequence[str]) -> NoReturn:
+    gates = {p for cell in (keras.layers.LSTM, keras.layers.GRU) for p in inspect.signature(cell.__init__).parameters}
+    if word in _GONE:
+        advice = f" {_GONE[word]}."
+    elif word in gates:
+        advice = " It belongs to keras.layers.LSTM or keras.layers.GRU. Leave it out."
+    else:
+        advice = did_you_mean(word, (*known, *_BASE_ARGUMENTS))
+    raise ValueError(
+        f"{name} got an unknown argument {word!r}; expected some of {', '.join(known)}, or what every Keras layer "
+        f"takes (name, dtype, trainable).{advice}"
+    )
 
 
 def _check_units(name: str, units: Any) -> None:
     if not isinstance(units, Integral) or isinstance(units, bool) or units < 1:
         raise ValueError(
-            f"{name} got units={units!r}; expected a positive integer, the size of its state. Pass for example "
+            f"{name} got units={_short(units)}; expected a positive integer, the size of its state. Pass for example "
             f"{name}(32)."
         )
 
 
-def _check_named(name: str, argument: str, value: Any) -> None:
-    """A string that should name an activation, an initializer and so on."""
+def _check_argument(name: str, argument: str, value: Any) -> None:
+    """One that Keras would take as it is, and misunderstand, or refuse in its own words."""
     kind = argument.rpartition("_")[2]
-    if kind not in _FINDERS or not isinstance(value, str):
+    if kind in _FINDERS:
+        _check_named(name, argument, kind, value)
+    elif kind == "dropout" and not isinstance(value, Real):
+        raise ValueError(
+            f"{name} got {argument}={_short(value)}; expected a fraction between 0 and 1. Pass for example "
+            f"{argument}=0.2."
+        )
+    elif argument in _SWITCHES and isinstance(value, str):
+        raise ValueError(
+            f"{name} got {argument}={_short(value)}; expected True or False. A word counts as True: pass the value "
+            "without quotes, and options by name."
+        )
+
+
+def _check_named(name: str, argument: str, kind: str, value: Any) -> None:
+    """What should name an activation, an initializer and so on."""
+    if value is None or callable(value) or isinstance(value, dict):
         return
     module = _FINDERS[kind]
+    state = random.getstate()  # Keras draws a seed from it for an initializer, and will once more
     try:
         module.get(value)
-    except ValueError as error:
-        words = sorted(w for w in dir(module) if not w.startswith("_") and w not in {"get", "serialize", "deserialize"})
+    except (KeyError, ValueError) as error:
+        words = [w for w in dir(module) if w[0].islower() and w not in _NOT_NAMES]
+        nearest = _nearest(value, words) if isinstance(value, str) else ""
         raise ValueError(
-            f"{name} got {argument}={value!r}, which names no {kind}; expected one of "
-            f"keras.{module.__name__.rpartition('.')[2]} ({', '.join(w for w in words if w.islower())}), or a "
-            f"callable.{did_you_mean(value, words)}"
+            f"{name} got {argument}={_short(value)}, which names no {kind}; expected one of "
+            f"keras.{module.__name__.rpartition('.')[2]} ({', '.join(words)}), or a callable "
+            f"such as {_EXAMPLES[kind]}.{nearest}"
         ) from error
+    finally:
+        random.setstate(state)
+
+
+def _nearest(word: str, words: Iterable[str]) -> str:
+    """As `did_you_mean`, whatever the case, and with or without underscores and spaces."""
+
+    def bare(text: str) -> str:
+        return "".join(filter(str.isalnum, text)).lower()
+
+    by_bare = {bare(w): w for w in words}
+    found = difflib.get_close_matches(bare(word), by_bare, n=1)
+    return f" Did you mean {by_bare[found[0]]!r}?" if found else ""
+
+
+def _short(value: Any) -> str:
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def check_learn_initial_state(learn_initial_state: Any, arguments: Mapping[str, Any]) -> None:
     """A learned initial state and one kept from batch to batch exclude each other."""
     if not isinstance(learn_initial_state, bool | np.bool_):
-        raise TypeError(f"learn_initial_state is {learn_initial_state!r}; expected True or False.")
+        raise TypeError(f"learn_initial_state is {_short(learn_initial_state)}; expected True or False.")
     if learn_initial_state and arguments.get("stateful"):
         raise ValueError(
             "learn_initial_state=True and stateful=True are both given; expected one of them, as a stateful layer "
@@ -110,64 +184,164 @@ def check_learn_initial_state(learn_initial_state: Any, arguments: Mapping[str, 
 
 
 def check_call(layer: Any, arguments: Sequence[Any], keywords: Mapping[str, Any]) -> None:
-    """Holds the input and the initial states of a call to their shapes.
+    """Holds the input, the initial states and the mask of a call to their shapes.
 
     Raises:
-        TypeError: If the input holds no numbers.
+        TypeError: If the input holds no numbers, or an argument is unknown or missing.
         ValueError: If a shape, or the number of states, does not fit.
     """
-    sequences = arguments[0] if arguments else keywords.get("sequences")
-    _check_numbers(layer, sequences)
+    if len(arguments) != 1 or keywords:
+        _check_call_arguments(layer, arguments, keywords)
+    sequences = arguments[0] if arguments else keywords["sequences"]
+    _check_array(layer, sequences)
     shape = getattr(sequences, "shape", None)
+    if shape is None:  # a layer has a dtype too
+        _raise_no_array(layer, sequences)
+    shape = _sizes(shape)
     if shape is None:
-        return  # Keras says what it thinks of lists and of nothing
-    shape = tuple(shape)
+        _raise_no_dimensions(layer)
     if len(shape) == 2:
         _check_not_a_last_output(layer, sequences)
+        _check_not_indices(layer, sequences, shape)
     check_sequences(layer, shape)
     states = arguments[1] if len(arguments) > 1 else keywords.get("initial_state")
     if states is not None:
-        _check_states(layer, states, shape[0])
+        _check_states(layer, states, shape)
+    mask = arguments[2] if len(arguments) > 2 else keywords.get("mask")
+    if mask is not None:
+        check_mask(layer, shape, mask)
 
 
-def _check_numbers(layer: Any, sequences: Any) -> None:
-    dtype = str(getattr(sequences, "dtype", ""))
-    text = dtype.startswith(("<U", "|S", ">U", "string", "<StringDType", "StringDType", "str"))
-    if isinstance(sequences, str) or text:
+def _check_call_arguments(layer: Any, arguments: Sequence[Any], keywords: Mapping[str, Any]) -> None:
+    if len(arguments) > len(_CALL_ARGUMENTS):
+        _raise_call(layer, f"{len(arguments)} arguments", "Leave out what comes after.")
+    for word in keywords:
+        if word not in _CALL_ARGUMENTS and word not in getattr(layer, "_call_context_args", ()):
+            advice = did_you_mean(word, _CALL_ARGUMENTS).lstrip()
+            _raise_call(layer, f"an unknown argument {word!r}", advice or f"Pass {_ARRAY} first, without a name.")
+    if not arguments and "sequences" not in keywords:
+        _raise_call(layer, "no input", f"Pass {_ARRAY} first.")
+
+
+def _raise_call(layer: Any, got: str, advice: str) -> NoReturn:
+    raise TypeError(f"{name_of(layer)} got {got}; expected it to be called with {', '.join(_CALL_ARGUMENTS)}. {advice}")
+
+
+def _sizes(shape: Iterable[int | None]) -> tuple[int | None, ...] | None:
+    """A shape as a tuple; `None` where TensorFlow does not even know the number of dimensions."""
+    try:
+        return tuple(shape)
+    except ValueError:
+        return None
+
+
+def _check_array(layer: Any, sequences: Any) -> None:
+    """Holds the input to being one dense array of real numbers."""
+    dtype = getattr(sequences, "dtype", None)
+    if dtype is None:
+        _raise_no_array(layer, sequences)
+    if getattr(dtype, "kind", None) not in _NUMBER_KINDS:
+        _check_dtype(layer, getattr(dtype, "name", None) or str(dtype))
+    if kind := _other_layout(sequences):
         raise TypeError(
-            f"{name_of(layer)} got text; expected numbers of shape (batch, time, features). Turn words into integers "
-            "with keras.layers.TextVectorization and those into features with keras.layers.Embedding."
+            f"{name_of(layer)} got a {kind}; expected {_ARRAY}, dense and all sequences of one length. "
+            f"{_OTHER_LAYOUTS[kind]}."
         )
-    if dtype == "object":
+
+
+_NUMBER_KINDS = frozenset("biuf")  # of NumPy's dtypes
+_TEXT = ("string", "str", "bytes", "StringDType")  # how names of dtypes begin
+_NO_NUMBERS = ("complex", "datetime", "timedelta", "void")
+_PAD = "{} pads with zeros; put keras.layers.Masking() before the layer"
+_OTHER_LAYOUTS = {
+    "RaggedTensor": _PAD.format("Its to_tensor()"),
+    "nested tensor": _PAD.format("Its to_padded_tensor(0.0)"),
+    "SparseTensor": "Convert it with tf.sparse.to_dense",
+    "sparse tensor": "Convert it with to_dense()",
+    "BCOO": "Convert it with todense()",
+}
+
+
+def _other_layout(sequences: Any) -> str | None:
+    """What a tensor is that is not dense."""
+    kind = type(sequences).__name__
+    if kind in _OTHER_LAYOUTS:
+        return kind
+    if not _ON_TORCH:
+        return None
+    if getattr(sequences, "is_nested", False):
+        return "nested tensor"
+    return "sparse tensor" if getattr(sequences, "is_sparse", False) else None
+
+
+def _check_dtype(layer: Any, name: str) -> None:
+    if name.startswith(_TEXT):
+        _raise_text(layer)
+    if name.startswith(_NO_NUMBERS):
         raise TypeError(
-            f"{name_of(layer)} got an array of objects of shape {shape_text(sequences.shape)}; expected numbers of "
-            "shape (batch, time, features). For sequences of different lengths use keras.utils.pad_sequences and a "
-            "mask (keras.layers.Masking); else convert with astype('float32')."
+            f"{name_of(layer)} got an array of dtype {name}; expected real numbers of shape (batch, time, features). "
+            "Make features of it first: real and imaginary part, hours since a date, the fields of a record."
         )
+    if name == "object":
+        raise TypeError(
+            f"{name_of(layer)} got an array of objects; expected numbers of shape (batch, time, features). For "
+            "sequences of different lengths use keras.utils.pad_sequences and a mask (keras.layers.Masking); else "
+            "convert with astype('float32')."
+        )
+
+
+def _raise_text(layer: Any) -> NoReturn:
+    raise TypeError(
+        f"{name_of(layer)} got text; expected numbers of shape (batch, time, features). Turn words into integers with "
+        "keras.layers.TextVectorization and those into features with keras.layers.Embedding."
+    )
+
+
+def _raise_no_array(layer: Any, sequences: Any) -> NoReturn:
+    if isinstance(sequences, str | bytes):
+        _raise_text(layer)
     if isinstance(sequences, list | tuple):
         raise TypeError(
-            f"{name_of(layer)} got a {type(sequences).__name__}; expected one array of shape (batch, time, features). "
-            "Pass numpy.asarray(...) of it, and initial states as initial_state=[...]."
+            f"{name_of(layer)} got a {type(sequences).__name__}; expected {_ARRAY}. Pass numpy.asarray(...) of nested "
+            "lists, the first of what a layer with return_state=True returns, and initial states as "
+            "initial_state=[...]."
         )
+    what = "None" if sequences is None else f"an object of class {type(sequences).__name__}"
+    raise TypeError(f"{name_of(layer)} got {what}; expected {_ARRAY}. Pass a tensor, or numpy.asarray(...) of it.")
+
+
+def _check_not_indices(layer: Any, sequences: Any, shape: Sequence[int | None]) -> None:
+    """Integers in two dimensions are words, as a rule."""
+    dtype = str(getattr(sequences.dtype, "name", sequences.dtype)).removeprefix("torch.")
+    if dtype.startswith(("int", "uint")):
+        raise ValueError(
+            f"{name_of(layer)} got integers of shape {shape_text(shape)}; expected 3 dimensions, (batch, time, "
+            "features). If they are indices of words, put keras.layers.Embedding(vocabulary, features) before the "
+            f"layer. {_reshapes(shape)}"
+        )
+
+
+def _reshapes(shape: Sequence[int | None]) -> str:
+    """What two dimensions may have been meant to be."""
+    columns = "n" if shape[1] is None else shape[1]
+    return (
+        f"If each row is a sequence of {columns} single values, pass x.reshape(-1, {columns}, 1) (and keras.Input(("
+        f"{columns}, 1))). If each row is one time step of {columns} features, pass x.reshape(-1, 1, {columns}) (and "
+        f"keras.Input((1, {columns})))."
+    )
+
+
+def _raise_no_dimensions(layer: Any) -> NoReturn:
+    raise ValueError(
+        f"{name_of(layer)} got a tensor of an unknown number of dimensions; expected 3, (batch, time, features). Tell "
+        "them with tf.ensure_shape(x, (None, None, features))."
+    )
 
 
 def check_sequences(layer: Any, shape: Sequence[int | None]) -> None:
     """Holds the input's shape to what the layer takes, and to what it was built with."""
-    shape = tuple(shape)
-    if len(shape) == 2:
-        rows, columns = shape_text(shape)[1:-1].split(", ")
-        rows, columns = ("-1" if size == "?" else size for size in (rows, columns))
-        raise ValueError(
-            f"{name_of(layer)} got input of shape {shape_text(shape)}; expected 3 dimensions, (batch, time, features). "
-            f"If each row is a sequence of {columns} single values, pass x.reshape({rows}, {columns}, 1). If each row "
-            f"is one time step of {columns} features, pass x.reshape({rows}, 1, {columns}). If it is the output of a "
-            "recurrent layer, give that layer return_sequences=True."
-        )
     if len(shape) != 3:
-        raise ValueError(
-            f"{name_of(layer)} got input of shape {shape_text(shape)}; expected 3 dimensions, (batch, time, features). "
-            "Flatten what comes after time into features, x.reshape(batch, time, -1)."
-        )
+        _raise_dimensions(layer, tuple(shape))
     if shape[1] == 0:
         raise ValueError(length_0(layer))
     if shape[2] is None:
@@ -181,9 +355,36 @@ def check_sequences(layer: Any, shape: Sequence[int | None]) -> None:
             f"{name_of(layer)} got {shape[2]} features, input of shape {shape_text(shape)}; expected "
             f"{kernel.shape[0]}, with which it was built. Pass the features it was trained on, or make a new layer."
         )
-    expected = layer._expected_batch_size
-    if layer.stateful and expected is not None and shape[0] not in {None, expected}:
-        raise ValueError(partial_batch(layer, shape[0]))
+    if layer.stateful:
+        _check_batch(layer, shape[0])
+
+
+def _raise_dimensions(layer: Any, shape: tuple[int | None, ...]) -> NoReturn:
+    if len(shape) == 2:
+        advice = f"{_reshapes(shape)} If it is the output of a recurrent layer, give that layer return_sequences=True."
+    elif len(shape) > 3:
+        advice = "Flatten what comes after time into features, x.reshape(batch, time, -1)."
+    else:
+        advice = (
+            "If it is one series, x.reshape(1, -1, 1) is one sequence of it; "
+            "keras.utils.timeseries_dataset_from_array(x[:, None], ...) cuts it into many."
+        )
+    raise ValueError(
+        f"{name_of(layer)} got input of shape {shape_text(shape)}; expected 3 dimensions, (batch, time, features). "
+        f"{advice}"
+    )
+
+
+def _check_batch(layer: Any, batch: int | None) -> None:
+    if layer.states is None:
+        if batch is None:
+            raise ValueError(
+                f"{name_of(layer)} is stateful and got a batch of unknown size; expected a fixed one, as it keeps a "
+                "state for each sequence. Begin the model with keras.Input(batch_shape=(batch, time, features)), or "
+                "call it on one batch before fit."
+            )
+    elif batch is not None and batch != _batch_of_states(layer):
+        raise ValueError(partial_batch(layer, batch))
 
 
 def length_0(layer: Any) -> str:
@@ -194,10 +395,14 @@ def length_0(layer: Any) -> str:
     )
 
 
+def _batch_of_states(layer: Any) -> int:
+    return int(layer.states[0].shape[0])
+
+
 def partial_batch(layer: Any, got: int | None = None) -> str:
     """The sentence about a batch that is not as large as a stateful layer's states."""
     size = "another size" if got is None else f"size {got}"
-    expected = layer._expected_batch_size
+    expected = _batch_of_states(layer)
     return (
         f"{name_of(layer)} is stateful and got a batch of {size}; expected {expected}, the batch it was built with and "
         f"keeps states for. Pass batch_size={expected} and a number of sequences that {expected} divides."
@@ -206,56 +411,91 @@ def partial_batch(layer: Any, got: int | None = None) -> str:
 
 def _check_not_a_last_output(layer: Any, sequences: Any) -> None:
     """Names the recurrent layer that a symbolic 2-D input comes from, also by way of others."""
-    tensor, between = sequences, []
-    while hasattr(tensor, "_keras_history") and len(tensor.shape) == 2:
-        source = tensor._keras_history.operation
+    for source, way in _sources(sequences, ()):
         recurrent = getattr(source, "forward_layer", source)
-        if isinstance(recurrent, keras.layers.RNN):
-            way = f" by way of {' and '.join(reversed(between))}" if between else ""
-            raise ValueError(
-                f"{name_of(layer)} got input of shape {shape_text(sequences.shape)} from {name_of(source)}{way}, which "
-                f"returns its last output alone; expected every step's, (batch, time, features). Give {source.name!r} "
-                "return_sequences=True."
-            )
-        between.append(name_of(source))
-        inputs = [] if isinstance(source, keras.layers.InputLayer) else source.input
-        if not hasattr(inputs, "_keras_history"):
-            return
-        tensor = inputs
+        if not isinstance(recurrent, keras.layers.RNN) or recurrent.return_sequences:
+            continue
+        through = f" by way of {' and '.join(way)}" if way else ""
+        giver = repr(source.name) if recurrent is source else f"the {type(recurrent).__name__} inside {source.name!r}"
+        raise ValueError(
+            f"{name_of(layer)} got input of shape {shape_text(sequences.shape)} from {name_of(source)}{through}, which "
+            f"returns its last output alone; expected every step's, (batch, time, features). Give {giver} "
+            "return_sequences=True."
+        )
 
 
-def _check_states(layer: Any, states: Any, batch: int | None) -> None:
-    states = states if isinstance(states, list | tuple) else [states]
-    expected = [(batch, size) for size in layer.state_size]
-    shapes = [tuple(s.shape) if hasattr(s, "shape") else np.shape(s) for s in states]
-    if len(shapes) == len(expected) and all(map(shapes_agree, shapes, expected)):
+def _sources(tensor: Any, way: tuple[str, ...]) -> Iterator[tuple[Any, tuple[str, ...]]]:
+    """The operations that a symbolic 2-D tensor comes from, each with those between; models are looked into."""
+    history = getattr(tensor, "_keras_history", None)
+    if history is None or len(tensor.shape) != 2:
         return
+    source = history.operation
+    yield source, way
+    if isinstance(source, keras.Model):
+        yield from _sources(source.outputs[history.tensor_index], way)
+    for before in source._inbound_nodes[history.node_index].input_tensors:
+        yield from _sources(before, (name_of(source), *way))
+
+
+def _check_states(layer: Any, states: Any, shape: Sequence[int | None]) -> None:
+    states = states if isinstance(states, list | tuple) else [states]
+    expected = [(shape[0], size) for size in layer.state_size]
+    got = [_shape_or_words(state) for state in states]
+    if len(got) == len(expected) and all(map(_agree, got, expected)):
+        return
+    advice = f"Pass initial_state=[{', '.join('hc'[: len(expected)])}]"
+    if len(got) == 1 and _agree(got[0], shape[:2]):
+        advice += ", or a mask as mask=m"
     raise ValueError(
-        f"{name_of(layer)} got {_states_text(shapes)} as initial_state; expected {_states_text(expected)}, "
-        f"(batch, units) each. Pass a list of {len(expected)}."
+        f"{name_of(layer)} got {_states_text(got)} as initial_state; expected {_states_text(expected)}, (batch, "
+        f"units). {advice}."
     )
 
 
-def _states_text(shapes: Iterable[Sequence[int | None]]) -> str:
-    shapes = [shape_text(shape) for shape in shapes]
-    return f"{len(shapes)} state{'s' * (len(shapes) != 1)} of shape {', '.join(shapes) or '()'}"
+def _shape_or_words(state: Any) -> tuple[int | None, ...] | str | None:
+    """A state's shape (`None` if that is unknown), or what stands in a state's place."""
+    dtype = getattr(state, "dtype", None)
+    if dtype is None or not hasattr(state, "shape"):
+        return f"an object of class {type(state).__name__}"
+    if getattr(dtype, "kind", None) not in _NUMBER_KINDS:
+        name = getattr(dtype, "name", None) or str(dtype)
+        if name == "object" or name.startswith((*_TEXT, *_NO_NUMBERS)):
+            return f"an array of dtype {name}"
+    return _sizes(state.shape)
+
+
+def _agree(got: Any, expected: Sequence[int | None]) -> bool:
+    return got is None or (not isinstance(got, str) and shapes_agree(got, expected))
+
+
+def _states_text(states: Sequence[Any]) -> str:
+    """States by their shapes, or the words that `_shape_or_words` found."""
+    if not states:
+        return "no states"
+    texts = [s if isinstance(s, str) else f"shape {'unknown' if s is None else shape_text(s)}" for s in states]
+    if len(texts) > 1:
+        return f"{len(texts)} states, of {' and '.join(texts)}"
+    return texts[0] if isinstance(states[0], str) else f"1 state of {texts[0]}"
 
 
 def check_mask(layer: Any, shape: Sequence[int | None], mask: Any) -> None:
     """Holds a mask to (batch, time), or (batch, time, 1) as Keras takes it.
 
     Raises:
+        TypeError: If it is no array.
         ValueError: If it has another shape.
     """
     if mask is None:
         return
-    got = tuple(mask.shape)
     batch, time = tuple(shape)[:2]
-    if not shapes_agree(got, (batch, time)) and not shapes_agree(got, (batch, time, 1)):
-        raise ValueError(
-            f"{name_of(layer)} got a mask of shape {shape_text(got)}; expected (batch, time) = "
-            f"{shape_text((batch, time))}, True where a step counts."
-        )
+    expected = f"expected (batch, time) = {shape_text((batch, time))}, True where a step counts"
+    if not hasattr(mask, "shape"):
+        raise TypeError(f"{name_of(layer)} got a {type(mask).__name__} as mask; {expected}. Pass numpy.asarray(...).")
+    got = _sizes(mask.shape)
+    if got is None or shapes_agree(got, (batch, time)) or shapes_agree(got, (batch, time, 1)):
+        return
+    advice = "Pass x's own mask, for example keras.layers.Masking().compute_mask(x)."
+    raise ValueError(f"{name_of(layer)} got a mask of shape {shape_text(got)}; {expected}. {advice}")
 
 
 def check_when_run(layer: Any, sequences: Any, adapter: ModuleType) -> Any:
@@ -263,7 +503,7 @@ def check_when_run(layer: Any, sequences: Any, adapter: ModuleType) -> Any:
     if sequences.shape[1] is None:
         sequences = adapter.check_size(sequences, 1, None, length_0(layer))
     if layer.stateful and sequences.shape[0] is None:
-        sequences = adapter.check_size(sequences, 0, layer._expected_batch_size, partial_batch(layer))
+        sequences = adapter.check_size(sequences, 0, _batch_of_states(layer), partial_batch(layer))
     return sequences
 
 
@@ -277,26 +517,33 @@ def check_stateful(layer: Any) -> None:
         ValueError: If it has none.
     """
     if not layer.stateful:
-        raise ValueError(f"{name_of(layer)} is not stateful and keeps no state. Make it with stateful=True.")
+        raise ValueError(
+            f"{name_of(layer)} is not stateful and keeps no state; expected a stateful layer. Make it with "
+            "stateful=True."
+        )
     if layer.states is None:
-        raise ValueError(f"{name_of(layer)} has no state yet, as it is not built. Call it, or its build, first.")
+        raise ValueError(
+            f"{name_of(layer)} has no state yet; expected a layer that is built. Call it on one batch, or its "
+            "build((batch, time, features)), first."
+        )
 
 
 def check_rows(layer: Any, rows: Any, batch: int) -> np.ndarray:
     """The rows of a batch as an index.
 
     Raises:
-        ValueError: If one is no row.
+        ValueError: If one is no row, or is there twice.
     """
     index = np.atleast_1d(np.asarray(rows))
-    if (
-        index.ndim != 1
-        or index.dtype.kind not in "iu"
-        or (index.size and not -batch <= index.min() <= index.max() < batch)
-    ):
+    index = index if index.size else index.astype(int)
+    whole = index.ndim == 1 and index.dtype.kind in "iu"
+    if not whole or (index.size and not -batch <= index.min() <= index.max() < batch):
         raise ValueError(
-            f"{name_of(layer)} got rows={rows!r}; expected integers from 0 to {batch - 1}, rows of the batch."
+            f"{name_of(layer)} got rows={_short(rows)}; expected integers from 0 to {batch - 1}. Name rows of "
+            "the batch."
         )
+    if len(np.unique(index % batch)) < len(index):
+        raise ValueError(f"{name_of(layer)} got rows={_short(rows)}; expected each row once. Leave out the second.")
     return index
 
 
@@ -304,13 +551,24 @@ def check_new_states(layer: Any, states: Any, old: list[np.ndarray], index: Any)
     """New states as arrays of the shape and dtype of what they replace.
 
     Raises:
-        ValueError: If the number or a shape does not fit.
+        ValueError: If the number or a shape does not fit, or one holds no numbers.
     """
-    given = [np.asarray(s) for s in (states if isinstance(states, list | tuple) else [states])]
+    states = states if isinstance(states, list | tuple) else [states]
+    given = [_as_array(state) for state in states]
     expected = [state[index].shape for state in old]
-    if [s.shape for s in given] != expected:
+    got = [_shape_or_words(g if g.ndim else s) for g, s in zip(given, states, strict=True)]
+    if got != expected:
         raise ValueError(
-            f"{name_of(layer)} got {_states_text(s.shape for s in given)}; expected {_states_text(expected)}. Pass a "
-            "list, as get_state returns it."
+            f"{name_of(layer)} got {_states_text(got)}; expected {_states_text(expected)}. Pass a list, as get_state "
+            "returns it."
         )
-    return [s.astype(o.dtype) for s, o in zip(given, old, strict=True)]
+    return [g.astype(o.dtype) for g, o in zip(given, old, strict=True)]
+
+
+def _as_array(value: Any) -> np.ndarray:
+    if keras.ops.is_tensor(value):
+        return np.asarray(keras.ops.convert_to_numpy(value))
+    try:
+        return np.asarray(value)
+    except ValueError:  # nested lists of different lengths
+        return np.asarray(None)

@@ -7,7 +7,6 @@ Keras builds weights, states, masks and dropout masks; `inner_loop` is where it 
 
 from __future__ import annotations
 
-import functools
 import inspect
 import logging
 from collections.abc import Callable
@@ -30,10 +29,8 @@ _HALVES = ("bfloat16", "float16")
 _log = logging.getLogger("elman")
 
 
-@functools.cache
-def _adapter() -> ModuleType | None:
-    """The adapter of the backend that Keras runs; `None` where there is none."""
-    backend = keras.config.backend()
+def _adapter_of(backend: str) -> ModuleType | None:
+    """The adapter of a backend of Keras's; `None` where there is none."""
     if backend == "tensorflow":
         from elman import _tensorflow
 
@@ -47,6 +44,10 @@ def _adapter() -> ModuleType | None:
 
         return _torch
     return None
+
+
+_BACKEND = keras.config.backend()  # for as long as Keras is loaded
+_ADAPTER = _adapter_of(_BACKEND)
 
 
 class _NativeLoop(keras.layers.RNN):
@@ -78,16 +79,15 @@ class _NativeLoop(keras.layers.RNN):
         Raises:
             NativeUnavailable: If it is required.
         """
-        adapter = _adapter()
-        traced = adapter.traced_environment() if adapter else None
+        traced = _ADAPTER.traced_environment() if _ADAPTER else None
         sentence, required = route.decide(self.native, options, _computed_in(self.compute_dtype), traced)
         unasked = self.native is not False and sentence != route.reason("off")
         if _portable.active():
             sentence, required, unasked = route.reason("portable"), False, False
-        if adapter is None:
-            sentence = sentence or route.reason("backend", backend=keras.config.backend())
+        if _ADAPTER is None:
+            sentence = sentence or route.reason("backend", backend=_BACKEND)
         elif sentence is None:
-            sentence = adapter.obstacle(sequences)
+            sentence = _ADAPTER.obstacle(sequences)
         if sentence and required:
             raise route.unavailable(f"{layer_checks.name_of(self)}: {sentence}")
         environment = traced or _native.environment()
@@ -109,19 +109,26 @@ class _NativeLoop(keras.layers.RNN):
     def build(self, sequences_shape: Any, initial_state_shape: Any = None) -> None:
         """Creates the weights, and the states of a stateful layer."""
         layer_checks.check_sequences(self, sequences_shape)
+        first = self.states is None
         super().build(sequences_shape)
+        if self.stateful and first:
+            self._note("states", [self._state_variable(state) for state in self.states])
         if self.learn_initial_state and not self._initial_weights:
             self._initial_weights = tuple(
                 self.add_weight(shape=(size,), initializer="zeros", name=name)
                 for size, name in zip(self.state_size, self._state_names, strict=True)
             )
 
+    def _state_variable(self, state: Any) -> Any:
+        """A state that is written as it is: under mixed precision Keras on PyTorch writes into a cast copy."""
+        with keras.name_scope(self.name, caller=self):
+            return keras.Variable(state, trainable=False, dtype=state.dtype, autocast=False, name=state.name)
+
     def call(self, sequences: Tensor, initial_state: Any = None, mask: Any = None, training: bool = False) -> Any:
         """See the class."""
         layer_checks.check_mask(self, sequences.shape, mask)
-        adapter = _adapter()
-        if adapter is not None and not _portable.active():
-            sequences = layer_checks.check_when_run(self, sequences, adapter)
+        if _ADAPTER is not None and not _portable.active():
+            sequences = layer_checks.check_when_run(self, sequences, _ADAPTER)
         if initial_state is None and self._initial_weights:
             batch = ops.shape(sequences)[0]
             initial_state = [
@@ -135,11 +142,10 @@ class _NativeLoop(keras.layers.RNN):
         """The time loop, for which Keras calls: the last output, all outputs and the final states."""
         options = self._options()
         obstacle = self._decide(options, sequences)
-        adapter = _adapter()
-        if adapter is None or (obstacle and not self._differs_from_stock(options, mask)):
+        if _ADAPTER is None or (obstacle and not self._differs_from_stock(options, mask)):
             return super().inner_loop(sequences, initial_state, mask, training)
         operands = self._operands(sequences, initial_state, mask, training)
-        y, states = (adapter.plain if obstacle else adapter.recurrence)(options, *operands)
+        y, states = (_ADAPTER.plain if obstacle else _ADAPTER.recurrence)(options, *operands)
         last = y[:, -1] if self.return_sequences else y
         return last, y, list(states)
 
@@ -158,14 +164,15 @@ class _NativeLoop(keras.layers.RNN):
     def _differs_from_stock(self, options: Options, mask: Any) -> bool:
         """Whether stock's own loop does not compute what this layer promises.
 
-        It has no extras. With a mask, on JAX a masked first step gives the initial state, and unrolled loops forget
-        zero_output_for_mask (JAX), fail backwards (PyTorch), and zero the wrong steps backwards (TensorFlow).
+        It has no extras. In float64 it multiplies in float32 on PyTorch, and fails on JAX. With a mask, on JAX a masked
+        first step gives the initial state, and unrolled loops forget zero_output_for_mask (JAX), fail backwards
+        (PyTorch), and zero the wrong steps backwards (TensorFlow).
         """
         if options.truncate_gradient is not None or options.clip_state_gradient is not None:
             return True
-        if keras.config.backend() == "tensorflow":
+        if _BACKEND == "tensorflow":
             return mask is not None and self.unroll and self.go_backwards and self.zero_output_for_mask
-        return mask is not None
+        return mask is not None or self.compute_dtype == "float64"
 
     def _operands(self, sequences: Tensor, initial_state: Any, mask: Any, training: bool) -> tuple[Any, ...]:
         """Those of an adapter's recurrence. Half types are computed in float32, each weight rounded as in Keras."""
@@ -176,7 +183,7 @@ class _NativeLoop(keras.layers.RNN):
             return None if value is None else ops.cast(value, dtype)
 
         states = initial_state if isinstance(initial_state, list | tuple) else [initial_state]
-        if self.stateful and keras.config.backend() == "torch":
+        if self.stateful and _BACKEND == "torch":
             states = [ops.copy(s) for s in states]  # else the new state is written into what the backward reads
         if mask is not None:
             mask = ops.cast(mask, "bool")
@@ -285,7 +292,9 @@ def _constructor(stock: type) -> Callable[..., None]:
         arguments = layer_checks.check_arguments(type(self).__name__, stock_init, args, kwargs)
         check_extras(truncate_gradient, clip_state_gradient, native)
         layer_checks.check_learn_initial_state(learn_initial_state, arguments)
-        stock_init(*args, **kwargs)
+        stock_init(**arguments)
+        # Still 3 dimensions; but Bidirectional, which takes it over, leaves the word on others to the layer.
+        self.input_spec = [keras.layers.InputSpec(ndim=3, allow_last_axis_squeeze=True)]
         self.activity_regularizer = keras.regularizers.get(arguments.get("activity_regularizer"))
         self.learn_initial_state = bool(learn_initial_state)
         self.truncate_gradient = None if truncate_gradient is None else int(truncate_gradient)

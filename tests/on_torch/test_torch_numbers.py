@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 import cases
 import elman
@@ -373,10 +374,17 @@ def test_lists_and_numpy_arrays_go_along() -> None:
 
 
 def test_a_device_that_is_no_cpu_runs_in_plain_operations() -> None:
-    inputs = [t.to("meta") for t in problem()]
-    assert elman.simple_rnn(*inputs)[0].shape == (3, 4, 5)
-    with pytest.raises(elman.NativeUnavailable, match="the arrays are on meta, and the native path runs on the CPU"):
-        elman.simple_rnn(*inputs, native="require")
+    with FakeTensorMode():  # as many devices as one asks for
+        inputs = [torch.empty(t.shape, device="cuda") for t in problem()]
+        y, _ = elman.simple_rnn(*inputs)
+        assert y.device.type == "cuda"
+        with pytest.raises(elman.NativeUnavailable, match="the arrays are on cuda:0, and the native path runs on the"):
+            elman.simple_rnn(*inputs, native="require")
+
+
+def test_tensors_that_are_shapes_alone_get_shapes() -> None:
+    y, h = elman.simple_rnn(*(t.to("meta") for t in problem()), native="require")
+    assert (y.device.type, y.shape, h.shape) == ("meta", (3, 4, 5), (3, 5))
 
 
 def test_operands_on_two_devices() -> None:

@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Files that `elman.portable()` makes on JAX, opened in a process without elman: `jax.export`, and Keras's SavedModel.
+
+Stock Keras's own file is opened beside each. A model is exported after it has run natively, by the very `jax.jit` that
+did so. Left out: Keras's ONNX export from JAX, whose converter (jax2onnx) brings Flax, Equinox and Orbax.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import jax
+import jax.export
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import elman
+import portable_cases
+
+READER = """
+import jax.export
+
+def open_and_run(path, x):
+    with open(path, "rb") as file:
+        return jax.export.deserialize(bytearray(file.read())).call(x)
+"""
+READER_OF_SAVED_MODELS = """
+import tensorflow as tf
+
+def open_and_run(path, x):
+    loaded = tf.saved_model.load(path)
+    return loaded.serve(tf.constant(x)).numpy()
+"""
+# Exports stock's and elman's models into the folders that it is given; TensorFlow is loaded there, beside JAX.
+WRITE_SAVED_MODELS = """
+import pathlib, sys
+import keras, numpy as np
+import elman, portable_cases
+folder, *names = sys.argv[1:]
+x = portable_cases.inputs()
+for name in names:
+    for who, layer in (("stock", keras.layers.SimpleRNN), ("elman", elman.SimpleRNN)):
+        model = portable_cases.model(layer, name)
+        path = pathlib.Path(folder) / who / name
+        path.parent.mkdir(exist_ok=True)
+        np.save(f"{path}.npy", portable_cases.output(model, x))
+        with elman.portable():
+            model.export(path, verbose=False)
+"""
+
+
+def save(path: Path, function: Callable, x: np.ndarray) -> None:
+    path.write_bytes(jax.export.export(function)(jax.ShapeDtypeStruct(x.shape, x.dtype)).serialize())
+
+
+@pytest.fixture(scope="module")
+def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[portable_cases.Reader]:
+    with portable_cases.reader(tmp_path_factory.mktemp("reader"), READER) as reader:
+        yield reader
+
+
+@portable_cases.each_case()
+def test_an_exported_function_opens_without_elman(layer, name, reader, tmp_path):
+    x, model = portable_cases.inputs(), portable_cases.model(layer, name)
+    expected = portable_cases.output(model, x)
+    function = jax.jit(lambda x: model(x, training=False))
+    portable_cases.assert_same(np.asarray(function(x)), expected)
+    with elman.portable():
+        save(tmp_path / "model", function, x)
+    portable_cases.assert_same(reader.run(tmp_path / "model", x), expected)
+
+
+def weights() -> tuple[jax.Array, jax.Array]:
+    rng = np.random.default_rng(0)
+    features, units = portable_cases.FEATURES, portable_cases.UNITS
+    kernel, recurrent_kernel = (rng.normal(size=s).astype("float32") for s in ((features, units), (units, units)))
+    return jnp.asarray(kernel), jnp.asarray(recurrent_kernel)
+
+
+@pytest.mark.parametrize("options", [{}, {"truncate_gradient": 2, "native": "require"}], ids=["plain", "required"])
+def test_the_function_opens_without_elman(options, reader, tmp_path):
+    x, operands = portable_cases.inputs(), weights()
+    function = jax.jit(lambda x: elman.simple_rnn(x, *operands, **options)[0])
+    expected = np.asarray(function(x))
+    with elman.portable():
+        save(tmp_path / "function", function, x)
+    portable_cases.assert_same(reader.run(tmp_path / "function", x), expected)
+
+
+def test_a_jitted_function_is_traced_apart_inside_and_outside():
+    operands = weights()
+    function = jax.jit(lambda x: elman.simple_rnn(x, *operands)[0])
+    x = portable_cases.inputs()
+    assert "elman" in function.lower(x).as_text()
+    with elman.portable():
+        assert "elman" not in function.lower(x).as_text()
+        function(x)
+    assert "elman" in function.lower(x).as_text()
+    assert "elman" in function.lower(x).compile().as_text()
+
+
+def test_a_function_traced_first_inside_is_native_outside(monkeypatch):
+    operands, x = weights(), portable_cases.inputs()
+    function = jax.jit(lambda x: elman.simple_rnn(x, *operands, native="require")[0])
+    with elman.portable():
+        function(x)
+    traces = []
+    monkeypatch.setattr(elman._jax, "recurrence", lambda *a: traces.append(a) or elman._jax.plain(*a))
+    function(x)
+    assert traces
+
+
+@pytest.mark.skipif(importlib.util.find_spec("tensorflow") is None, reason="Keras's SavedModel needs TensorFlow")
+def test_a_saved_model_opens_without_elman(tmp_path):
+    names = ("plain", "masked")
+    path = os.pathsep.join(p for p in (str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH")) if p)
+    environment = os.environ | {"PYTHONPATH": path}
+    command = [sys.executable, "-c", WRITE_SAVED_MODELS, str(tmp_path), *names]
+    subprocess.run(command, env=environment, check=True)
+    with portable_cases.reader(tmp_path, READER_OF_SAVED_MODELS) as reader:
+        for written in [tmp_path / who / name for who in ("stock", "elman") for name in names]:
+            portable_cases.assert_same(reader.run(written, portable_cases.inputs()), np.load(f"{written}.npy"))
