@@ -7,9 +7,10 @@ $(error BACKENDS is "$(BACKENDS)"; expected some of tensorflow, jax, torch)
 endif
 
 # What is tested against. Warnings are errors in the tests, so a newer framework is a change to make on purpose.
-tensorflow := tensorflow-cpu==2.21.0 keras==3.15.1
+onnx := onnx==1.23.2 onnxruntime==1.32.0
+tensorflow := tensorflow-cpu==2.21.0 keras==3.15.1 tf2onnx==1.17.0 $(onnx)
 jax := jax==0.10.2 keras==3.15.1
-torch := torch==2.13.0 keras==3.15.1
+torch := torch==2.13.0 keras==3.15.1 onnxscript==0.7.2 $(onnx)
 
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
