@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 # From a fresh clone: Python 3.11 or later, a C++17 compiler and make are all that is needed. `make help` lists the targets.
 
-BACKENDS ?= tensorflow jax torch
+BACKENDS ?= jax tensorflow torch
 ifneq ($(filter-out tensorflow jax torch,$(BACKENDS)),)
-$(error BACKENDS is "$(BACKENDS)"; expected some of tensorflow, jax, torch)
+$(error BACKENDS is "$(BACKENDS)"; expected some of jax, tensorflow, torch)
 endif
 
 # What is tested against. Warnings are errors in the tests, so a newer framework is a change to make on purpose.
@@ -29,7 +29,7 @@ help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 test: $(DONE)/elman ## Everything that CI runs, from nothing. BACKENDS=jax for one framework.
-	@$(BIN)/python tests/run.py lint numpy isa $(BACKENDS)
+	@$(BIN)/python tests/run.py $(BACKENDS) numpy isa lint
 
 lint: $(DONE)/elman ## Formatter, linter and type checker.
 	@$(BIN)/python tests/run.py lint

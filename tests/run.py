@@ -107,7 +107,8 @@ def suite(name: str) -> list[Run]:
     if name in SANITIZERS:
         return sanitized_runs(name)
     if name in BACKENDS:
-        return [pytest_run(name, [TESTS / f"on_{name}", TESTS / "on_each_backend"], {"KERAS_BACKEND": name})]
+        folders = {f"{name}_layers": TESTS / "on_each_backend", name: TESTS / f"on_{name}"}
+        return [pytest_run(run, [folder], {"KERAS_BACKEND": name}) for run, folder in folders.items()]
     raise SystemExit(f"{name!r} is no suite; expected some of lint, numpy, isa, {', '.join((*SANITIZERS, *BACKENDS))}.")
 
 

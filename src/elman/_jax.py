@@ -56,7 +56,7 @@ def obstacle(x: Array) -> str | None:
 
 def _platform(x: Array) -> str:
     """Where a computation on `x` runs. A tracer does not know, nor does an array that nobody put anywhere."""
-    if isinstance(x, jax.core.Tracer) or not x.committed:
+    if isinstance(x, jax.core.Tracer | np.ndarray) or not x.committed:
         return jax.default_backend()
     return next(iter(x.devices())).platform
 
