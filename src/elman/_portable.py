@@ -20,7 +20,8 @@ def portable() -> Iterator[None]:
 
     Layers and functions of elman then run as Keras's own layers do, in operations of the framework alone: a SavedModel,
     an ONNX or LiteRT file, or what `jax.export` and `torch.export` make, loads where elman is absent. It goes before
-    `native="require"` and `ELMAN_NATIVE`. What was traced before stays as it is on TensorFlow and PyTorch (a
+    `native="require"` and `ELMAN_NATIVE`; a layer's `truncate_gradient` and `clip_state_gradient`, which change no
+    output, do not act. What was traced before stays as it is on TensorFlow and PyTorch (a
     `tf.function`, a compiled module): trace it anew inside. `Model.export` does.
 
     Yields:

@@ -168,7 +168,8 @@ class _NativeLoop(keras.layers.RNN):
         first step gives the initial state, and unrolled loops forget zero_output_for_mask (JAX), fail backwards
         (PyTorch), and zero the wrong steps backwards (TensorFlow).
         """
-        if options.truncate_gradient is not None or options.clip_state_gradient is not None:
+        extras = options.truncate_gradient is not None or options.clip_state_gradient is not None
+        if extras and not _portable.active():
             return True
         if _BACKEND == "tensorflow":
             return mask is not None and self.unroll and self.go_backwards and self.zero_output_for_mask
