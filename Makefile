@@ -1,16 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
 # From a fresh clone: Python 3.11 or later, a C++17 compiler and make are all that is needed. `make help` lists the targets.
 
+BACKEND ?= tensorflow
+ifneq ($(filter-out tensorflow jax torch,$(BACKEND)),)
+$(error BACKEND is "$(BACKEND)"; expected tensorflow, jax or torch)
+endif
 BACKENDS ?= jax tensorflow torch
 ifneq ($(filter-out tensorflow jax torch,$(BACKENDS)),)
 $(error BACKENDS is "$(BACKENDS)"; expected some of jax, tensorflow, torch)
 endif
 
 # What is tested against. Warnings are errors in the tests, so a newer framework is a change to make on purpose.
-onnx := onnx==1.23.2 onnxruntime==1.32.0
-tensorflow := tensorflow-cpu==2.21.0 keras==3.15.1 tf2onnx==1.17.0 $(onnx)
+tensorflow := tensorflow-cpu==2.21.0 keras==3.15.1
 jax := jax==0.10.2 keras==3.15.1
-torch := torch==2.13.0 keras==3.15.1 onnxscript==0.7.2 $(onnx)
+torch := torch==2.13.0 keras==3.15.1
+onnx := onnx==1.23.2 onnxruntime==1.32.0
+tensorflow_files := tf2onnx==1.17.0 $(onnx)
+torch_files := onnxscript==0.7.2 $(onnx)
 
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
@@ -23,10 +29,13 @@ SOURCES := $(shell find src native -type f ! -name '*.so' ! -name '*.pyc') CMake
 SANITIZERS := $(if $(filter Linux,$(shell uname)),address thread)
 
 .NOTPARALLEL:
-.PHONY: help test lint format sanitize evaluate clean
+.PHONY: help demo test lint format sanitize evaluate clean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(DONE)/$(BACKEND) $(DONE)/demo ## Fit a recording that ships with elman, from nothing. BACKEND=jax or torch for another.
+	@KERAS_BACKEND=$(BACKEND) TF_CPP_MIN_LOG_LEVEL=2 $(BIN)/elman fit --data walk --out build/demo --fresh
 
 test: $(DONE)/elman ## Everything that CI runs, from nothing. BACKENDS=jax for one framework.
 	@$(BIN)/python tests/run.py $(BACKENDS) numpy isa lint
@@ -59,13 +68,18 @@ $(DONE)/torch: Makefile $(DONE)/venv
 	$(BIN)/pip install $(torch)
 	@touch $@
 
-$(DONE)/tensorflow $(DONE)/jax: $(DONE)/%: Makefile $(DONE)/venv | $(if $(findstring torch,$(BACKENDS)),$(DONE)/torch)
+$(DONE)/tensorflow $(DONE)/jax: $(DONE)/%: Makefile $(DONE)/venv
 	$(BIN)/pip install $($*)
 	@touch $@
 
 # A wheel as users get it, not an editable install: what is tested is what is shipped. build/ keeps the object files.
 $(DONE)/elman: $(SOURCES) | $(BACKENDS:%=$(DONE)/%)
-	$(BIN)/pip install -C cmake.define.CMAKE_COMPILE_WARNING_AS_ERROR=ON ".[dev]"
+	$(BIN)/pip install -C cmake.define.CMAKE_COMPILE_WARNING_AS_ERROR=ON ".[dev]" $(sort $(foreach backend,$(BACKENDS),$($(backend)_files)))
+	@touch $@ $(DONE)/demo
+
+# The same for the demo, which needs none of the tools that check.
+$(DONE)/demo: $(SOURCES) $(DONE)/venv
+	$(BIN)/pip install ".[cli]"
 	@touch $@
 
 build/address/done: SANITIZE = address,undefined
