@@ -26,7 +26,7 @@ LAYERS = (
     {"layers"},
     {"models"},
     {"elman"},
-    {"bench", "info"},
+    {"bench", "datasets", "forecasting", "info"},
     {"cli"},
 )
 WITH_KERAS = {"layers", "layer_checks", "models"}  # loaded when Keras is, or when a name of theirs is asked for

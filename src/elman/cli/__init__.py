@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 
-NEEDS = ("typer", "rich")
+NEEDS = ("typer", "rich", "polars", "matplotlib")
 
 
 def main() -> None:

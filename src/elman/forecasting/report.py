@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a run says at its end, as a dictionary, and the same as tables and sentences.
+
+In: scores, an outcome, facts. Out: plain data that JSON can hold; and from that data alone the lines that are printed, so
+that a finished run reads as it did when it ended. Nothing is computed but the verdict.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from elman.forecasting.scores import Bootstrap
+
+NETWORK = "network"
+MODELS = {
+    "last_value": "same as the last value",
+    "seasonal": "seasonal repeat",
+    "linear": "linear model",
+    NETWORK: "network",
+}
+
+
+def errors(squares: dict[str, Any], ahead: int) -> dict[str, Any]:
+    """The scores of all models, and whether the network and the best baseline can be told apart.
+
+    Args:
+        squares: For each model `(windows, ahead)` squared errors.
+        ahead: Steps.
+    """
+    bootstrap = Bootstrap(len(squares[NETWORK]), ahead)
+    scores = {name: bootstrap.score(values)._asdict() for name, values in squares.items()}
+    best = min((name for name in scores if name != NETWORK), key=lambda name: scores[name]["rmse"])
+    difference = bootstrap.difference(squares[NETWORK], squares[best])
+    return {
+        "windows": len(squares[NETWORK]),
+        "block": bootstrap.block,
+        "models": scores,
+        "best_baseline": best,
+        "difference": difference._asdict(),
+        "verdict": _verdict(scores, best, distinct=difference.distinct),
+    }
+
+
+def _verdict(scores: dict[str, Any], best: str, *, distinct: bool) -> str:
+    network, baseline = scores[NETWORK]["rmse"], scores[best]["rmse"]
+    name = MODELS[best].capitalize() if best == "seasonal" else f"The {MODELS[best]}"
+    name = "Repeating the last value" if best == "last_value" else name
+    less = 1 - network / baseline if baseline else 0.0
+    if not distinct:
+        return (
+            f"The network is not better: {name[0].lower() + name[1:]} has {_percent(less)} error on the held-out end, and "
+            "the two cannot be told apart. Use the simpler one."
+            if less > 0
+            else f"The network is not better: {name[0].lower() + name[1:]} is as good on the held-out end, and the two cannot "
+            "be told apart. Use the simpler one."
+        )
+    if less > 0:
+        beaten = "all baselines" if len(scores) > 2 else "the baseline"
+        return (
+            f"The network beats {beaten}: its error is {100 * less:.0f} % below that of the best, the "
+            f"{MODELS[best]}, and the 95 % interval of the difference excludes zero."
+        )
+    return f"The network is not better: {name[0].lower() + name[1:]} is better by {-100 * less:.0f} %. Use that."
+
+
+def _percent(less: float) -> str:
+    return f"{100 * less:.1f} % more"
+
+
+def rows(data: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """The table of errors: model, RMSE, 95 % interval."""
+    unit = f" {data['unit']}" if data["unit"] else ""
+    found = []
+    for name, score in data["errors"]["models"].items():
+        label = MODELS[name]
+        if name == "seasonal":
+            label += f", period {data['period']['text']}"
+        if name == NETWORK:
+            label += f" ({data['layer']}, {' + '.join(map(str, data['units']))} units)"
+        found.append((label, f"{score['rmse']:.4g}{unit}", f"{score['low']:.4g} to {score['high']:.4g}"))
+    return found
+
+
+def before(data: dict[str, Any]) -> list[str]:
+    """What stands above the table."""
+    parts = data["windows"]
+    lines = [
+        f"{data['table']['name']}: {data['table']['rows']:,} rows, {len(data['table']['features'])} columns"
+        + (f", {data['table']['first']} to {data['table']['last']}" if data["table"]["first"] else ""),
+        f"Forecast of {data['target']!r}, {_rows(data['ahead'])} ahead, from a window of {_rows(data['window'])}; "
+        f"windows: {parts['train']:,} train, {parts['validation']:,} validation, {parts['test']:,} test.",
+        *data["notes"],
+    ]
+    if data["period"] is None:
+        lines.append("No period found, so there is no seasonal repeat.")
+    return lines
+
+
+def after(data: dict[str, Any]) -> list[str]:
+    """What stands below it."""
+    training, speed, route = data["training"], data["speed"], data["route"]
+    ran = f"native ({route['detail']})" if route["path"] == "native" else f"Keras's own operations: {route['reason']}"
+    unit = f" {data['unit']}" if data["unit"] else ""
+    lines = [
+        data["errors"]["verdict"],
+        f"Trained {training['epochs']} epochs, the best was {training['best_epoch']}; route: {ran}.",
+        f"{speed['seconds']:.3g} s per epoch, stock Keras {speed['stock_seconds']:.3g} s; outputs differ by at most "
+        f"{speed['difference']:.2g}{unit}.",
+    ]
+    if training["interrupted"]:
+        lines.insert(1, "Training was interrupted; the same command goes on with it.")
+    return lines
+
+
+def _rows(count: int) -> str:
+    return "1 row" if count == 1 else f"{count} rows"
+
+
+def plain(value: Any) -> Any:
+    """The same without what JSON cannot hold: NaN and infinities become `None`."""
+    if isinstance(value, dict):
+        return {key: plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(each) for each in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
