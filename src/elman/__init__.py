@@ -55,8 +55,8 @@ def __getattr__(name: str) -> Any:
     except ModuleNotFoundError as error:
         if error.name == "keras":
             raise ImportError(
-                f"elman.{name} needs Keras and a backend, and Keras is not installed. Install one of elman[tensorflow], "
-                "elman[jax] and elman[torch]."
+                f"elman.{name} needs Keras and a backend, and Keras is not installed. Install one of "
+                "elman[tensorflow], elman[jax] and elman[torch]."
             ) from error
         if error.name in {"polars", "matplotlib"}:
             raise ImportError(

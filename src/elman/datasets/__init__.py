@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The recordings that ship with elman: a Parquet file each, and a row of facts.
 
-In: a name. Out: the arguments with which `elman.fit` takes it, and where it comes from. Only NumPy and Polars read them.
+In: a name. Out: the arguments with which `elman.fit` takes it, and where it comes from. Only NumPy and Polars read
+them.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ from elman.forecasting.windows import Windows, chunks
 _PENALTIES = 10.0 ** np.arange(-6, 3)  # of a standardized input's variance
 _MOST_INPUTS = 2000  # of the linear model; of a wider window it has the latest rows
 _CLEAR = 0.1  # least rise of the autocorrelation to a period, from its lowest value before
+_SURE = 4  # standard deviations of noise's autocorrelation that a period's own is above
 _NEARLY = 0.8  # of the highest rise; the shortest such period is taken
 
 
@@ -43,9 +44,9 @@ def period_of(series: list[np.ndarray], longest: int) -> int | None:
         return None
     correlation = correlation / correlation[0] * n / (n - np.arange(len(correlation)))
     peaks = np.flatnonzero((correlation[1:-1] >= correlation[:-2]) & (correlation[1:-1] > correlation[2:])) + 1
-    peaks = peaks[peaks > 1]
+    peaks = peaks[(peaks > 1) & (correlation[peaks] > _SURE / np.sqrt(n - peaks))]
     rises = correlation[peaks] - np.minimum.accumulate(correlation)[peaks]
-    if not len(peaks) or rises.max() < _CLEAR:
+    if rises.max(initial=0) < _CLEAR:
         return None
     return int(peaks[rises >= _NEARLY * rises.max()][0])
 

@@ -45,7 +45,7 @@ def check_arguments(
             raise DataError(f"{name} is {value!r}; expected a positive integer.")
     if not sizes:
         raise DataError("units is empty; expected a positive integer, or one for each layer.")
-    if isinstance(seed, bool) or not isinstance(seed, Integral) or not 0 <= seed < 2**31:
+    if isinstance(seed, bool) or not isinstance(seed, Integral) or not 0 <= int(seed) < 2**31:
         raise DataError(f"seed is {seed!r}; expected an integer from 0 to 2147483647.")
     if layer not in LAYERS:
         raise DataError(f"layer is {layer!r}; expected one of {', '.join(LAYERS)}.{did_you_mean(layer, LAYERS)}")
@@ -100,8 +100,8 @@ def check_leakage(table: Table, part: np.ndarray, window: int, ahead: int) -> No
             if abs(_correlation(changes[:-shift, i], target[shift:])) > _SAME:
                 rows_ = "1 row" if shift == 1 else f"{shift} rows"
                 raise DataError(
-                    f"column {name!r} equals the target {table.chosen.target!r} of {rows_} later: it has the future in it. "
-                    "Leave it out with features (--features)."
+                    f"column {name!r} equals the target {table.chosen.target!r} of {rows_} later: it has the future in "
+                    "it. Leave it out with features (--features)."
                 )
 
 

@@ -18,7 +18,7 @@ from elman.forecasting.errors import DataError
 
 _MISSING = ("", "na", "n/a", "nan", "null", "none", "-")  # as spreadsheets and databases write an empty cell
 LOOK = 1000  # cells by which a column's kind is told
-_NUMBERS = 0.5  # of those, the share of numbers from which on text among them is an error
+_MOST = 0.5  # of those, the share of numbers, or of times, from which on what is none is an error
 _JITTER = 0.3  # of the median step, up to which numbers that rise are taken for a clock
 
 # Year first, or a day and a month that cannot be taken for each other. T is read as a space.
@@ -37,7 +37,6 @@ _FORMATS = (
     "%d.%m.%Y %H:%M:%S%.f",
 )
 _EITHER = (" %H:%M:%S%.f", " %H:%M", "")  # after 01/02/2024, which may be January or February
-_COMPACT = "%Y%m%d"
 
 
 class Chosen(NamedTuple):
@@ -103,25 +102,24 @@ def numbers(series: pl.Series, decimal_comma: bool) -> Numbers:
 
 
 def time_format(series: pl.Series) -> str | None:
-    """The format of a column of text that holds times; `None` if it holds none.
+    """The format of a column of text that holds times, by its first cells; `None` if most are no times.
 
     Raises:
         DataError: If day and month cannot be told apart.
     """
-    text = _cleaned(series).drop_nulls()
-    if not len(text):
-        return None
-    fits = [form for form in _FORMATS if not _parsed(text, form).null_count()]
-    if fits:
-        return fits[0]
+    text = _cleaned(series).drop_nulls().head(LOOK)
     either = [f"{date}{rest}" for rest in _EITHER for date in ("%d/%m/%Y", "%m/%d/%Y")]
-    fits = [form for form in either if not _parsed(text, form).null_count()]
-    if len(fits) > 1:
+    fitting = {form: len(text) - _parsed(text, form).null_count() for form in (*_FORMATS, *either)}
+    most = max(fitting.values())
+    best = [form for form, cells in fitting.items() if cells == most]
+    if most == 0 or most < _MOST * len(text):
+        return None
+    if best[0] in either and len(best) > 1:
         raise DataError(
             f"column {series.name!r} has times such as {text[0]!r}, in which day and month cannot be told apart. Write "
             "them as 2024-01-31."
         )
-    return fits[0] if fits else None
+    return best[0]
 
 
 def times(series: pl.Series, form: str | None) -> Numbers:
@@ -143,7 +141,7 @@ def _parsed(text: pl.Series, form: str) -> pl.Series:
     if form == "%Y-%m-%d-01":  # a month, 2024-01
         text, form = text + "-01", "%Y-%m-%d"
     found = text.str.to_datetime(form, strict=False, time_unit="us")
-    return found.dt.replace_time_zone(None) if found.dtype.time_zone else found
+    return found.dt.replace_time_zone(None)
 
 
 # --- kinds -----------------------------------------------------------------------------------------------------------
@@ -166,7 +164,7 @@ def _kind(series: pl.Series, decimal_comma: bool) -> str:
             return "times"
     if not is_text(series) and not (series.dtype.is_numeric() or series.dtype in {pl.Boolean, pl.Null}):
         return "text"
-    if is_text(series) and present and np.isfinite(found).sum() < _NUMBERS * present:
+    if is_text(series) and present and np.isfinite(found).sum() < _MOST * present:
         return "text"
     return "count" if _rises_evenly(found) else "numbers"
 
@@ -201,45 +199,44 @@ def choose(
     Raises:
         DataError: If a name is not there, or none can be chosen.
     """
-    for role, name in (
-        ("target", target),
-        ("time", time),
-        ("group", group),
-        *(("features", f) for f in features or ()),
-    ):
-        if name is not None and name not in kind:
-            raise DataError(
-                f"{role} names {name!r}, which is no column; the columns are {listed(kind)}.{did_you_mean(name, kind)}"
-            )
+    _check_names(kind, {"target": [target], "time": [time], "group": [group], "features": features or []})
+    given = {target, group, *(features or ())}
     if target is None and "numbers" not in kind.values():
         kind = {n: "numbers" if k == "count" else k for n, k in kind.items()}
     if time is None:
-        temporal = [n for n, k in kind.items() if k == "times" and n not in {target, group, *(features or ())}]
-        temporal = temporal or [n for n, k in kind.items() if k == "count" and n not in {target, *(features or ())}]
-        time = temporal[0] if temporal else None
+        free = {k: [n for n in kind if kind[n] == k and n not in given] for k in ("times", "count")}
+        time = next(iter(free["times"] or free["count"]), None)
     numeric = [n for n, k in kind.items() if k == "numbers" and n not in {time, group}]
     if target is None:
-        if len(numeric) != 1:
-            raise DataError(
-                f"target is not given, and the table has {len(numeric)} columns of numbers"
-                + (
-                    f": {listed(numeric)}. Name the one to forecast."
-                    if numeric
-                    else f"; the columns are {listed(kind)}."
-                )
-            )
-        target = numeric[0]
+        target = _only(numeric, kind)
     if len({target, time, group} - {None}) < 1 + (time is not None) + (group is not None):
         raise DataError(f"target, time and group are {target!r}, {time!r} and {group!r}; expected different columns.")
-    for name in features or ():
-        if name in {time, group}:
-            raise DataError(f"features has {name!r}, which is the column of {'times' if name == time else 'groups'}.")
+    if wrong := [name for name in features or () if name in {time, group}]:
+        raise DataError(f"features has {wrong[0]!r}, the column of the {'time' if wrong[0] == time else 'group'}.")
     inputs = list(dict.fromkeys([*(numeric if features is None else features), target]))
     if features is None:
-        inputs = [n for n in kind if n in inputs]  # in the order of the table
+        inputs.sort(key=list(kind).index)
     used = {*inputs, time, group}
     words = {"text": "text", "times": "times", "count": "a count of rows", "numbers": "not asked for"}
     return Chosen(target, inputs, time, group, {n: words[k] for n, k in kind.items() if n not in used})
+
+
+def _check_names(kind: Mapping[str, str], asked: Mapping[str, Sequence[str | None]]) -> None:
+    for role, names in asked.items():
+        for name in names:
+            if name is not None and name not in kind:
+                raise DataError(
+                    f"{role} names {name!r}, which is no column; the columns are "
+                    f"{listed(kind)}.{did_you_mean(name, kind)}"
+                )
+
+
+def _only(numeric: Sequence[str], kind: Mapping[str, str]) -> str:
+    """The one column of numbers, where nothing is named to forecast."""
+    if len(numeric) == 1:
+        return numeric[0]
+    found = f": {listed(numeric)}. Name the one to forecast." if numeric else f"; the columns are {listed(kind)}."
+    raise DataError(f"target is not given, and the table has {len(numeric)} columns of numbers{found}")
 
 
 def listed(names: Any, most: int = 12) -> str:

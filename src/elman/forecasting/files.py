@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writes whole files or none: to another name in the same folder, to the disk, then renamed.
 
-In: a path and bytes, or something that writes a file. Out: the file. A process that is killed leaves the old file or the
-new one, and at most a name that begins with `.writing-`, which the next run removes. A full disk or a folder that
+In: a path and bytes, or something that writes a file. Out: the file. A process that is killed leaves the old file or
+the new one, and at most a name that begins with `.writing-`, which the next run removes. A full disk or a folder that
 cannot be written is a `DataError`.
 """
 

@@ -69,14 +69,14 @@ def fit(
 ) -> Run:
     """Trains a small recurrent network to forecast a column of a table, and says whether it is worth having.
 
-    The last 15 % of the rows are held out, the 15 % before them end training early. The network begins as a linear model
-    of the window (ridge regression) and learns what that misses. Its error is compared with those of the last value, the
-    value one period ago and the linear model. After every epoch all is saved: a run that was killed goes on where it was
-    when the same call is made again, to the same numbers.
+    The last 15 % of the rows are held out, the 15 % before them end training early. The network begins as a linear
+    model of the window (ridge regression) and learns what that misses. Its error is compared with those of the last
+    value, the value one period ago and the linear model. After every epoch all is saved: a run that was killed goes on
+    where it was when the same call is made again, to the same numbers.
 
     Args:
-        table: Path of a `.csv` or `.parquet` file, a NumPy array `(rows, columns)` (columns `x0`, `x1`, ... unless it is
-            structured), or a pandas or Polars frame. Rows are in order of time.
+        table: Path of a `.csv` or `.parquet` file, a NumPy array `(rows, columns)` (columns `x0`, `x1`, ... unless it
+            is structured), or a pandas or Polars frame. Rows are in order of time.
         target: The column to forecast; may be left out if there is one column of numbers.
         window: Rows that the network sees. Chosen by the period found, if `None`: 8 to 64.
         ahead: Rows that it forecasts, all at once.
@@ -84,11 +84,12 @@ def fit(
         time: The column of times or row numbers; the first that looks so, if `None`.
         group: The column that tells several series apart, which windows do not straddle.
         units: Size of the recurrent layer, or sizes of several.
-        layer: `"SimpleRNN"`.
+        layer: Name of the recurrent layer, `"SimpleRNN"`.
         epochs: Most passes over the data. Training ends after 15 without a better error on the validation part.
         seed: Of the initial weights and the order of windows.
-        fill: What to do with empty cells and gaps in time: `"linear"` and `"previous"` fill them, `"split"` leaves their
-            rows out and cuts the series there, `"keep"` takes rows as they come, whatever their times; `None` is an error.
+        fill: What to do with empty cells and gaps in time: `"linear"` and `"previous"` fill them, `"split"` leaves
+            their rows out and cuts the series there, `"keep"` takes rows as they come, whatever their times; `None` is
+            an error.
         unit: The target's unit, to be printed.
         batch_size: Windows per step; a power of two from 32 to 1024 by their number, if `None`.
         learning_rate: Of Adam; halved after every 5 epochs without a better error.
@@ -120,7 +121,8 @@ def fit(
     )
     sizes = [int(size) for size in ([units] if isinstance(units, int | np.integer) else units)]
     source = open_table(table)
-    asked = {"target": target, "features": None if features is None else list(features), "time": time, "group": group}
+    names = [features] if isinstance(features, str) else features
+    asked = {"target": target, "features": None if names is None else list(names), "time": time, "group": group}
     config = {
         **asked,
         "window": window,
@@ -173,8 +175,8 @@ def _run(
         if error.name != "keras":
             raise
         raise ImportError(
-            "elman.fit needs Keras and a backend, and Keras is not installed. Install one of elman[tensorflow], elman[jax] "
-            "and elman[torch]."
+            "elman.fit needs Keras and a backend, and Keras is not installed. Install one of elman[tensorflow], "
+            "elman[jax] and elman[torch]."
         ) from error
     from elman.forecasting import network, pictures, speed, training
 

@@ -47,8 +47,8 @@ def finished(folder: Path, config: dict[str, Any], *, fresh: bool) -> Run | None
     differing = _differing(folder, config)
     if differing:
         raise DataError(
-            f"{folder} holds a run with another {' and '.join(differing)}. Choose another folder with out (--out), or begin "
-            "anew in this one with fresh (--fresh)."
+            f"{folder} holds a run with another {' and '.join(differing)}. Choose another folder with out (--out), or "
+            "begin anew in this one with fresh (--fresh)."
         )
     if not (folder / METRICS).exists():
         return None

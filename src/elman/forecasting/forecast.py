@@ -62,16 +62,17 @@ def as_frame(table: Table, starts: np.ndarray, window: int, values: np.ndarray, 
             columns["after"] = last + first_row
     else:
         columns["after"] = _readable(table.times[last], temporal=table.temporal)
-        later = [_later(table, int(start) + window - 1, ahead) for start in starts]
-        if all(times is not None for times in later):
+        found = [_later(table, table.times, int(start) + window - 1, ahead) for start in starts]
+        later = [times for times in found if times is not None]
+        if len(later) == len(found):
             columns[str(chosen.time)] = _readable(np.concatenate(later), temporal=table.temporal)
     return pl.DataFrame(columns | {"ahead": steps, chosen.target: values.reshape(-1).astype("float64")})
 
 
-def _later(table: Table, last: int, ahead: int) -> np.ndarray | None:
+def _later(table: Table, all_times: np.ndarray, last: int, ahead: int) -> np.ndarray | None:
     """The times after a row, where the times before it are regular: an even step, or so many months."""
     first = max(int(table.segments[np.searchsorted(table.segments[:, 0], last, "right") - 1, 0]), last - _LOOK)
-    times = table.times[first : last + 1]
+    times = all_times[first : last + 1]
     if len(times) < 2:
         return None
     steps = np.diff(times)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from elman.forecasting.report import MODELS, NETWORK
 from elman.forecasting.table import Table
@@ -65,7 +66,7 @@ def learning(data: dict[str, Any]) -> bytes:
     axes.set_title(f"{data['target']}: error while training", loc="left", fontsize=11)
     axes.set_xlabel("epoch (0: before training, the linear model)")
     axes.set_ylabel(f"RMSE of {_with_unit(data)}")
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     return _png(figure, axes)
 
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a run says at its end, as a dictionary, and the same as tables and sentences.
 
-In: scores, an outcome, facts. Out: plain data that JSON can hold; and from that data alone the lines that are printed, so
-that a finished run reads as it did when it ended. Nothing is computed but the verdict.
+In: scores, an outcome, facts. Out: plain data that JSON can hold; and from that data alone the lines that are printed,
+so that a finished run reads as it did when it ended. Nothing is computed but the verdict.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ MODELS = {
     "linear": "linear model",
     NETWORK: "network",
 }
+_BASELINES = {"last_value": "the last value", "seasonal": "the seasonal repeat", "linear": "the linear model"}
 
 
 def errors(squares: dict[str, Any], ahead: int) -> dict[str, Any]:
@@ -43,29 +44,19 @@ def errors(squares: dict[str, Any], ahead: int) -> dict[str, Any]:
 
 
 def _verdict(scores: dict[str, Any], best: str, *, distinct: bool) -> str:
-    network, baseline = scores[NETWORK]["rmse"], scores[best]["rmse"]
-    name = MODELS[best].capitalize() if best == "seasonal" else f"The {MODELS[best]}"
-    name = "Repeating the last value" if best == "last_value" else name
-    less = 1 - network / baseline if baseline else 0.0
-    if not distinct:
+    change = scores[NETWORK]["rmse"] / scores[best]["rmse"] - 1 if scores[best]["rmse"] else 0.0
+    than = f"its error is {abs(100 * change):.1f} % {'below' if change < 0 else 'above'} that of {_BASELINES[best]}"
+    if distinct and change < 0:
+        others = f"the best of {len(scores) - 1}"
         return (
-            f"The network is not better: {name[0].lower() + name[1:]} has {_percent(less)} error on the held-out end, and "
-            "the two cannot be told apart. Use the simpler one."
-            if less > 0
-            else f"The network is not better: {name[0].lower() + name[1:]} is as good on the held-out end, and the two cannot "
-            "be told apart. Use the simpler one."
+            f"The network beats the baselines: {than}, {others}, and the 95 % interval of the difference excludes zero."
         )
-    if less > 0:
-        beaten = "all baselines" if len(scores) > 2 else "the baseline"
-        return (
-            f"The network beats {beaten}: its error is {100 * less:.0f} % below that of the best, the "
-            f"{MODELS[best]}, and the 95 % interval of the difference excludes zero."
-        )
-    return f"The network is not better: {name[0].lower() + name[1:]} is better by {-100 * less:.0f} %. Use that."
-
-
-def _percent(less: float) -> str:
-    return f"{100 * less:.1f} % more"
+    if distinct:
+        return f"The network is not better: {than}. Use that."
+    return (
+        f"The network is not better: {than}, and the 95 % interval of the difference includes zero. Use the simpler "
+        "one."
+    )
 
 
 def rows(data: dict[str, Any]) -> list[tuple[str, str, str]]:
@@ -88,8 +79,8 @@ def before(data: dict[str, Any]) -> list[str]:
     lines = [
         f"{data['table']['name']}: {data['table']['rows']:,} rows, {len(data['table']['features'])} columns"
         + (f", {data['table']['first']} to {data['table']['last']}" if data["table"]["first"] else ""),
-        f"Forecast of {data['target']!r}, {_rows(data['ahead'])} ahead, from a window of {_rows(data['window'])}; "
-        f"windows: {parts['train']:,} train, {parts['validation']:,} validation, {parts['test']:,} test.",
+        f"Forecast of {data['target']!r}, {_rows(data['ahead'])} ahead, from a window of {_rows(data['window'])}.",
+        f"Windows: {parts['train']:,} to train, {parts['validation']:,} to stop by, {parts['test']:,} held out.",
         *data["notes"],
     ]
     if data["period"] is None:
@@ -105,8 +96,8 @@ def after(data: dict[str, Any]) -> list[str]:
     lines = [
         data["errors"]["verdict"],
         f"Trained {training['epochs']} epochs, the best was {training['best_epoch']}; route: {ran}.",
-        f"{speed['seconds']:.3g} s per epoch, stock Keras {speed['stock_seconds']:.3g} s; outputs differ by at most "
-        f"{speed['difference']:.2g}{unit}.",
+        f"{speed['seconds']:.3g} s per epoch; the same network in stock Keras {speed['stock_seconds']:.3g} s, its "
+        "outputs " + f"within {speed['difference']:.2g}{unit}.",
     ]
     if training["interrupted"]:
         lines.insert(1, "Training was interrupted; the same command goes on with it.")

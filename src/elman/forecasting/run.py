@@ -54,7 +54,8 @@ class Run:
             return cls(path, json.loads((path / METRICS).read_text(encoding="utf-8")))
         except (OSError, ValueError) as error:
             raise DataError(
-                f"{path} holds no finished run ({METRICS} is not there or not readable); expected a folder that fit wrote."
+                f"{path} holds no finished run ({METRICS} is not there or not readable); expected a folder that fit "
+                "wrote."
             ) from error
 
     @functools.cached_property

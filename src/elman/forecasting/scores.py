@@ -2,8 +2,8 @@
 """How wrong forecasts are, and how sure one can be of that: root mean square errors with intervals.
 
 In: squared errors of each held-out window. Out: numbers. Neighbouring windows share rows, so their errors go together:
-the intervals come from a moving-block bootstrap, which draws whole stretches of windows (Kuensch, "The jackknife and the
-bootstrap for general stationary observations", 1989), the same ones for every model.
+the intervals come from a moving-block bootstrap, which draws whole stretches of windows (Kuensch, "The
+jackknife and the bootstrap for general stationary observations", 1989), the same ones for every model.
 """
 
 from __future__ import annotations

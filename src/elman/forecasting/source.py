@@ -70,8 +70,8 @@ def open_table(table: Any) -> Source:
         table = _from_pandas(table)
     if not isinstance(table, pl.DataFrame):
         raise DataError(
-            f"table is {type(table).__name__}; expected the path of a .csv or .parquet file, a NumPy array, or a pandas "
-            "or Polars frame."
+            f"table is {type(table).__name__}; expected the path of a .csv or .parquet file, a NumPy array, or a "
+            "pandas or Polars frame."
         )
     _check_header(list(table.columns), "the table")
     return Source("table", list(table.columns), lambda names: _slices(table, names), _hash_of(table))
@@ -113,6 +113,8 @@ def _open_csv(path: Path) -> Source:
     sha256 = _check_text(path)
     with path.open(encoding="utf-8-sig", newline="") as file:
         first = file.readline()
+        if first.endswith("\r"):
+            raise DataError(f"{path} ends its rows with CR alone; expected LF or CR LF. Save it anew.")
         separator = max(_SEPARATORS, key=_outside_quotes(first).count)  # of equals the first, so a comma
         file.seek(0)
         columns = next(csv.reader(file, delimiter=separator), [])
@@ -191,7 +193,8 @@ def _check_fields(path: Path, separator: str, columns: list[str]) -> None:
             for fields in reader:
                 if len(fields) != len(columns) and fields:
                     raise DataError(
-                        f"{path}, row {reader.line_num}: it has {len(fields)} fields, and the header {len(columns)}."
+                        f"{path}, row {reader.line_num}: fields {len(fields)}, and in the header {len(columns)}; "
+                        "expected as many in every row."
                     )
         except csv.Error as error:
             raise DataError(f"{path}, row {reader.line_num}: {error}.") from error

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The same network in stock Keras: how far its outputs are, and how long an epoch takes beside ours.
 
-In: the trained network, compiled. Out: numbers. Both train a bounded number of steps on the same batches, in turns, after
-a round that compiles; what they learn there is thrown away.
+In: the trained network, compiled. Out: numbers. Both train a bounded number of steps on the same batches, in turns,
+after a round that compiles; what they learn there is thrown away.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reads a table into rows of float32, in memory or, where they are many, in a file that is mapped into it.
 
-In: a `Source` and what the user said of its columns. Out: a `Table`: the rows in order of time, group by group, cut into
-segments that a window may not cross. Text where a number should be, infinities, missing cells, gaps and disorder are
-found here, on the way; what is wrong with the values as a whole, in `checks`.
+In: a `Source` and what the user said of its columns. Out: a `Table`: the rows in order of time, group by group, cut
+into segments that a window may not cross. Text where a number should be, infinities, missing cells, gaps and disorder
+are found here, on the way; what is wrong with the values as a whole, in `checks`.
 """
 
 from __future__ import annotations
@@ -156,8 +156,8 @@ class _Spread:
             spacing = float(np.spacing(np.float32(largest)))
             if std > 0 and spacing > _COARSE * std:
                 raise DataError(
-                    f"column {name!r} goes up to {largest:.6g} and varies by {std:.3g}, and float32, in which the network "
-                    f"computes, has steps of {spacing:.3g} there. Subtract a constant from it, or leave it out."
+                    f"column {name!r} goes up to {largest:.6g} and varies by {std:.3g}, and float32, in which the "
+                    f"network computes, has steps of {spacing:.3g} there. Subtract a constant from it, or leave it out."
                 )
 
 
@@ -175,12 +175,12 @@ def _form(source: Source, time: str | None, head: pl.DataFrame) -> str | None:
     """The format of a time column that is text."""
     if time is None or not of_columns.is_text(head[time]):
         return None
-    form = of_columns.time_format(head[time].head(10 * of_columns.LOOK))
+    form = of_columns.time_format(head[time])
     if form is None and of_columns.numbers(head[time].head(100), source.decimal_comma).wrong is not None:
         cell = head[time].drop_nulls()[0]
         raise DataError(
-            f"column {time!r} has times such as {cell!r}; expected dates as 2024-01-31, with a time as 2024-01-31 12:30, "
-            "or numbers."
+            f"column {time!r} has times such as {cell!r}; expected dates as 2024-01-31, with a time as 2024-01-31 "
+            "12:30, or numbers."
         )
     return form
 
@@ -188,18 +188,20 @@ def _form(source: Source, time: str | None, head: pl.DataFrame) -> str | None:
 def _numbers(source: Source, series: pl.Series, at: int) -> np.ndarray:
     """A column's float64 values."""
     found = of_columns.numbers(series, source.decimal_comma)
+    if found.wrong is not None and not of_columns.is_text(series):
+        raise DataError(f"column {series.name!r} holds {series.dtype}; expected numbers. Choose other columns.")
     if found.wrong is not None:
         source.check_rows()
         raise DataError(
-            f"{source.row(at + found.wrong)}, column {series.name!r}: {series[found.wrong]!r} is no number. Mend it, or "
-            "leave the column out with features (--features)."
+            f"{source.row(at + found.wrong)}, column {series.name!r}: {series[found.wrong]!r} is no number. Mend it, "
+            "or choose other columns with target and features (--target, --features)."
         )
     beyond = np.abs(found.values) > _LARGEST
     if beyond.any():
         first = int(beyond.argmax())
         raise DataError(
-            f"{source.row(at + first)}, column {series.name!r}: {found.values[first]:g} is beyond float32; expected finite "
-            f"numbers up to {_LARGEST:.2g}. Mend it, or leave the cell empty and fill it."
+            f"{source.row(at + first)}, column {series.name!r}: {found.values[first]:g} is beyond float32; expected "
+            f"finite numbers up to {_LARGEST:.2g}. Mend it, or leave the cell empty and fill it."
         )
     return found.values
 

@@ -9,6 +9,7 @@ epoch alone. No scores, no report.
 from __future__ import annotations
 
 import json
+import math
 import signal
 import threading
 import time
@@ -76,7 +77,7 @@ class Batches(keras.utils.PyDataset):
         self._order = np.random.default_rng((self.seed or 0, epoch)).permutation(self.starts)
 
     def __len__(self) -> int:
-        return -(-len(self.starts) // self.batch_size)
+        return math.ceil(len(self.starts) / self.batch_size)
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         starts = self._order[index * self.batch_size : (index + 1) * self.batch_size]
@@ -206,8 +207,9 @@ class _Keeper(keras.callbacks.Callback):
             metadata = file.metadata()
             if metadata["backend"] != keras.config.backend():
                 raise DataError(
-                    f"{self.path.parent} was begun on {metadata['backend']}, and Keras runs on {keras.config.backend()}. "
-                    f"Set KERAS_BACKEND={metadata['backend']}, or begin anew with fresh (--fresh)."
+                    f"{self.path.parent} was begun on {metadata['backend']}, and Keras runs on "
+                    f"{keras.config.backend()}. Set KERAS_BACKEND={metadata['backend']}, or begin anew with fresh "
+                    "(--fresh)."
                 )
             for i, variable in enumerate(self._variables()):
                 variable.assign(file.get_tensor(f"now/{i}"))

@@ -115,11 +115,11 @@ def windows(table: Table, part: np.ndarray, window: int, ahead: int) -> Windows:
         begins, ends = part[starts + window], part[starts + window + ahead - 1]
         for i, name in enumerate(PARTS):
             found[name].append(starts[(begins == i) & (ends == i)])
-    starts = {name: np.concatenate(each) if each else np.zeros(0, index) for name, each in found.items()}
-    for name, these in starts.items():
-        if not len(these):
+    parted = {name: np.concatenate(each) for name, each in found.items()}
+    for name, each in parted.items():
+        if not len(each):
             raise DataError(_too_short(table, window, ahead, name))
-    return Windows(table.rows, table.target, window, ahead, starts)
+    return Windows(table.rows, table.target, window, ahead, parted)
 
 
 def _too_short(table: Table, window: int, ahead: int, part: str) -> str:
