@@ -208,7 +208,12 @@ def _run(
     later, short = last_forecast(model, table, windows.window, source.first_row)
     if short:
         table.notes.append(f"Too short for a forecast: {', '.join(short)}.")
-    files.write_with(path / MODEL, elman.to_stock(model).save)
+    stock = elman.to_stock(built)
+    handed_on = network.in_units(stock, *scale)
+    files.write_with(path / MODEL, handed_on.save)
+    few = held_out[: training.EVALUATION_BATCH]
+    difference = np.abs(forecast(handed_on, table, few, windows.window) - forecasts[report.NETWORK][: len(few)]).max()
+    seconds = speed.seconds_per_epoch({"elman": built, "stock": stock}, batches)
     files.write(path / FORECAST, later.write_csv())
     data = report.plain(
         {
@@ -217,7 +222,8 @@ def _run(
             "penalty": linear.penalty,
             "training": _training(outcome, size, scale[1]),
             "route": dict(built.get_layer("recurrent_1").route._asdict()),
-            "speed": speed.against_stock(built, batches, config["learning_rate"])._asdict(),
+            "seconds_per_epoch": seconds,
+            "difference_from_stock": float(difference),
             "versions": _versions(keras),
         }
     )

@@ -93,7 +93,7 @@ def _with_unit(data: dict[str, Any]) -> str:
 def _png(figure: Figure, axes: Any) -> bytes:
     axes.grid(color="#dddddd", linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, fontsize=9)
+    figure.legend(loc="outside lower center", ncols=4, frameon=False, fontsize=9)  # beside the lines, not over them
     content = io.BytesIO()
     figure.savefig(content, format="png", dpi=130)
     return content.getvalue()

@@ -90,14 +90,13 @@ def before(data: dict[str, Any]) -> list[str]:
 
 def after(data: dict[str, Any]) -> list[str]:
     """What stands below it."""
-    training, speed, route = data["training"], data["speed"], data["route"]
+    training, seconds, route = data["training"], data["seconds_per_epoch"], data["route"]
     ran = f"native ({route['detail']})" if route["path"] == "native" else f"Keras's own operations: {route['reason']}"
-    unit = f" {data['unit']}" if data["unit"] else ""
+    difference = f"{data['difference_from_stock']:.2g}" + (f" {data['unit']}" if data["unit"] else "")
     lines = [
         data["errors"]["verdict"],
         f"Trained {training['epochs']} epochs, the best was {training['best_epoch']}; route: {ran}.",
-        f"{speed['seconds']:.3g} s per epoch; the same network in stock Keras {speed['stock_seconds']:.3g} s, its "
-        "outputs " + f"within {speed['difference']:.2g}{unit}.",
+        f"{seconds['elman']:.3g} s per epoch, {seconds['stock']:.3g} s in stock Keras; outputs within {difference}.",
     ]
     if training["interrupted"]:
         lines.insert(1, "Training was interrupted; the same command goes on with it.")

@@ -220,14 +220,17 @@ class _Keeper(keras.callbacks.Callback):
 
 @contextmanager
 def _interrupts(interrupt: Callable[[], None]) -> Iterator[None]:
-    """The first Ctrl-C calls `interrupt`, the second is as ever. Signals reach the main thread alone."""
-    if threading.current_thread() is not threading.main_thread():
+    """The first Ctrl-C calls `interrupt`, the second raises KeyboardInterrupt.
+
+    Signals reach the main thread alone; and where they are ignored, as in a shell's background, they stay so.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or before is signal.SIG_IGN:
         yield
         return
-    before = signal.getsignal(signal.SIGINT)
 
     def handle(number: int, frame: Any) -> None:
-        signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         interrupt()
 
     signal.signal(signal.SIGINT, handle)

@@ -41,7 +41,10 @@ class Windows(NamedTuple):
 
     def inputs(self, starts: np.ndarray) -> np.ndarray:
         """`(len(starts), window, features)`: the raw rows of some windows."""
-        return self.rows[starts[:, None] + np.arange(self.window)]
+        features = self.rows.shape[1]
+        # One block of memory each, which is several times as fast to copy as its rows one by one.
+        blocks = np.lib.stride_tricks.sliding_window_view(self.rows.reshape(-1), self.window * features)[::features]
+        return blocks[starts].reshape(len(starts), self.window, features)
 
     def targets(self, starts: np.ndarray) -> np.ndarray:
         """`(len(starts), ahead)`: the values that follow."""
