@@ -41,7 +41,7 @@ format: $(DONE)/elman ## Format, and fix what the linter can fix.
 sanitize: $(DONE)/elman $(SANITIZERS:%=build/%/done) ## Kernel tests under GCC's address, undefined and thread sanitizers.
 	@$(BIN)/python tests/run.py $(SANITIZERS)
 
-evaluate: $(DONE)/elman $(SANITIZERS:%=build/%/done) ## The long counts and every figure, into evidence/; goes on where it stopped.
+evaluate: $(DONE)/evaluate $(SANITIZERS:%=build/%/done) ## The long counts and every figure, into evidence/; goes on where it stopped.
 	@$(BIN)/python tests/evaluate.py numpy isa $(SANITIZERS) $(BACKENDS)
 
 clean: ## Back to a fresh clone; evidence stays.
@@ -66,6 +66,10 @@ $(DONE)/tensorflow $(DONE)/jax: $(DONE)/%: Makefile $(DONE)/venv | $(if $(findst
 # A wheel as users get it, not an editable install: what is tested is what is shipped. build/ keeps the object files.
 $(DONE)/elman: $(SOURCES) | $(BACKENDS:%=$(DONE)/%)
 	$(BIN)/pip install -C cmake.define.CMAKE_COMPILE_WARNING_AS_ERROR=ON ".[dev]"
+	@touch $@
+
+$(DONE)/evaluate: $(DONE)/elman
+	$(BIN)/pip install ".[evaluate]"
 	@touch $@
 
 build/address/done: SANITIZE = address,undefined

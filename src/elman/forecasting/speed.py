@@ -11,7 +11,7 @@ import time
 from statistics import median
 from typing import Any
 
-from elman.forecasting.training import Batches
+from elman.forecasting.training import Batches, weights_of
 
 _STEPS = 64  # of one timing, of the epoch's own if it has fewer
 _ROUNDS = 3
@@ -28,7 +28,7 @@ def seconds_per_epoch(models: dict[str, Any], batches: Batches) -> dict[str, flo
         Seconds by name; of a long epoch, those of a part of it times the number of parts.
     """
     few = Batches(batches.windows, batches.starts[: _STEPS * batches.batch_size], batches.batch_size, batches.scale)
-    kept = {name: model.get_weights() for name, model in models.items()}
+    kept = {name: weights_of(model) for name, model in models.items()}
     seconds: dict[str, list[float]] = {name: [] for name in models}
     for turn in range(1 + _ROUNDS):
         for name, model in models.items():

@@ -135,6 +135,11 @@ def train(
     )
 
 
+def weights_of(model: Any) -> list[np.ndarray]:
+    """Copies of the weights: on PyTorch `get_weights` gives the memory that training goes on to write."""
+    return [np.array(weight) for weight in model.get_weights()]
+
+
 class _Keeper(keras.callbacks.Callback):
     """Early stopping, the learning rate, and the checkpoint. All its state is the history and the best weights."""
 
@@ -149,7 +154,7 @@ class _Keeper(keras.callbacks.Callback):
     def begin(self, validation: float) -> None:
         """The untrained network is the first that may be the best."""
         self.history = [{"epoch": 0, "train": None, "validation": validation, "seconds": 0.0}]
-        self.best = self.model.get_weights()
+        self.best = weights_of(self.model)
 
     def interrupt(self) -> None:
         """Lets this epoch be the last."""
@@ -179,7 +184,7 @@ class _Keeper(keras.callbacks.Callback):
         self.history.append({"epoch": epoch + 1, "train": train, "validation": validation, "seconds": seconds})
         waited = self.waited()
         if waited == 0:
-            self.best = self.model.get_weights()
+            self.best = weights_of(self.model)
         elif waited % _HALVE == 0:
             rate = self.model.optimizer.learning_rate
             rate.assign(rate * 0.5)
