@@ -39,7 +39,19 @@ class Dataset(NamedTuple):
     citation: str
 
 
-DATASETS: dict[str, Dataset] = {}
+DATASETS = {
+    "waves": Dataset(
+        title="A sine with noise, made for elman's own tests",
+        target="level",
+        time="time",
+        ahead=4,
+        window=None,
+        unit="m",
+        source="made with NumPy, seed 0",
+        licence="Apache-2.0",
+        citation="none",
+    ),
+}
 
 
 def names() -> list[str]:
@@ -58,7 +70,9 @@ def arguments(name: str) -> dict[str, Any]:
 
     Example:
 
-        elman.fit(**elman.datasets.arguments("temperatures"))
+        from elman import datasets
+
+        elman.fit(**datasets.arguments("waves"))
     """
     if name not in DATASETS:
         raise ValueError(
