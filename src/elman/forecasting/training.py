@@ -137,7 +137,7 @@ def train(
 
 def weights_of(model: Any) -> list[np.ndarray]:
     """Copies of the weights: on PyTorch `get_weights` gives the memory that training goes on to write."""
-    return [np.array(weight) for weight in model.get_weights()]
+    return [np.array(weight, order="C") for weight in model.get_weights()]
 
 
 class _Keeper(keras.callbacks.Callback):
@@ -199,7 +199,9 @@ class _Keeper(keras.callbacks.Callback):
 
     def save(self) -> None:
         """Writes everything that training needs to go on."""
-        tensors = {f"now/{i}": np.asarray(keras.ops.convert_to_numpy(v)) for i, v in enumerate(self._variables())}
+        values = [keras.ops.convert_to_numpy(variable) for variable in self._variables()]
+        # In C order: safetensors writes memory as it lies, and PyTorch's orthogonal kernels lie transposed.
+        tensors = {f"now/{i}": np.asarray(value, order="C") for i, value in enumerate(values)}
         tensors |= {f"best/{i}": value for i, value in enumerate(self.best)}
         metadata = {"history": json.dumps(self.history), "backend": keras.config.backend()}
         files.write(self.path, safetensors.numpy.save(tensors, metadata))
