@@ -50,7 +50,7 @@ format: $(DONE)/elman ## Format, and fix what the linter can fix.
 sanitize: $(DONE)/elman $(SANITIZERS:%=build/%/done) ## Kernel tests under GCC's address, undefined and thread sanitizers.
 	@$(BIN)/python tests/run.py $(SANITIZERS)
 
-evaluate: $(DONE)/elman $(SANITIZERS:%=build/%/done) ## The long counts and every figure, into evidence/; goes on where it stopped.
+evaluate: $(DONE)/evaluate $(SANITIZERS:%=build/%/done) ## The long counts and every figure, into evidence/; goes on where it stopped.
 	@$(BIN)/python tests/evaluate.py numpy isa $(SANITIZERS) $(BACKENDS)
 
 clean: ## Back to a fresh clone; evidence stays.
@@ -80,6 +80,10 @@ $(DONE)/elman: $(SOURCES) | $(BACKENDS:%=$(DONE)/%)
 # The same for the demo, which needs none of the tools that check.
 $(DONE)/demo: $(SOURCES) $(DONE)/venv
 	$(BIN)/pip install ".[cli]"
+	@touch $@
+
+$(DONE)/evaluate: $(DONE)/elman
+	$(BIN)/pip install ".[evaluate]"
 	@touch $@
 
 build/address/done: SANITIZE = address,undefined

@@ -66,9 +66,14 @@ def steps(suites: list[str]) -> Iterator[tuple[str, list[str], Callable[[], dict
         command = [sys.executable, f"benchmarks/{name}.py"]
         yield name, command, lambda name=name, command=command: figures(name, command)
     for backend in (suite for suite in suites if suite in checks.BACKENDS):
-        command = [sys.executable, "benchmarks/fit_step.py"]
         more = {"KERAS_BACKEND": backend}
-        yield f"fit_step_{backend}", command, lambda more=more, command=command: figures("fit_step", command, more)
+        for name in ("fit_step", "fit_table", "fit_kill", "fit_unmet"):
+            command = [sys.executable, f"benchmarks/{name}.py"]
+            yield (
+                f"{name}_{backend}",
+                command,
+                lambda name=name, more=more, command=command: figures(name, command, more),
+            )
     command = [sys.executable, "-m", "elman.cli", "bench", "--json"]
     yield "bench", command, lambda: figures("bench", command)
 

@@ -13,7 +13,7 @@ import elman
 from elman.cli.info import show
 from elman.info import Framework, Info, Library
 
-COMMANDS = ("bench", "info")
+COMMANDS = ("fit", "predict", "bench", "info")
 
 
 def run(*arguments: str, code: str = "from elman.cli import main; main()") -> subprocess.CompletedProcess[str]:
@@ -50,8 +50,8 @@ def test_a_wrong_word_ends_with_status_2(arguments):
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("missing", ["typer", "rich"])
-def test_without_typer_or_rich_the_command_says_how_to_get_them(missing):
+@pytest.mark.parametrize("missing", ["typer", "rich", "polars", "matplotlib"])
+def test_without_what_it_needs_the_command_says_how_to_get_them(missing):
     done = run("info", code=f"import sys; sys.modules[{missing!r}] = None; from elman.cli import main; main()")
     assert done.returncode == 2
     assert f"needs {missing}" in done.stderr

@@ -26,10 +26,11 @@ LAYERS = (
     {"layers"},
     {"models"},
     {"elman"},
-    {"bench", "info"},
+    {"bench", "datasets", "forecasting", "info"},
     {"cli"},
 )
-WITH_KERAS = {"layers", "layer_checks", "models"}  # loaded when Keras is, or when a name of theirs is asked for
+# Loaded when Keras is, or when a name of theirs is asked for; those of fit after the table has passed its checks.
+WITH_KERAS = {"layers", "layer_checks", "models", "network", "speed", "training"}
 FRAMEWORKS = {"tensorflow": "tensorflow", "jax": "jax", "jaxlib": "jax", "torch": "torch"}
 
 

@@ -29,8 +29,10 @@ _WITH_KERAS = {  # where each name that needs Keras is
     "routes": "elman.models",
     "to_stock": "elman.models",
 }
+_WITH_TABLES = dict.fromkeys(("DataError", "Run", "fit", "predict"), "elman.forecasting")  # that need Polars
 __all__ = [  # noqa: PLE0604
     *_WITH_KERAS,
+    *_WITH_TABLES,
     "NativeUnavailable",
     "Route",
     "__version__",
@@ -45,17 +47,23 @@ def __dir__() -> list[str]:
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _WITH_KERAS:
+    where = _WITH_KERAS | _WITH_TABLES
+    if name not in where:
         raise AttributeError(f"module 'elman' has no attribute {name!r}; dir(elman) lists what it has")
     try:
-        module = importlib.import_module(_WITH_KERAS[name])
+        module = importlib.import_module(where[name])
     except ModuleNotFoundError as error:
-        if error.name != "keras":
-            raise
-        raise ImportError(
-            f"elman.{name} needs Keras and a backend, and Keras is not installed. Install one of elman[tensorflow], "
-            "elman[jax] and elman[torch]."
-        ) from error
+        if error.name == "keras":
+            raise ImportError(
+                f"elman.{name} needs Keras and a backend, and Keras is not installed. Install one of "
+                "elman[tensorflow], elman[jax] and elman[torch]."
+            ) from error
+        if error.name in {"polars", "matplotlib"}:
+            raise ImportError(
+                f"elman.{name} needs {error.name}, not installed here. Install with: python -m pip install "
+                '"elman[cli]".'
+            ) from error
+        raise
     return getattr(module, name)
 
 

@@ -12,6 +12,10 @@ from keras.layers import SimpleRNNCell as SimpleRNNCell
 from elman._native import NativeUnavailable as NativeUnavailable
 from elman._native import set_num_threads as set_num_threads
 from elman._portable import portable as portable
+from elman.forecasting import DataError as DataError
+from elman.forecasting import Run as Run
+from elman.forecasting import fit as fit
+from elman.forecasting import predict as predict
 from elman.functional import simple_rnn as simple_rnn
 from elman.models import accelerate as accelerate
 from elman.models import load_model as load_model

@@ -7,9 +7,10 @@ Typer and Rich come with `elman[cli]`; without them the command says how to get 
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
 
-NEEDS = ("typer", "rich")
+NEEDS = ("typer", "rich", "polars", "matplotlib")
 
 
 def main() -> None:
@@ -21,6 +22,7 @@ def main() -> None:
             file=sys.stderr,
         )
         raise SystemExit(2)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's notes on its build are not for who runs a command
     from elman.cli.app import app
 
     app(prog_name="elman")

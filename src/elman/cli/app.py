@@ -9,7 +9,9 @@ import typer
 
 import elman
 from elman.cli.bench import bench
+from elman.cli.fit import fit
 from elman.cli.info import info
+from elman.cli.predict import predict
 
 # Plain help, and tracebacks as Python writes them: the same on a terminal, in a log and in a pipe.
 app = typer.Typer(
@@ -32,10 +34,11 @@ def elman_command(
     """Fast recurrent layers on the CPU, for NumPy, TensorFlow, JAX and PyTorch.
 
     \b
+    elman fit beach.csv --target temp   a forecaster from a table
     elman info            what is installed, and where the native path works
     elman bench --quick   how fast it is here
     """
 
 
-for command in (bench, info):
+for command in (fit, predict, bench, info):
     app.command()(command)

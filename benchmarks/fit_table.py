@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What `elman.fit` takes for a large table: memory beyond the imports, and an epoch beside stock Keras.
+
+    KERAS_BACKEND=jax python benchmarks/fit_table.py
+
+In: the backend that KERAS_BACKEND names. Out: one JSON object. The table is a CSV file of a million rows and eight
+columns, written first by a process of its own; all else is left at its default, but that one epoch is trained.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+WRITE = """
+import sys
+import numpy as np, polars as pl
+rows, columns, path = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+rng = np.random.default_rng(0)
+day = np.sin(2 * np.pi * (np.arange(rows)[:, None] / 96 + np.arange(columns) / columns))  # a value every 15 minutes
+values = day + 0.3 * rng.normal(size=(rows, columns))
+pl.DataFrame({f"c{i}": values[:, i] for i in range(columns)}).write_csv(path)
+"""
+
+
+def resident(field: str) -> int:
+    """Bytes of this process: VmRSS now, or VmHWM at most so far."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(field):
+            return int(line.split()[1]) * 1024
+    raise SystemExit(f"/proc/self/status has no {field}; this needs Linux.")
+
+
+def warm() -> None:
+    """Imports and starts all that a fit needs, so that its memory is not counted as the table's."""
+    import matplotlib.figure
+    import numpy as np
+
+    import elman
+
+    small = np.random.default_rng(0).normal(size=(100, 8))
+    with tempfile.TemporaryDirectory() as folder:
+        elman.fit(small, "x0", window=4, epochs=1, out=folder)
+    matplotlib.figure.Figure()
+
+
+def main() -> None:
+    """Measures and prints."""
+    options = argparse.ArgumentParser()
+    options.add_argument("--rows", type=int, default=1_000_000)
+    options.add_argument("--columns", type=int, default=8)
+    asked = options.parse_args()
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    import elman
+
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        written = [str(asked.rows), str(asked.columns), str(folder / "data.csv")]
+        subprocess.run([sys.executable, "-c", WRITE, *written], check=True)
+        warm()
+        before = resident("VmRSS")
+        Path("/proc/self/clear_refs").write_text("5")  # VmHWM counts from here
+        start = time.perf_counter()
+        run = elman.fit(folder / "data.csv", "c0", window=asked.window, units=asked.units, epochs=1, out=folder / "run")
+        seconds = time.perf_counter() - start
+        beyond = resident("VmHWM") - before
+    per_epoch = run.metrics["seconds_per_epoch"]
+    print(
+        json.dumps(
+            {
+                "backend": run.metrics["versions"]["backend"],
+                "table": [asked.rows, asked.columns],
+                "window": run.metrics["window"],
+                "units": run.metrics["units"],
+                "batch_size": run.metrics["training"]["batch_size"],
+                "route": run.metrics["route"],
+                "gigabytes_beyond_imports": round(beyond / 1e9, 3),
+                "seconds": round(seconds, 1),
+                "seconds_of_the_epoch": round(run.history[1]["seconds"], 2),
+                "seconds_per_epoch": {name: round(value, 2) for name, value in per_epoch.items()},
+                "stock_over_elman": round(per_epoch["stock"] / per_epoch["elman"], 2),
+                "difference_from_stock": run.metrics["difference_from_stock"],
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A bar for training, with the time left, on a terminal's standard error; nothing anywhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+
+@contextmanager
+def bar() -> Iterator[Callable[[Any], None] | None]:
+    """Yields what `elman.fit` is to call after each step, or `None` off a terminal."""
+    console = Console(stderr=True, highlight=False)
+    if not console.is_terminal:
+        yield None
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("at most"), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("reading")
+
+        def tell(now: Any) -> None:
+            progress.update(
+                task,
+                description=f"epoch {now.epoch} of at most {now.epochs}",
+                total=now.epochs * now.steps,
+                completed=(now.epoch - 1) * now.steps + now.step,
+            )
+
+        yield tell

@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a network has to beat: the last value, the value one period ago, and a linear model of the same window.
+
+In: windows. Out: forecasts in the target's units, float64. The linear model is ridge regression on the standardized
+window, for the change from the last value; it is solved by normal equations that are added up chunk by chunk, as the
+windows of a large table do not fit into memory side by side.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from elman.forecasting.windows import Windows, chunks
+
+_PENALTIES = 10.0 ** np.arange(-6, 3)  # of a standardized input's variance
+_MOST_INPUTS = 2000  # of the linear model; of a wider window it has the latest rows
+_CLEAR = 0.1  # least rise of the autocorrelation to a period, from its lowest value before
+_SURE = 4  # standard deviations of noise's autocorrelation that a period's own is above
+_NEARLY = 0.8  # of the highest rise; the shortest such period is taken
+
+
+def period_of(series: list[np.ndarray], longest: int) -> int | None:
+    """The period of a series in rows: where its autocorrelation rises highest above its lowest value before.
+
+    Args:
+        series: Stretches of the training part, float64; the longest is looked at.
+        longest: Largest period allowed.
+
+    Returns:
+        Rows, or `None` if there is no clear period.
+    """
+    values = max(series, key=len)
+    n = len(values)
+    longest = min(longest, n // 3)
+    if longest < 2:
+        return None
+    t = np.linspace(-1, 1, n)
+    values = values - np.polynomial.Polynomial.fit(t, values, 2)(t)  # a trend is no period
+    spectrum = np.abs(np.fft.rfft(values, 2 * n)) ** 2
+    correlation = np.fft.irfft(spectrum)[: longest + 2]
+    if not correlation[0] > 0:
+        return None
+    correlation = correlation / correlation[0] * n / (n - np.arange(len(correlation)))
+    peaks = np.flatnonzero((correlation[1:-1] >= correlation[:-2]) & (correlation[1:-1] > correlation[2:])) + 1
+    peaks = peaks[(peaks > 1) & (correlation[peaks] > _SURE / np.sqrt(n - peaks))]
+    rises = correlation[peaks] - np.minimum.accumulate(correlation)[peaks]
+    if rises.max(initial=0) < _CLEAR:
+        return None
+    return int(peaks[rises >= _NEARLY * rises.max()][0])
+
+
+def last_value(windows: Windows, starts: np.ndarray) -> np.ndarray:
+    """`(len(starts), ahead)`: the target's last value, at every step."""
+    return np.repeat(windows.last(starts).astype("float64"), windows.ahead, axis=1)
+
+
+def seasonal(windows: Windows, starts: np.ndarray, period: int) -> np.ndarray:
+    """`(len(starts), ahead)`: the value a period before, or as many periods as are needed to be in the past."""
+    steps = np.arange(windows.ahead)
+    back = steps - period * (steps // period + 1)
+    return windows.rows[(starts + windows.window)[:, None] + back, windows.target].astype("float64")
+
+
+class Linear(NamedTuple):
+    """A linear model of the standardized window, for the standardized change from the last value.
+
+    Attributes:
+        weights: `(rows * features, ahead)`, of the window's latest rows.
+        bias: `(ahead,)`.
+        penalty: The ridge penalty chosen.
+        mean: `(features,)`.
+        std: `(features,)`.
+    """
+
+    weights: np.ndarray
+    bias: np.ndarray
+    penalty: float
+    mean: np.ndarray
+    std: np.ndarray
+
+    def __call__(self, windows: Windows, starts: np.ndarray) -> np.ndarray:
+        """`(len(starts), ahead)` forecasts in the target's units."""
+        rows = len(self.weights) // len(self.mean)
+        forecasts = [
+            _inputs(windows, part, rows, self.mean, self.std) @ self.weights
+            for part in chunks(starts, len(self.weights))
+        ]
+        change = (np.concatenate(forecasts) + self.bias) * self.std[windows.target]
+        return windows.last(starts) + change
+
+
+def fit_linear(windows: Windows, mean: np.ndarray, std: np.ndarray) -> Linear:
+    """Fits the linear model on the training part, its penalty on the validation part.
+
+    Args:
+        windows: The windows.
+        mean: `(features,)`, of the training part.
+        std: `(features,)`, likewise.
+
+    The formula is that of Hoerl and Kennard, "Ridge regression: biased estimation for nonorthogonal problems", 1970.
+    """
+    features = windows.rows.shape[1]
+    rows = min(windows.window, max(1, _MOST_INPUTS // features))
+    size = rows * features
+    xx, xy = np.zeros((size, size)), np.zeros((size, windows.ahead))
+    x_sum, y_sum = np.zeros(size), np.zeros(windows.ahead)
+    starts = windows.starts["train"]
+    for part in chunks(starts, size):
+        x = _inputs(windows, part, rows, mean, std)
+        y = _changes(windows, part, std)
+        xx, xy, x_sum, y_sum = xx + x.T @ x, xy + x.T @ y, x_sum + x.sum(0), y_sum + y.sum(0)
+    n = len(starts)
+    x_mean, y_mean = x_sum / n, y_sum / n
+    values, vectors = np.linalg.eigh(xx / n - np.outer(x_mean, x_mean))
+    projected = vectors.T @ (xy / n - np.outer(x_mean, y_mean))
+    found = []
+    for penalty in _PENALTIES:
+        weights = vectors @ (projected / (np.maximum(values, 0) + penalty)[:, None])
+        found.append(Linear(weights, y_mean - x_mean @ weights, float(penalty), mean, std))
+    held_out = windows.starts["validation"]
+    truth = windows.targets(held_out)
+    return min(found, key=lambda linear: float(((linear(windows, held_out) - truth) ** 2).mean()))
+
+
+def _inputs(windows: Windows, starts: np.ndarray, rows: int, mean: np.ndarray, std: np.ndarray) -> np.ndarray:
+    latest = windows.rows[starts[:, None] + np.arange(windows.window - rows, windows.window)]
+    return ((latest - mean) / std).reshape(len(starts), -1)
+
+
+def _changes(windows: Windows, starts: np.ndarray, std: np.ndarray) -> np.ndarray:
+    return (windows.targets(starts).astype("float64") - windows.last(starts)) / std[windows.target]

@@ -1,0 +1,307 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`elman.fit`: a table in, a trained forecaster and an honest report out, in a folder of their own.
+
+The order is: arguments, table, checks, folder, and only then Keras; training; scores on the held-out end; files, the
+metrics last, whose presence means that the run is finished.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import sys
+from collections.abc import Callable, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+import elman
+from elman.forecasting import baselines, checks, files, folder, report
+from elman.forecasting import table as tables
+from elman.forecasting import windows as of_windows
+from elman.forecasting.forecast import forecast, last_forecast
+from elman.forecasting.run import (
+    CHECKPOINT,
+    FORECAST,
+    FORECAST_PICTURE,
+    LEARNING_PICTURE,
+    METRICS,
+    MODEL,
+    Run,
+)
+from elman.forecasting.source import Source, open_table
+from elman.forecasting.table import Table
+from elman.forecasting.windows import Windows
+
+
+class _Prepared(NamedTuple):
+    """A table that passed all checks, and what was decided on it."""
+
+    table: Table
+    windows: Windows
+    mean: np.ndarray
+    std: np.ndarray
+    period: int | None
+
+
+def fit(
+    table: Any,
+    target: str | None = None,
+    window: int | None = None,
+    ahead: int = 1,
+    features: Sequence[str] | None = None,
+    time: str | None = None,
+    group: str | None = None,
+    units: int | Sequence[int] = 32,
+    layer: str = "SimpleRNN",
+    epochs: int = 200,
+    seed: int = 0,
+    *,
+    fill: str | None = None,
+    unit: str | None = None,
+    batch_size: int | None = None,
+    learning_rate: float = 3e-3,
+    out: Any = None,
+    fresh: bool = False,
+    tell: Callable[[Any], None] | None = None,
+) -> Run:
+    """Trains a small recurrent network to forecast a column of a table, and says whether it is worth having.
+
+    The last 15 % of the rows are held out, the 15 % before them end training early. The network begins as a linear
+    model of the window (ridge regression) and learns what that misses. Its error is compared with those of the last
+    value, the value one period ago and the linear model. After every epoch all is saved: a run that was killed goes on
+    where it was when the same call is made again, to the same numbers.
+
+    Args:
+        table: Path of a `.csv` or `.parquet` file, a NumPy array `(rows, columns)` (columns `x0`, `x1`, ... unless it
+            is structured), or a pandas or Polars frame. Rows are in order of time.
+        target: The column to forecast; may be left out if there is one column of numbers.
+        window: Rows that the network sees. Chosen by the period found, if `None`: 8 to 64.
+        ahead: Rows that it forecasts, all at once.
+        features: Columns that it sees; every column of numbers, if `None`. The target is always among them.
+        time: The column of times or row numbers; the first that looks so, if `None`.
+        group: The column that tells several series apart, which windows do not straddle.
+        units: Size of the recurrent layer, or sizes of several.
+        layer: Name of the recurrent layer, `"SimpleRNN"`.
+        epochs: Most passes over the data. Training ends after 15 without a better error on the validation part.
+        seed: Of the initial weights and the order of windows.
+        fill: What to do with empty cells and gaps in time: `"linear"` and `"previous"` fill them, `"split"` leaves
+            their rows out and cuts the series there, `"keep"` takes rows as they come, whatever their times; `None` is
+            an error.
+        unit: The target's unit, to be printed.
+        batch_size: Windows per step; a power of two from 32 to 1024 by their number, if `None`.
+        learning_rate: Of Adam; halved after every 5 epochs without a better error.
+        out: The run's folder; `elman-runs/<name>-<hash>` by the data and the arguments, if `None`.
+        fresh: Begin anew, even if the folder holds this run, finished or not.
+        tell: Called with an `elman.forecasting.Progress` after every step.
+
+    Returns:
+        The run.
+
+    Raises:
+        elman.DataError: If the table, an argument or the folder cannot be used; a `ValueError`.
+
+    Example:
+
+        run = elman.fit("beach.csv", target="temp", ahead=24)
+        run.metrics["errors"]["verdict"]
+    """
+    checks.check_arguments(
+        window=window,
+        ahead=ahead,
+        units=units,
+        layer=layer,
+        epochs=epochs,
+        seed=seed,
+        fill=fill,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+    )
+    sizes = [int(size) for size in ([units] if isinstance(units, int | np.integer) else units)]
+    source = open_table(table)
+    names = [features] if isinstance(features, str) else features
+    asked = {"target": target, "features": None if names is None else list(names), "time": time, "group": group}
+    config = {
+        **asked,
+        "window": window,
+        "ahead": ahead,
+        "units": sizes,
+        "layer": layer,
+        "epochs": epochs,
+        "seed": seed,
+        "fill": fill,
+        "unit": unit,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+        "sha256": source.sha256,
+        "elman": elman.__version__,
+    }
+    path = folder.path_for(source.name, config, out)
+    if (run := folder.finished(path, config, fresh=fresh)) is not None:
+        return run
+    prepared = _prepare(source, asked, window, int(ahead), fill)
+    folder.make(path, config, fresh=fresh)
+    return _run(prepared, source, config, path, tell)
+
+
+def _prepare(source: Source, asked: dict[str, Any], window: int | None, ahead: int, fill: str | None) -> _Prepared:
+    """Reads and checks the table, and chooses the window."""
+    table = tables.read(source, asked, fill)
+    part = of_windows.parts_of(table)
+    series = of_windows.training_series(table, part)
+    longest = max(map(len, series), default=0)
+    period = baselines.period_of(series, longest) if longest else None
+    if window is None:
+        window = of_windows.default_window(longest, ahead, period)
+    windows = of_windows.windows(table, part, int(window), ahead)
+    mean, std = checks.moments(table, part)
+    checks.check_leakage(table, part, windows.window, ahead)
+    held_out = windows.starts["test"]
+    begins = table.segments[np.searchsorted(table.segments[:, 0], held_out, "right") - 1, 0]
+    if period is not None and period > (held_out + windows.window - begins).min():
+        period = None  # some held-out window has no value a period ago
+    return _Prepared(table, windows, mean, std, period)
+
+
+def _run(
+    prepared: _Prepared, source: Source, config: dict[str, Any], path: Path, tell: Callable[[Any], None] | None
+) -> Run:
+    """Trains, scores and writes."""
+    try:
+        import keras
+    except ModuleNotFoundError as error:
+        if error.name != "keras":
+            raise
+        raise ImportError(
+            "elman.fit needs Keras and a backend, and Keras is not installed. Install one of elman[tensorflow], "
+            "elman[jax] and elman[torch]."
+        ) from error
+    from elman.forecasting import network, pictures, speed, training
+
+    table, windows, mean, std, period = prepared
+    linear = baselines.fit_linear(windows, mean, std)
+    built = network.build(
+        window=windows.window,
+        ahead=windows.ahead,
+        target=windows.target,
+        linear=linear,
+        units=config["units"],
+        layer=config["layer"],
+        seed=config["seed"],
+    )
+    scale = float(mean[windows.target]), float(std[windows.target])
+    size = config["batch_size"] or training.batch_size_for(len(windows.starts["train"]))
+    batches = training.Batches(windows, windows.starts["train"], size, scale, config["seed"])
+    validation = training.Batches(windows, windows.starts["validation"], training.EVALUATION_BATCH, scale)
+    training.compile_for(built, config["learning_rate"], len(batches))
+    outcome = training.train(built, batches, validation, epochs=config["epochs"], folder=path, tell=tell)
+    model = network.in_units(built, *scale)
+    held_out = windows.starts["test"]
+    truth = windows.targets(held_out).astype("float64")
+    forecasts = {"last_value": baselines.last_value(windows, held_out)}
+    if period is not None:
+        forecasts["seasonal"] = baselines.seasonal(windows, held_out, period)
+    forecasts |= {"linear": linear(windows, held_out), report.NETWORK: forecast(model, table, held_out, windows.window)}
+    errors = report.errors({name: (values - truth) ** 2 for name, values in forecasts.items()}, windows.ahead)
+    later, short = last_forecast(model, table, windows.window, source.first_row)
+    if short:
+        table.notes.append(f"Too short for a forecast: {', '.join(short)}.")
+    stock = elman.to_stock(built)
+    handed_on = network.in_units(stock, *scale)
+    files.write_with(path / MODEL, handed_on.save)
+    few = held_out[: training.EVALUATION_BATCH]
+    difference = np.abs(forecast(handed_on, table, few, windows.window) - forecasts[report.NETWORK][: len(few)]).max()
+    seconds = speed.seconds_per_epoch({"elman": built, "stock": stock}, batches)
+    files.write(path / FORECAST, later.write_csv())
+    data = report.plain(
+        {
+            **_facts(prepared, source, config),
+            "errors": errors,
+            "penalty": linear.penalty,
+            "training": _training(outcome, size, scale[1]),
+            "route": dict(built.get_layer("recurrent_1").route._asdict()),
+            "seconds_per_epoch": seconds,
+            "difference_from_stock": float(difference),
+            "versions": _versions(keras),
+        }
+    )
+    files.write(path / FORECAST_PICTURE, pictures.forecast(data, table, windows, forecasts, later))
+    files.write(path / LEARNING_PICTURE, pictures.learning(data))
+    files.write(path / METRICS, json.dumps(data, indent=2, allow_nan=False) + "\n")
+    if not outcome.interrupted:
+        (path / CHECKPOINT).unlink(missing_ok=True)
+    return Run(path, data)
+
+
+def _facts(prepared: _Prepared, source: Source, config: dict[str, Any]) -> dict[str, Any]:
+    """What was fitted, on what, as asked and as decided."""
+    table, windows, *_, period = prepared
+    times = table.times
+    ends = (None, None) if times is None else (tables.time_text(t, table.temporal) for t in (times.min(), times.max()))
+    first, last = ends
+    found = None
+    if period is not None:
+        text = f"{period} rows"
+        if times is not None:
+            steps = np.diff(times)[np.diff(table.groups) == 0]
+            text += f" ({tables.step_text(period * float(np.median(steps)), table.temporal)})" if table.temporal else ""
+        found = {"rows": period, "text": text}
+    return {
+        "command": sys.argv,
+        "seed": config["seed"],
+        "arguments": config,
+        "table": {
+            "name": source.name,
+            "sha256": source.sha256,
+            "rows": len(table.rows),
+            "filled": table.filled,
+            "features": table.chosen.features,
+            "time": table.chosen.time,
+            "group": table.chosen.group,
+            "groups": len(table.group_names),
+            "first": first,
+            "last": last,
+        },
+        "target": table.chosen.target,
+        "unit": config["unit"],
+        "layer": config["layer"],
+        "units": config["units"],
+        "window": windows.window,
+        "ahead": windows.ahead,
+        "windows": {name: len(starts) for name, starts in windows.starts.items()},
+        "period": found,
+        "notes": table.notes,
+    }
+
+
+def _training(outcome: Any, batch_size: int, std: float) -> dict[str, Any]:
+    """What came of training; errors as RMSE in the target's units."""
+
+    def rmse(value: float | None) -> float | None:
+        return None if value is None else float(np.sqrt(value)) * std
+
+    history = [
+        {**epoch, "train": rmse(epoch["train"]), "validation": rmse(epoch["validation"])} for epoch in outcome.history
+    ]
+    return {
+        "batch_size": batch_size,
+        "epochs": len(history) - 1,
+        "best_epoch": outcome.best_epoch,
+        "interrupted": outcome.interrupted,
+        "history": history,
+    }
+
+
+def _versions(keras: Any) -> dict[str, str]:
+    backend = keras.config.backend()
+    return {
+        "elman": elman.__version__,
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "polars": metadata.version("polars"),
+        "keras": keras.__version__,
+        "backend": backend,
+        backend: sys.modules[backend].__version__,
+    }

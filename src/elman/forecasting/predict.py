@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`elman.predict`: a finished run and new rows in, forecasts out.
+
+The columns must be those that the run was trained on; the rows are read and checked as in `fit`. Nothing is scored.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from elman.checks import did_you_mean
+from elman.forecasting import table as tables
+from elman.forecasting.columns import listed
+from elman.forecasting.errors import DataError
+from elman.forecasting.forecast import as_frame, forecast, last_windows
+from elman.forecasting.run import Run
+from elman.forecasting.source import open_table
+from elman.forecasting.table import Table
+
+
+def predict(run: Any, table: Any, every: bool = False) -> pl.DataFrame:
+    """Forecasts the rows that follow a table's last ones, with a run's model.
+
+    Args:
+        run: What `fit` returned, or the path of its folder.
+        table: New rows, in order of time, of the columns that the run was trained on; as many as its window, or more.
+            Anything that `fit` takes.
+        every: Whether to forecast after every window of the table, and not only after each series's last.
+
+    Returns:
+        A Polars frame with one row for each step ahead: the group, if there are several; `after`, the time or row that
+        the window ends with; the time of the step, if times are regular; `ahead`, from 1; and the target, in its units.
+
+    Raises:
+        elman.DataError: If the run is not finished, or the table does not fit it; a `ValueError`.
+
+    Example:
+
+        elman.predict("elman-runs/beach-1f2e3d4c", "today.csv")
+    """
+    if not isinstance(run, Run):
+        run = Run.load(run)
+    facts, arguments = run.metrics["table"], run.metrics["arguments"]
+    features, window = facts["features"], run.metrics["window"]
+    source = open_table(table)
+    needed = [name for name in (*features, facts["time"], facts["group"]) if name is not None]
+    if lost := [name for name in needed if name not in source.columns]:
+        raise DataError(
+            f"the table has no column {lost[0]!r}, which {run.folder} was trained on; it has {listed(source.columns)}."
+            f"{did_you_mean(lost[0], source.columns)}"
+        )
+    asked = {"target": run.metrics["target"], "features": features, "time": facts["time"], "group": facts["group"]}
+    read = tables.read(source, asked, arguments["fill"])
+    starts = _every(read, window) if every else _last(read, window)
+    return as_frame(read, starts, window, forecast(run.model, read, starts, window), source.first_row)
+
+
+def _last(table: Table, window: int) -> np.ndarray:
+    starts, short = last_windows(table, window)
+    if short:
+        of_group = f"group {short[0]!r} of the table ends with" if table.chosen.group else "the table ends with"
+        raise DataError(f"{of_group} fewer than {window} rows without a break; the run's window needs {window}.")
+    return starts
+
+
+def _every(table: Table, window: int) -> np.ndarray:
+    starts = [np.arange(first, end - window + 1) for first, end in table.segments.tolist() if end - first >= window]
+    if not starts:
+        raise DataError(f"the table has nowhere {window} rows without a break; the run's window needs {window}.")
+    return np.concatenate(starts)

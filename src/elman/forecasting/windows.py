@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Windows over a table: which there are, which part each belongs to, and the arrays of some of them.
+
+In: a `Table`, a window and how far to look ahead. Out: the first rows of all windows of a part, as integers; a batch is
+gathered from the rows when it is wanted, and the windows are never laid out side by side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from elman.forecasting.errors import DataError
+from elman.forecasting.table import Table
+
+PARTS = ("train", "validation", "test")
+_SHARES = (0.7, 0.85)  # where validation and test begin
+_SHORTEST, _LONGEST = 8, 64  # of the windows chosen here
+_WITHOUT_PERIOD = 24
+_LONG_ENOUGH = 8  # a series holds at least so many windows of the length chosen
+
+
+class Windows(NamedTuple):
+    """The windows of a table.
+
+    Attributes:
+        rows: `(rows, features)`, float32.
+        target: The target's column.
+        window: Rows of input.
+        ahead: Rows of forecast.
+        starts: For each part, the first row of each of its windows, in order.
+    """
+
+    rows: np.ndarray
+    target: int
+    window: int
+    ahead: int
+    starts: dict[str, np.ndarray]
+
+    def inputs(self, starts: np.ndarray) -> np.ndarray:
+        """`(len(starts), window, features)`: the raw rows of some windows."""
+        features = self.rows.shape[1]
+        # One block of memory each, which is several times as fast to copy as its rows one by one.
+        blocks = np.lib.stride_tricks.sliding_window_view(self.rows.reshape(-1), self.window * features)[::features]
+        return blocks[starts].reshape(len(starts), self.window, features)
+
+    def targets(self, starts: np.ndarray) -> np.ndarray:
+        """`(len(starts), ahead)`: the values that follow."""
+        return self.rows[starts[:, None] + np.arange(self.window, self.window + self.ahead), self.target]
+
+    def last(self, starts: np.ndarray) -> np.ndarray:
+        """`(len(starts), 1)`: the target in the last row of each."""
+        return self.rows[starts + self.window - 1, self.target][:, None]
+
+
+def chunks(starts: np.ndarray, values_each: int) -> Iterator[np.ndarray]:
+    """The windows a few thousand at a time, so that their arrays stay small."""
+    size = max(1, (1 << 23) // values_each)
+    for first in range(0, len(starts), size):
+        yield starts[first : first + size]
+
+
+def parts_of(table: Table) -> np.ndarray:
+    """The part of each row, as an index into PARTS: the last 15 % test, 15 % before that validation.
+
+    Several series are cut at the same times, where there are times; else each by its rows.
+    """
+    n = len(table.rows)
+    if table.times is not None and len(table.group_names) > 1:
+        cuts = np.quantile(table.times, _SHARES, method="higher")
+        return np.searchsorted(cuts, table.times, "right").astype("int8")
+    part = np.zeros(n, "int8")
+    for first, end in _runs(table.groups):
+        for share in _SHARES:
+            part[first + round(share * (end - first)) : end] += 1
+    return part
+
+
+def _runs(groups: np.ndarray) -> Iterator[tuple[int, int]]:
+    cuts = np.flatnonzero(np.diff(groups)) + 1
+    yield from zip([0, *cuts.tolist()], [*cuts.tolist(), len(groups)], strict=True)
+
+
+def training_series(table: Table, part: np.ndarray) -> list[np.ndarray]:
+    """The target of each stretch of the training part, float64."""
+    series = []
+    for first, end in table.segments.tolist():
+        last = first + int((part[first:end] == 0).sum())
+        series.append(table.rows[first:last, table.target].astype("float64"))
+    return [values for values in series if len(values)]
+
+
+def default_window(longest: int, ahead: int, period: int | None) -> int:
+    """A window that holds the period and a quarter of it more, between 8 and 64 rows, and leaves windows to learn from.
+
+    Args:
+        longest: Rows of the longest stretch of the training part.
+        ahead: Rows of forecast.
+        period: Rows, or `None` if there is none.
+    """
+    wanted = _WITHOUT_PERIOD if period is None else min(max(period + -(-period // 4), _SHORTEST), _LONGEST)
+    return max(1, min(wanted, (longest - ahead) // _LONG_ENOUGH))
+
+
+def windows(table: Table, part: np.ndarray, window: int, ahead: int) -> Windows:
+    """All windows of a table. The inputs of one may reach back over a cut, its targets not.
+
+    Raises:
+        DataError: If a part has none.
+    """
+    n = len(table.rows)
+    index = np.int32 if n < 2**31 else np.int64
+    found: dict[str, list[np.ndarray]] = {name: [] for name in PARTS}
+    for first, end in table.segments.tolist():
+        starts = np.arange(first, end - window - ahead + 1, dtype=index)
+        begins, ends = part[starts + window], part[starts + window + ahead - 1]
+        for i, name in enumerate(PARTS):
+            found[name].append(starts[(begins == i) & (ends == i)])
+    parted = {name: np.concatenate(each) for name, each in found.items()}
+    for name, each in parted.items():
+        if not len(each):
+            raise DataError(_too_short(table, window, ahead, name))
+    return Windows(table.rows, table.target, window, ahead, parted)
+
+
+def _too_short(table: Table, window: int, ahead: int, part: str) -> str:
+    longest = int(np.diff(table.segments).max())
+    several = f" in {len(table.segments)} stretches, the longest of {longest}" if len(table.segments) > 1 else ""
+    enough = max(-(-ahead * 100 // 15) + 1, -(-(window + ahead) * 100 // 70) + 1)
+    return (
+        f"the table has {len(table.rows):,} rows{several}, and a window of {window} with {ahead} ahead leaves none for "
+        f"the {part} part; about {enough:,} rows without a break are needed. Choose a smaller window or ahead."
+    )

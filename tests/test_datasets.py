@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The recordings that ship: each is there, passes the checks of fit as its facts say, and says where it comes from."""
+
+import polars as pl
+import pytest
+
+from elman import datasets
+from elman.forecasting import table as tables
+from elman.forecasting.source import open_table
+
+
+@pytest.mark.parametrize("name", datasets.names())
+def test_a_recording_fits_its_facts(name):
+    facts = datasets.DATASETS[name]
+    known = datasets.arguments(name)
+    assert pl.read_parquet(known["table"]).null_count().sum_horizontal().item() == 0
+    asked = {"target": facts.target, "features": None, "time": facts.time, "group": None}
+    read = tables.read(open_table(known["table"]), asked, None)
+    assert facts.time is None or read.chosen.time == facts.time
+    assert all((facts.title, facts.source, facts.licence, facts.citation))
+
+
+def test_every_file_has_facts_and_a_wrong_name_is_refused():
+    folder = datasets.arguments(datasets.names()[0])["table"].parent
+    assert sorted(path.stem for path in folder.glob("*.parquet")) == sorted(datasets.names())
+    with pytest.raises(ValueError, match="Did you mean 'waves'"):
+        datasets.arguments("wave")

@@ -1,0 +1,230 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Bad input to elman.fit: one sentence that names the row and the column, before Keras is imported, and no folder."""
+
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+import elman
+from fit_cases import DATED, DAYS, LINES, NOISE, ROWS, WAVE, csv_file, frame, replaced
+
+TEXT = "\n".join(LINES) + "\n"
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    """An empty working directory, in which Keras cannot be imported and no run may begin."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "keras", None)
+    yield
+    assert not Path("elman-runs").exists()
+
+
+FILES = {
+    "empty": (b"", "data.csv is empty"),
+    "a header alone": (b"temp,wind\n", "has a header and no rows"),
+    "blank lines": (b"\n\n", "no column names"),
+    "text far down": (replaced(LINES, 150, "1.5,oops"), "row 150, column 'wind': 'oops' is no number"),
+    "an empty cell": (replaced(LINES, 50, ",1.2"), "row 50, column 'temp' is empty.*--fill"),
+    "a blank line": (replaced(LINES, 77, ""), "row 77, column 'temp' is empty"),
+    "a longer row": (replaced(LINES, 77, "1,2,3"), "row 77: fields 3, and in the header 2"),
+    "a shorter row": (replaced(LINES, 77, "1"), "row 77: fields 1, and in the header 2"),
+    "Latin-1": (replaced(LINES, 90, "1,é").encode("latin-1"), "row 90: byte 0xe9 is not UTF-8"),
+    "UTF-16": (TEXT.encode("utf-16"), "is UTF-16 text; expected UTF-8"),
+    "UTF-16 without a mark": (TEXT.encode("utf-16-le"), "is not text"),
+    "an archive": (b"PK\3\4\0\0\1", "is not text"),
+    "half a character": (TEXT.encode() + "é".encode()[:1], "ends inside a UTF-8 character"),
+    "CR alone": (TEXT.replace("\n", "\r"), "ends its rows with CR alone"),
+    "no Parquet": (b"PAR1 and no more", "is no readable Parquet file"),
+    "a name twice": (TEXT.replace("wind", "temp"), "has the column 'temp' 2 times"),
+    "infinity": (replaced(LINES, 33, "inf,1"), "row 33, column 'temp': inf is beyond float32"),
+    "beyond float64": (replaced(LINES, 33, "1,1e400"), "row 33, column 'wind': inf is beyond float32"),
+    "beyond float32": (replaced(LINES, 33, "-1e39,1"), "row 33, column 'temp': -1e\\+39 is beyond float32"),
+    "a thousands comma": (replaced(LINES, 9, '"1,234",1'), "row 9, column 'temp': '1,234' is no number"),
+}
+
+
+@pytest.mark.parametrize(("content", "sentence"), FILES.values(), ids=FILES)
+def test_a_bad_file(content, sentence, tmp_path):
+    with pytest.raises(elman.DataError, match=sentence):
+        elman.fit(csv_file(tmp_path, content), "temp")
+
+
+def test_a_missing_file_offers_the_nearest(tmp_path):
+    csv_file(tmp_path, name="beach.csv")
+    with pytest.raises(elman.DataError, match=r"beech.csv does not exist. Did you mean 'beach.csv'\?"):
+        elman.fit(tmp_path / "beech.csv", "temp")
+    with pytest.raises(elman.DataError, match="is a folder"):
+        elman.fit(tmp_path)
+
+
+def test_a_shorter_row_is_not_filled(tmp_path):
+    with pytest.raises(elman.DataError, match="row 77: fields 1"):
+        elman.fit(csv_file(tmp_path, replaced(LINES, 77, "1")), "temp", fill="linear")
+
+
+TIMES = {
+    "again": (replaced(DATED, 102, DATED[100]), "row 102, column 'day'.*2024-04-09 again.*--group"),
+    "backwards": ("\n".join([DATED[0], *DATED[:0:-1]]), "row 3, column 'day'.*2024-07-17 after 2024-07-18"),
+    "a gap": ("\n".join(DATED[:101] + DATED[104:]), "row 102, column 'day'.*gap from 2024-04-09 to 2024-04-13.*--fill"),
+    "no time": (replaced(DATED, 123, "soon,1"), "row 123, column 'day': 'soon' is not a time"),
+    "none": (replaced(DATED, 123, ",1"), r"row 123, column 'day' \(the time\) is empty"),
+}
+
+
+@pytest.mark.parametrize(("content", "sentence"), TIMES.values(), ids=TIMES)
+def test_a_bad_time(content, sentence, tmp_path):
+    with pytest.raises(elman.DataError, match=sentence):
+        elman.fit(csv_file(tmp_path, content), "temp")
+
+
+def test_times_that_are_none_or_ambiguous(tmp_path):
+    weekdays = csv_file(tmp_path, "\n".join([DATED[0], *(f"day {i},{a}" for i, a in enumerate(WAVE))]))
+    with pytest.raises(elman.DataError, match="column 'day' has times such as 'day 0'; expected dates as 2024-01-31"):
+        elman.fit(weekdays, "temp", time="day")
+    either = csv_file(tmp_path, "\n".join([DATED[0], *(f"0{1 + i % 9}/02/2024,{a}" for i, a in enumerate(WAVE))]))
+    with pytest.raises(elman.DataError, match="day and month cannot be told apart"):
+        elman.fit(either, "temp")
+
+
+TABLES = {
+    "constant": (lambda: frame(flat=np.ones(ROWS)), "column 'flat' is constant over the training part"),
+    "constant at first": (lambda: frame(late=np.r_[np.ones(150), NOISE[:50]]), "column 'late' is constant"),
+    "a constant target": (lambda: frame(temp=np.ones(ROWS)), "column 'temp' is constant.*It is the target"),
+    "counts beyond float32": (lambda: frame(id=1.7e9 + 10 * NOISE), "column 'id' goes up to.*Subtract a constant"),
+    "large integers": (lambda: frame(id=2**60 + np.arange(ROWS) ** 2), "column 'id' goes up to.*Subtract a constant"),
+    "hardly a change": (lambda: frame(small=1e-9 * NOISE), "column 'small' varies by"),
+    "the future": (
+        lambda: pl.DataFrame({"temp": NOISE[:-3], "leak": 2 * NOISE[3:] + 1}),
+        "column 'leak' equals the target 'temp' of 3 rows later",
+    ),
+    "a group without a name": (
+        lambda: frame(g=["a"] * 100 + [None] * 100),
+        r"row 100 \(counted from 0\), column 'g' \(the group\) is empty",
+    ),
+    "an empty cell in one group": (
+        lambda: pl.DataFrame({"g": ["a", "b"] * 100, "temp": [None if i == 151 else v for i, v in enumerate(WAVE)]}),
+        r"row 151 \(counted from 0\), column 'temp' is empty",
+    ),
+    "three dimensions": (lambda: np.zeros((3, 3, 3)), r"shape \(3, 3, 3\)"),
+    "complex numbers": (lambda: np.zeros((30, 2), complex), "column 'x0' holds complex128"),
+    "a dictionary": (lambda: {"temp": WAVE}, "table is dict; expected"),
+    "no columns": (pl.DataFrame, "no column names"),
+    "no rows": (lambda: frame().clear(), "no rows"),
+    "lists": (lambda: pl.DataFrame({"temp": [[1.0], [2.0]]}), "column 'temp' holds List"),
+}
+
+
+@pytest.mark.parametrize(("table", "sentence"), TABLES.values(), ids=TABLES)
+def test_a_bad_table(table, sentence):
+    with pytest.raises(elman.DataError, match=sentence):
+        elman.fit(table(), "temp", group="g" if "group" in sentence or "151" in sentence else None)
+
+
+ARGUMENTS = {
+    "target": ({"target": "tmep"}, "target names 'tmep'.*Did you mean 'temp'"),
+    "features": ({"features": ["wnid"]}, "features names 'wnid'.*Did you mean 'wind'"),
+    "time": ({"time": "when"}, "time names 'when'"),
+    "time twice": ({"time": "temp"}, "expected different columns"),
+    "time in features": ({"time": "wind", "features": ["wind"]}, "features has 'wind', the column of the time"),
+    "no target": ({"target": None}, "2 columns of numbers: temp, wind"),
+    "units": ({"units": 0}, "units is 0"),
+    "negative units": ({"units": [8, -3]}, "units is -3"),
+    "no units": ({"units": []}, "units is empty"),
+    "ahead": ({"ahead": 0}, "ahead is 0"),
+    "ahead beyond the end": ({"ahead": 50}, "200 rows, .* 50 ahead leaves none .* about 335 rows"),
+    "window": ({"window": True}, "window is True"),
+    "window beyond the table": ({"window": 500}, "window of 500 .* leaves none for the train part"),
+    "epochs": ({"epochs": 0}, "epochs is 0"),
+    "seed": ({"seed": -1}, "seed is -1"),
+    "layer": ({"layer": "SimpelRNN"}, "layer is 'SimpelRNN'.*Did you mean 'SimpleRNN'"),
+    "fill": ({"fill": "liner"}, "fill is 'liner'.*Did you mean 'linear'"),
+    "learning rate": ({"learning_rate": float("nan")}, "learning_rate is nan"),
+    "batch size": ({"batch_size": 0}, "batch_size is 0"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "sentence"), ARGUMENTS.values(), ids=ARGUMENTS)
+def test_a_bad_argument(arguments, sentence):
+    with pytest.raises(elman.DataError, match=sentence):
+        elman.fit(frame(), **({"target": "temp"} | arguments))
+
+
+@pytest.mark.parametrize("rows", [1, 5])
+def test_too_few_rows(rows):
+    with pytest.raises(elman.DataError, match="rows without a break are needed"):
+        elman.fit(WAVE[:rows])
+
+
+def test_a_ramp_and_a_slow_wave_are_no_leak():
+    slow = np.sin(np.arange(2000) / 500)
+    table = pl.DataFrame({"temp": slow, "cos": np.cos(np.arange(2000) / 500), "ramp": np.arange(2000) ** 1.1})
+    with pytest.raises(ImportError, match="needs Keras"):  # all checks passed
+        elman.fit(table, "temp", out="run")
+
+
+def test_foreign_files_are_left_alone(tmp_path):
+    other = csv_file(tmp_path, "precious", "notes.txt")
+    with pytest.raises(elman.DataError, match=r"holds other files \(notes.txt\)"):
+        elman.fit(frame(), "temp", out=tmp_path)
+    with pytest.raises(elman.DataError, match="is a file; expected a folder"):
+        elman.fit(frame(), "temp", out=other)
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_a_folder_of_another_run_is_left_alone(tmp_path):
+    with pytest.raises(ImportError):
+        elman.fit(frame(), "temp", out="run")
+    with pytest.raises(elman.DataError, match="holds a run with another seed and table"):
+        elman.fit(frame(wind=NOISE + 1), "temp", out="run", seed=1)
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["run.json"]
+
+
+def test_an_unwritable_folder(monkeypatch):
+    def refuse(*_, **__):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    with pytest.raises(elman.DataError, match="run cannot be written: Permission denied.*--out"):
+        elman.fit(frame(), "temp", out="run")
+
+
+def test_a_full_disk_leaves_nothing(monkeypatch):
+    def refuse(_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(elman.DataError, match="the disk is full"):
+        elman.fit(frame(), "temp", out="run")
+    assert not Path("run").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("nowhere.csv",), "nowhere.csv does not exist"),
+        (("data.csv", "--target", "tmep"), "Did you mean 'temp'?"),
+        (("data.csv", "--target", "temp", "--units", "many"), "units is 'many'"),
+        ((), "takes either DATA"),
+        (("--data", "tempratures"), "no data set is named 'tempratures'"),
+    ],
+)
+def test_the_command_prints_one_line_and_ends_with_status_2(arguments, sentence, tmp_path):
+    csv_file(tmp_path)
+    command = [sys.executable, "-m", "elman.cli", "fit", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert sentence in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["data.csv"]
+
+
+def test_times_in_a_frame(tmp_path):
+    with pytest.raises(elman.DataError, match=r"row 100 \(counted from 0\), column 'day'.*a gap"):
+        elman.fit(frame(day=np.where(np.arange(ROWS) < 100, DAYS, DAYS + 7)), "temp")
