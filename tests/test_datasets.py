@@ -17,11 +17,14 @@ def test_a_recording_fits_its_facts(name):
     asked = {"target": facts.target, "features": None, "time": facts.time, "group": None}
     read = tables.read(open_table(known["table"]), asked, None)
     assert facts.time is None or read.chosen.time == facts.time
-    assert all((facts.title, facts.source, facts.licence, facts.citation))
+    assert all((facts.title, facts.source, facts.licence, facts.citation, facts.changes))
+    said = " ".join(datasets.told(name))
+    assert facts.licence in said
+    assert facts.source in said
 
 
 def test_every_file_has_facts_and_a_wrong_name_is_refused():
     folder = datasets.arguments(datasets.names()[0])["table"].parent
     assert sorted(path.stem for path in folder.glob("*.parquet")) == sorted(datasets.names())
-    with pytest.raises(ValueError, match="Did you mean 'waves'"):
-        datasets.arguments("wave")
+    with pytest.raises(ValueError, match="Did you mean 'walk'"):
+        datasets.arguments("wlak")

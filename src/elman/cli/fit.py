@@ -70,6 +70,8 @@ def fit(
         typer.echo(json.dumps({"folder": str(run.folder), **run.to_dict()}, indent=2))
         return
     console: Console = screen()
+    if data is not None:
+        say(console, datasets.told(data))
     say(console, report.before(run.metrics))
     console.print(table_of(("model", "error (RMSE)", "95 % interval"), report.rows(run.metrics)))
     say(console, [*report.after(run.metrics), f"The run is in {run.folder}."])

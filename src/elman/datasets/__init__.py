@@ -24,8 +24,9 @@ class Dataset(NamedTuple):
         window: Rows to see; `None` lets `fit` choose.
         unit: The target's.
         source: Where it was published.
-        licence: Its SPDX name.
+        licence: Its SPDX name, or what it is.
         citation: How its authors want to be named.
+        changes: What was done to it.
     """
 
     title: str
@@ -37,19 +38,34 @@ class Dataset(NamedTuple):
     source: str
     licence: str
     citation: str
+    changes: str
 
 
 DATASETS = {
-    "waves": Dataset(
-        title="A sine with noise, made for elman's own tests",
-        target="level",
+    "walk": Dataset(
+        title="acceleration along a walker's thigh, from a phone in the front trouser pocket, 50.7 times a second",
+        target="acc_y",
         time="time",
-        ahead=4,
-        window=None,
-        unit="m",
-        source="made with NumPy, seed 0",
-        licence="Apache-2.0",
-        citation="none",
+        ahead=16,
+        window=32,
+        unit="m/s^2",
+        source="https://github.com/Oxford-step-counter/DataSet (commit 922cc0d8), Pixel_Jamie_Hard_FrontPocket_2",
+        licence="CC-BY-4.0",
+        citation="Salvi, Velardo, Brynes and Tarassenko, An optimised algorithm for accurate steps counting from "
+        "smart-phone accelerometry, EMBC 2018, doi:10.1109/EMBC.2018.8513319",
+        changes="averaged from 406 to 50.7 rows a second, cut to the walk (seconds 5 to 140), rounded to 0.001",
+    ),
+    "temperatures": Dataset(
+        title="daily maximum of the air temperature in Seattle, 2012 to 2015",
+        target="temp_max",
+        time="time",
+        ahead=7,
+        window=28,
+        unit="deg C",
+        source="NOAA National Climatic Data Center, by way of vega-datasets (seattle-weather.csv)",
+        licence="public domain, a work of the United States government",
+        citation="NOAA National Climatic Data Center, https://www.ncdc.noaa.gov/cdo-web/datatools/records",
+        changes="the column of kinds of weather left out, the date's column renamed",
     ),
 }
 
@@ -72,7 +88,7 @@ def arguments(name: str) -> dict[str, Any]:
 
         from elman import datasets
 
-        elman.fit(**datasets.arguments("waves"))
+        elman.fit(**datasets.arguments("temperatures"))
     """
     if name not in DATASETS:
         raise ValueError(
@@ -81,3 +97,9 @@ def arguments(name: str) -> dict[str, Any]:
     facts = DATASETS[name]
     kept = ("target", "time", "ahead", "window", "unit")
     return {"table": Path(__file__).with_name(f"{name}.parquet"), **{key: getattr(facts, key) for key in kept}}
+
+
+def told(name: str) -> list[str]:
+    """What a recording is, and whose, in lines to print."""
+    facts = DATASETS[name]
+    return [f"{name}: {facts.title}.", f"Source: {facts.source}; {facts.licence}; {facts.changes}."]
