@@ -25,11 +25,14 @@ BIN := $(VENV)/bin
 DONE := $(VENV)/done
 SOURCES := $(shell find src native -type f ! -name '*.so' ! -name '*.pyc') CMakeLists.txt pyproject.toml
 
+# Jupyter asks which kernel to run a notebook with, unless the notebook says so.
+KERNEL := {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+
 # Sanitizers run where their runtime can be preloaded into Python.
 SANITIZERS := $(if $(filter Linux,$(shell uname)),address thread)
 
 .NOTPARALLEL:
-.PHONY: help demo test lint format sanitize evaluate clean
+.PHONY: help demo test lint format sanitize evaluate notebook clean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,6 +55,11 @@ sanitize: $(DONE)/elman $(SANITIZERS:%=build/%/done) ## Kernel tests under GCC's
 
 evaluate: $(DONE)/evaluate $(SANITIZERS:%=build/%/done) ## The long counts and every figure, into evidence/; goes on where it stopped.
 	@$(BIN)/python tests/evaluate.py numpy isa $(SANITIZERS) $(BACKENDS)
+
+notebook: $(DONE)/elman ## docs/guide.md as a notebook, build/guide.ipynb.
+	@mkdir -p build
+	$(BIN)/jupytext --to ipynb --update-metadata '$(KERNEL)' --output build/guide.ipynb docs/guide.md
+	cp -R docs/figures build
 
 clean: ## Back to a fresh clone; evidence stays.
 	rm -rf $(VENV) build dist .cache

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The code on the pages runs as it stands, block after block, and prints what the comments beside it say.
+"""The code on the pages runs as it stands, block after block, and prints what stands with it.
 
-A block that imports a framework runs under that one alone.
+That is the `text` block right after it, where there is one; else the comments beside its prints. A block that imports
+a framework runs under that one alone.
 """
 
 import re
@@ -15,22 +16,27 @@ from elman import _native
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 FRAMEWORKS = {"tensorflow": "import tensorflow", "jax": "import jax", "torch": "import torch"}
+BLOCK = re.compile(r"```python\n(.*?)```(?:\n\n```text\n(.*?)```)?", re.DOTALL)
 
 
 def blocks(page):
+    """The code of each block, and what it is to print."""
     backend = keras.config.backend()
     others = [line for name, line in FRAMEWORKS.items() if name != backend]
-    found = re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
-    return [block for block in found if not any(line in block for line in others)]
+    for code, text in BLOCK.findall(page.read_text()):
+        if not any(line in code for line in others):
+            yield code, text.splitlines() if text else said_beside(code)
+
+
+def said_beside(code):
+    """What the comments say, each up to its explanation; an instruction set is this machine's."""
+    said = [re.split(r": (?=\w+ \w+)", text)[0] for text in re.findall(r"^print\(.*\)  # (.*)$", code, re.MULTILINE)]
+    return [re.sub(r"detail='\w+'", f"detail='{_native.environment().isa}'", text) for text in said]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_the_code_of_a_page_runs_and_prints_what_it_says(page, capsys):
     names = {}
-    for block in blocks(page):
-        exec(block, names)
-        said = [
-            re.split(r": (?=\w+ \w+)", text)[0] for text in re.findall(r"^print\(.*\)  # (.*)$", block, re.MULTILINE)
-        ]
-        said = [re.sub(r"detail='\w+'", f"detail='{_native.environment().isa}'", text) for text in said]
+    for code, said in blocks(page):
+        exec(code, names)
         assert capsys.readouterr().out.splitlines() == said
