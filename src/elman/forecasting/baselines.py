@@ -33,7 +33,7 @@ def period_of(series: list[np.ndarray], longest: int) -> int | None:
     """
     values = max(series, key=len)
     n = len(values)
-    longest = min(longest, n // 3)
+    longest = min(longest, n // 2)  # of which it has two at least
     if longest < 2:
         return None
     t = np.linspace(-1, 1, n)

@@ -47,9 +47,10 @@ def _verdict(scores: dict[str, Any], best: str, *, distinct: bool) -> str:
     change = scores[NETWORK]["rmse"] / scores[best]["rmse"] - 1 if scores[best]["rmse"] else 0.0
     than = f"its error is {abs(100 * change):.1f} % {'below' if change < 0 else 'above'} that of {_BASELINES[best]}"
     if distinct and change < 0:
-        others = f"the best of {len(scores) - 1}"
+        baselines = "all three baselines" if len(scores) == len(MODELS) else "both baselines"
         return (
-            f"The network beats the baselines: {than}, {others}, and the 95 % interval of the difference excludes zero."
+            f"The network beats {baselines}: {than}, the best of them, and the 95 % interval of the difference "
+            "excludes zero."
         )
     if distinct:
         return f"The network is not better: {than}. Use that."
