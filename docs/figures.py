@@ -143,7 +143,7 @@ def gradient_by_lag() -> Figure:
         "small (0.05)": 0.05 * rng.normal(size=(UNITS, UNITS)),
     }
     networks = {name: ([kernel, start, np.zeros(UNITS)], readout) for name, start in starts.items()}
-    weights = train(rate=0.3, clip=1.0, seed=0)[1]
+    weights = train(rate=0.1, clip=1.0, seed=0)[1]
     networks = {"orthogonal, trained": (weights[:3], weights[3])} | networks
     for name, (recurrence, reading) in networks.items():
         norms = gradients(x, recurrence, reading, x[:, 0])[2].mean(axis=0)
