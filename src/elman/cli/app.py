@@ -34,9 +34,9 @@ def elman_command(
     """Fast recurrent layers on the CPU, for NumPy, TensorFlow, JAX and PyTorch.
 
     \b
-    elman fit beach.csv --target temp   a forecaster from a table
-    elman info            what is installed, and where the native path works
-    elman bench --quick   how fast it is here
+    elman fit --data walk   a forecaster from a table, judged
+    elman info              what is installed, and where the native path works
+    elman bench --quick     how fast it is here
     """
 
 

@@ -42,7 +42,9 @@ def fit(
 ) -> None:
     """Train a forecaster on DATA, a CSV or Parquet file, and judge it honestly.
 
-    elman fit beach.csv --target temp --ahead 24
+    \b
+    elman fit --data walk            a recording that ships
+    elman fit DATA --target COLUMN   your own
     """
     given = {"target": target, "ahead": ahead, "window": window, "time": time, "unit": unit}
     with usage_errors():
