@@ -130,13 +130,20 @@ def test_models_are_told_apart_only_where_they_differ():
     assert bootstrap.difference(good, bad).distinct
     assert bootstrap.difference(good, bad).high < 0
     assert not bootstrap.difference(good, good).distinct
+    assert bootstrap.surely_better(good, bad)
+    outlier = np.where(np.arange(500)[:, None] == 250, 1e4, 0)
+    lucky, plain = 1.1 * good + 0.99 * outlier, good + outlier  # better at one window, worse at the others
+    assert lucky.mean() < plain.mean()
+    assert not bootstrap.surely_better(lucky, plain)
     said = report.errors({"last_value": bad, "linear": 1.01 * good, "network": good}, 2)
     assert said["best_baseline"] == "linear"
     found = {
         "beats": {"last_value": bad, "linear": bad, "network": good},
         "Use that": {"last_value": bad, "linear": good, "network": bad},
-        "Use the simpler one": {"last_value": bad, "linear": good, "network": good},
+        "Use the simpler one": {"last_value": bad, "linear": good, "network": 1.001 * good[::-1]},
     }
+    same = {"last_value": bad, "linear": good, "network": good * (1 - 1e-7)}
+    assert "its error is that of the linear model" in report.errors(same, 2)["verdict"]
     for words, squares in found.items():
         assert words in report.errors(squares, 2)["verdict"]
         assert ("not better" in report.errors(squares, 2)["verdict"]) == (words != "beats")

@@ -106,7 +106,28 @@ def test_the_model_takes_raw_rows_and_gives_target_units(run):
 def test_the_history_begins_before_training_and_knows_the_best(run):
     errors = [epoch["validation"] for epoch in run.history]
     assert [epoch["epoch"] for epoch in run.history] == list(range(len(errors)))
-    assert run.metrics["training"]["best_epoch"] == int(np.argmin(errors))
+    best = run.metrics["training"]["best_epoch"]
+    assert best in {0, int(np.argmin(errors))}
+    stays = any("it stays the linear model" in note for note in run.metrics["notes"])
+    assert stays == (best == 0 and int(np.argmin(errors)) > 0)
+
+
+def test_a_network_that_learns_nothing_stays_the_linear_model(tmp_path):
+    noise = np.random.default_rng(0).normal(size=(300, 1))
+    found = elman.fit(noise, window=4, units=8, epochs=2, learning_rate=0.1, out=tmp_path)
+    models = found.metrics["errors"]["models"]
+    assert found.metrics["training"]["best_epoch"] == 0
+    assert_allclose(models["network"]["rmse"], models["linear"]["rmse"], rtol=1e-5)
+    assert found.metrics["errors"]["verdict"].startswith("The network is not better")
+
+
+def test_a_network_that_learns_more_beats_the_linear_model(tmp_path):
+    chaos = np.empty(700)
+    chaos[0] = 0.4
+    for i in range(1, len(chaos)):
+        chaos[i] = 3.9 * chaos[i - 1] * (1 - chaos[i - 1])  # the logistic map: no line tells what follows
+    found = elman.fit(chaos, window=4, units=16, epochs=15, learning_rate=0.01, out=tmp_path)
+    assert found.metrics["errors"]["verdict"].startswith("The network beats the baselines")
 
 
 def test_a_finished_run_is_reported_again(run, capsys):

@@ -31,6 +31,7 @@ from elman.forecasting.run import (
     MODEL,
     Run,
 )
+from elman.forecasting.scores import Bootstrap
 from elman.forecasting.source import Source, open_table
 from elman.forecasting.table import Table
 from elman.forecasting.windows import Windows
@@ -196,8 +197,15 @@ def _run(
     batches = training.Batches(windows, windows.starts["train"], size, scale, config["seed"])
     validation = training.Batches(windows, windows.starts["validation"], training.EVALUATION_BATCH, scale)
     training.compile_for(built, config["learning_rate"], len(batches))
+    begun = training.weights_of(built)
     outcome = training.train(built, batches, validation, epochs=config["epochs"], folder=path, tell=tell)
     model = network.in_units(built, *scale)
+    if outcome.best_epoch > 0 and not _learned(model, table, windows, linear):
+        built.set_weights(begun)
+        outcome = outcome._replace(best_epoch=0)
+        table.notes.append(
+            "What the network learned is no more than chance on the validation part, so it stays the linear model."
+        )
     held_out = windows.starts["test"]
     truth = windows.targets(held_out).astype("float64")
     forecasts = {"last_value": baselines.last_value(windows, held_out)}
@@ -233,6 +241,17 @@ def _run(
     if not outcome.interrupted:
         (path / CHECKPOINT).unlink(missing_ok=True)
     return Run(path, data)
+
+
+def _learned(model: Any, table: Table, windows: Windows, linear: baselines.Linear) -> bool:
+    """Whether the trained network is better than the linear model it began as, by more than chance.
+
+    The best of many epochs is better by chance alone, and where one outlier makes up the error, much so.
+    """
+    starts = windows.starts["validation"]
+    truth = windows.targets(starts)
+    now, then = (forecast(model, table, starts, windows.window) - truth) ** 2, (linear(windows, starts) - truth) ** 2
+    return Bootstrap(len(starts), windows.ahead).surely_better(now, then)
 
 
 def _facts(prepared: _Prepared, source: Source, config: dict[str, Any]) -> dict[str, Any]:

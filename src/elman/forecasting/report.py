@@ -19,6 +19,7 @@ MODELS = {
     "linear": "linear model",
     NETWORK: "network",
 }
+_SAME = 5e-4  # of an error; a network that stays the linear model differs from it by rounding
 _BASELINES = {"last_value": "the last value", "seasonal": "the seasonal repeat", "linear": "the linear model"}
 
 
@@ -45,6 +46,8 @@ def errors(squares: dict[str, Any], ahead: int) -> dict[str, Any]:
 
 def _verdict(scores: dict[str, Any], best: str, *, distinct: bool) -> str:
     change = scores[NETWORK]["rmse"] / scores[best]["rmse"] - 1 if scores[best]["rmse"] else 0.0
+    if abs(change) < _SAME:
+        return f"The network is not better: its error is that of {_BASELINES[best]}. Use the simpler one."
     than = f"its error is {abs(100 * change):.1f} % {'below' if change < 0 else 'above'} that of {_BASELINES[best]}"
     if distinct and change < 0:
         baselines = "all three baselines" if len(scores) == len(MODELS) else "both baselines"

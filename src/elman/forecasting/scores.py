@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 _DRAWS = 1000
+_SURELY = 0.95
 _LEVEL = (0.025, 0.975)
 
 
@@ -76,6 +77,10 @@ class Bootstrap:
         """
         low, high = np.quantile(self.rmse(squares.mean(1)), _LEVEL)
         return Score(float(np.sqrt(squares.mean())), float(low), float(high), np.sqrt(squares.mean(0)).tolist())
+
+    def surely_better(self, first: np.ndarray, second: np.ndarray) -> bool:
+        """Whether the first has the lower RMSE in 95 % of the draws, of `(windows, ahead)` squared errors."""
+        return bool((self.rmse(first.mean(1)) < self.rmse(second.mean(1))).mean() >= _SURELY)
 
     def difference(self, first: np.ndarray, second: np.ndarray) -> Difference:
         """Compares two models by their `(windows, ahead)` squared errors."""
