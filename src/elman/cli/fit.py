@@ -42,9 +42,7 @@ def fit(
 ) -> None:
     """Train a forecaster on DATA, a CSV or Parquet file, and judge it honestly.
 
-    \b
-    elman fit --data walk            a recording that ships
-    elman fit DATA --target COLUMN   your own
+    elman fit --data walk
     """
     given = {"target": target, "ahead": ahead, "window": window, "time": time, "unit": unit}
     with usage_errors():
