@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import logging
 import time
+from collections.abc import Callable
 from statistics import median, quantiles
 
 import keras
@@ -25,10 +26,10 @@ ROUNDS = 15
 SAME = 1e-4  # largest difference of the losses over the first steps
 
 
-def model(layer: keras.Layer) -> keras.Model:
-    """One regressor, its weights the same for every seeded layer."""
+def model(make: Callable[[], keras.Layer]) -> keras.Model:
+    """One regressor. A layer draws the seed of its weights as it is made: the same one for each."""
     keras.utils.set_random_seed(0)
-    built = keras.Sequential([keras.Input((TIME, FEATURES)), layer, keras.layers.Dense(1)])
+    built = keras.Sequential([keras.Input((TIME, FEATURES)), make(), keras.layers.Dense(1)])
     built.compile("adam", "mse")
     return built
 
@@ -40,9 +41,9 @@ def main() -> None:
     x = rng.normal(size=(BATCH * STEPS, TIME, FEATURES)).astype("float32")
     y = x.mean((1, 2))[:, None]
     models = {
-        "elman": model(elman.SimpleRNN(UNITS)),
-        "stock": model(keras.layers.SimpleRNN(UNITS)),
-        "pooling": model(keras.layers.GlobalAveragePooling1D()),
+        "elman": model(lambda: elman.SimpleRNN(UNITS)),
+        "stock": model(lambda: keras.layers.SimpleRNN(UNITS)),
+        "pooling": model(keras.layers.GlobalAveragePooling1D),
     }
 
     def epoch(name: str) -> tuple[float, float]:

@@ -123,6 +123,7 @@ def environment() -> Environment:
         ValueError: If ELMAN_NATIVE is none of `"auto"`, `"require"` and `"off"`.
     """
     mode = os.environ.get("ELMAN_NATIVE") or "auto"
+    mode = "off" if mode == "0" else mode  # as at build time, where it leaves the library out
     if mode not in ("auto", "require", "off"):
         raise ValueError(f"ELMAN_NATIVE is {mode!r}; expected auto, require or off. Unset or correct it.")
     return Environment(mode, obstacle(), None if obstacle() else library().elman_isa().decode())

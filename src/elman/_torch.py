@@ -30,7 +30,6 @@ SECOND_DERIVATIVE = (
 )
 FORWARD_MODE = "elman's native path has no forward-mode derivative; pass native=False, which has."
 
-_ENVIRONMENT = _native.environment()
 _DTYPES = {d: str(d).removeprefix("torch.") for d in vars(torch).values() if isinstance(d, torch.dtype)}
 _HALVES = (torch.float16, torch.bfloat16)
 
@@ -41,8 +40,13 @@ def values(array: Tensor) -> np.ndarray | None:
 
 
 def traced_environment() -> _native.Environment | None:
-    """What the environment said, for torch.compile, which cannot ask it; else `None`."""
-    return _ENVIRONMENT if torch.compiler.is_compiling() else None
+    """What the environment says, for torch.compile, which cannot ask it; else `None`."""
+    return _environment() if torch.compiler.is_compiling() else None
+
+
+@torch.compiler.assume_constant_result
+def _environment() -> _native.Environment:
+    return _native.environment()
 
 
 def obstacle(x: Tensor) -> str | None:

@@ -22,7 +22,8 @@ from elman.checks import did_you_mean, shape_text, shapes_agree
 
 # What a layer's **kwargs take beside the arguments that its constructor names.
 _BASE_ARGUMENTS = ("name", "dtype", "trainable", "autocast", "input_shape", "input_dim", "zero_output_for_mask")
-_EXTRAS = ("learn_initial_state", "truncate_gradient", "clip_state_gradient", "native")
+# What elman's layers take and stock layers do not.
+EXTRAS = ("learn_initial_state", "truncate_gradient", "clip_state_gradient", "native")
 _FINDERS = {
     "activation": keras.activations,
     "initializer": keras.initializers,
@@ -79,7 +80,7 @@ def check_arguments(
     known = [p.name for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
     for word in keywords:
         if word not in known and word not in _BASE_ARGUMENTS:
-            _raise_unknown(name, word, (*known, *_EXTRAS))
+            _raise_unknown(name, word, (*known, *EXTRAS))
     try:
         bound = signature.bind(*arguments, **keywords)
     except TypeError as error:
@@ -446,6 +447,8 @@ def _check_states(layer: Any, states: Any, shape: Sequence[int | None]) -> None:
     advice = f"Pass initial_state=[{', '.join('hc'[: len(expected)])}]"
     if len(got) == 1 and _agree(got[0], shape[:2]):
         advice += ", or a mask as mask=m"
+    if not got:
+        advice += ", to a Bidirectional those of both directions in one list"
     raise ValueError(
         f"{name_of(layer)} got {_states_text(got)} as initial_state; expected {_states_text(expected)}, (batch, "
         f"units). {advice}."
@@ -491,11 +494,28 @@ def check_mask(layer: Any, shape: Sequence[int | None], mask: Any) -> None:
     expected = f"expected (batch, time) = {shape_text((batch, time))}, True where a step counts"
     if not hasattr(mask, "shape"):
         raise TypeError(f"{name_of(layer)} got a {type(mask).__name__} as mask; {expected}. Pass numpy.asarray(...).")
+    name = getattr(getattr(mask, "dtype", None), "name", None) or str(getattr(mask, "dtype", None))
+    if name == "object" or name.startswith((*_TEXT, *_NO_NUMBERS)):
+        raise TypeError(f"{name_of(layer)} got a mask of dtype {name}; {expected}. Pass booleans.")
     got = _sizes(mask.shape)
     if got is None or shapes_agree(got, (batch, time)) or shapes_agree(got, (batch, time, 1)):
         return
     advice = "Pass x's own mask, for example keras.layers.Masking().compute_mask(x)."
     raise ValueError(f"{name_of(layer)} got a mask of shape {shape_text(got)}; {expected}. {advice}")
+
+
+def check_cell(layer: Any) -> None:
+    """Holds a layer with a cell of another class to options that Keras's own loop has.
+
+    Raises:
+        ValueError: If the gradient of the state is to be cut or clipped.
+    """
+    asked = [name for name in ("truncate_gradient", "clip_state_gradient") if getattr(layer, name) is not None]
+    if asked:
+        raise ValueError(
+            f"{name_of(layer)} has {' and '.join(asked)}, and a cell of the class {type(layer.cell).__name__}; "
+            "expected the cell that it was made with, as these act inside its step. Leave them out, or the cell."
+        )
 
 
 def check_when_run(layer: Any, sequences: Any, adapter: ModuleType) -> Any:

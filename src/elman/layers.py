@@ -54,6 +54,7 @@ class _NativeLoop(keras.layers.RNN):
     """What elman's layers put over Keras's own: it comes before the stock class among the bases."""
 
     _cell: str  # a row of `reference.CELLS`
+    _keras_cell: type  # which computes the same
     _state_names: tuple[str, ...]  # of the weights that learn_initial_state makes
     _initial_weights: tuple[Any, ...] = ()
     _route: route.Route | None = None
@@ -86,6 +87,8 @@ class _NativeLoop(keras.layers.RNN):
             sentence, required, unasked = route.reason("portable"), False, False
         if _ADAPTER is None:
             sentence = sentence or route.reason("backend", backend=_BACKEND)
+        elif sentence is None and not self._has_keras_cell():
+            sentence = route.reason("cell", cell=type(self.cell).__name__)
         elif sentence is None:
             sentence = _ADAPTER.obstacle(sequences)
         if sentence and required:
@@ -142,12 +145,19 @@ class _NativeLoop(keras.layers.RNN):
         """The time loop, for which Keras calls: the last output, all outputs and the final states."""
         options = self._options()
         obstacle = self._decide(options, sequences)
+        if not self._has_keras_cell():
+            layer_checks.check_cell(self)
+            return super().inner_loop(sequences, initial_state, mask, training)
         if _ADAPTER is None or (obstacle and not self._differs_from_stock(options, mask)):
             return super().inner_loop(sequences, initial_state, mask, training)
         operands = self._operands(sequences, initial_state, mask, training)
         y, states = (_ADAPTER.plain if obstacle else _ADAPTER.recurrence)(options, *operands)
         last = y[:, -1] if self.return_sequences else y
         return last, y, list(states)
+
+    def _has_keras_cell(self) -> bool:
+        """Whether the cell is what the layer made, and nobody put one that computes something else in its place."""
+        return type(self.cell) is self._keras_cell
 
     def _options(self) -> Options:
         activation = self.cell.activation
@@ -327,7 +337,7 @@ class SimpleRNN(_NativeLoop, keras.layers.SimpleRNN):
         kernel_regularizer: Regularizer function applied to `kernel`.
         recurrent_regularizer: Regularizer function applied to `recurrent_kernel`.
         bias_regularizer: Regularizer function applied to the bias vector.
-        activity_regularizer: Regularizer function applied to the output.
+        activity_regularizer: Regularizer function applied to the output; with `return_state` to the state too.
         kernel_constraint: Constraint function applied to `kernel`.
         recurrent_constraint: Constraint function applied to `recurrent_kernel`.
         bias_constraint: Constraint function applied to the bias vector.
@@ -378,4 +388,5 @@ class SimpleRNN(_NativeLoop, keras.layers.SimpleRNN):
 
     __init__ = _constructor(keras.layers.SimpleRNN)
     _cell = "simple_rnn"
+    _keras_cell = keras.layers.SimpleRNNCell
     _state_names = ("initial_state",)

@@ -20,14 +20,13 @@ import keras
 import numpy as np
 
 from elman import layers, route
-from elman.layer_checks import name_of
+from elman.layer_checks import EXTRAS, name_of
 
 __all__ = ["LayerRoute", "accelerate", "load_model", "routes", "to_stock"]
 
 # Keras's layer, and the one of elman that computes the same: LSTM and GRU are further rows.
 TWINS: tuple[tuple[type, type], ...] = ((keras.layers.SimpleRNN, layers.SimpleRNN),)
 
-_EXTRAS = ("learn_initial_state", "truncate_gradient", "clip_state_gradient", "native")  # that stock layers do not take
 _GRADIENT_OPTIONS = ("truncate_gradient", "clip_state_gradient", "activity_regularizer")  # training alone sees them
 _OURS: tuple[type[Any], ...] = tuple(own for _, own in TWINS)
 _LAMBDA = "The object being serialized includes a `lambda`"
@@ -214,16 +213,24 @@ def _check_model(function: str, model: Any) -> None:
 
 
 def _check_none_stays(function: str, twin: Any, to_replace: Callable[[type], bool]) -> None:
-    """A layer that a class makes in its own code is made there again, as it was."""
-    staying = [f"{type(layer).__name__} {path!r}" for path, layer in _recurrent(twin) if to_replace(type(layer))]
-    if staying:
-        package = "elman" if function == "accelerate" else "keras.layers"
+    """A layer of a user's own class stays as it is; one that a class makes in its own code is made there again."""
+    kinds = {kind for pair in TWINS for kind in pair}
+    staying = [(path, type(layer)) for path, layer in _recurrent(twin) if to_replace(type(layer))]
+    if not staying:
+        return
+    named = ", ".join(f"{kind.__name__} {path!r}" for path, kind in staying)
+    package = "elman" if function == "accelerate" else "keras.layers"
+    if any(kind not in kinds for _, kind in staying):
         raise ValueError(
-            f"{function} cannot replace {', '.join(staying)} in {name_of(twin)}: the class that holds it makes it in "
-            "its own code, not from its config; expected recurrent layers in Sequential or Functional models, in "
-            f"wrappers, or in the config of a custom layer. Make it there from {package}, and copy the weights with "
+            f"{function} cannot replace {named} in {name_of(twin)}: a class of your own is derived from elman's; "
+            f"expected elman's layers themselves. Derive the class from {package}, and copy the weights with "
             "get_weights and set_weights."
         )
+    raise ValueError(
+        f"{function} cannot replace {named} in {name_of(twin)}: the class that holds it makes it in its own code, not "
+        "from its config; expected recurrent layers in Sequential or Functional models, in wrappers, or in the config "
+        f"of a custom layer. Make it there from {package}, and copy the weights with get_weights and set_weights."
+    )
 
 
 def _dropped(path: str, layer: Any) -> str:
@@ -477,7 +484,7 @@ def _header(kind: type) -> dict[str, Any]:
 
 def _without_extras(config: dict[str, Any], kind: type) -> dict[str, Any]:
     """The config, with no argument that a class of this kind does not take."""
-    return config if issubclass(kind, _OURS) else {key: v for key, v in config.items() if key not in _EXTRAS}
+    return config if issubclass(kind, _OURS) else {key: v for key, v in config.items() if key not in EXTRAS}
 
 
 def _named(layer: Any) -> dict[tuple[str, str], Any]:

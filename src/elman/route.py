@@ -21,6 +21,7 @@ REASONS = {
     "portable": "elman.portable() is active, so that what is traced needs no elman",
     "stock": "it is Keras's own layer; elman.accelerate(model) makes it native",
     "backend": "Keras runs on {backend}, and the native path on TensorFlow, JAX or PyTorch",
+    "cell": "its cell is a {cell}, and the native path computes what Keras's own cells do",
     "activation": "activation {activation} has no native kernel; there are {activations}",
     "dtype": "dtype {dtype} has no native kernel; there are float32 and float64",
     "device": "the arrays are on {device}, and the native path runs on the CPU",

@@ -643,6 +643,26 @@ def test_a_layer_says_why_it_is_not_native_and_warns_once(arguments, reason, war
     assert messages == [f"SimpleRNN 'rnn' runs in Keras's own operations: {reason}."] * warned
 
 
+class Doubling(layers.SimpleRNNCell):
+    def call(self, sequence: Any, states: Any, training: bool = False) -> Any:
+        y, _ = super().call(sequence, states, training=training)
+        return 2 * y, [2 * y]
+
+
+def test_a_cell_of_another_class_is_run_by_keras(caplog):
+    ours, stock = (kind(U, name="rnn") for kind in (elman.SimpleRNN, layers.SimpleRNN))
+    for layer in (ours, stock):
+        layer.cell = Doubling(U, kernel_initializer="ones", recurrent_initializer="ones")
+    alike(ours(X), stock(X))
+    reason = route.reason("cell", cell="Doubling")
+    assert ours.route == route.Route("keras", None, reason)
+    assert [r.getMessage() for r in caplog.records] == [f"SimpleRNN 'rnn' runs in Keras's own operations: {reason}."]
+    layer = elman.SimpleRNN(U, truncate_gradient=2)
+    layer.cell = Doubling(U)
+    with pytest.raises(ValueError, match="has truncate_gradient, and a cell of the class Doubling"):
+        layer(X)
+
+
 def test_what_is_required_and_cannot_run_is_an_error():
     layer = elman.SimpleRNN(U, activation="softsign", native="require", name="rnn")
     sentence = f"the native path is required and cannot run: SimpleRNN 'rnn': {ACTIVATION}."

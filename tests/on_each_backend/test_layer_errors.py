@@ -420,7 +420,8 @@ STATES = {
 @pytest.mark.parametrize("wrong", STATES)
 def test_a_wrong_initial_state(wrong):
     state, got = STATES[wrong]
-    sentence = OWN_STATES.format(got, 2, "Pass initial_state=[h].")
+    more = ", to a Bidirectional those of both directions in one list" if got == "no states" else ""
+    sentence = OWN_STATES.format(got, 2, f"Pass initial_state=[h]{more}.")
     says(ValueError, sentence, lambda: rnn()(X, initial_state=state))
     says(ValueError, sentence, lambda: rnn()(X, state))
 
@@ -450,6 +451,10 @@ def test_a_mask_of_another_shape(shape):
 def test_a_mask_of_another_length_in_a_model():
     mask = keras.Input((4,), dtype="bool")
     says(ValueError, MASK.format("(?, 4)", "?"), lambda: rnn()(keras.Input((5, 3)), mask=mask))
+
+
+def test_a_mask_of_text():
+    says(TypeError, "SimpleRNN 'rnn' got a mask of dtype str", lambda: rnn()(X, mask=np.full(X.shape[:2], "a")))
 
 
 @pytest.mark.parametrize(("mask", "what"), [([[True] * 5] * 2, "list"), (True, "bool"), ("all", "str")], ids=repr)
