@@ -67,7 +67,7 @@ def main() -> None:
         before = resident("VmRSS")
         Path("/proc/self/clear_refs").write_text("5")  # VmHWM counts from here
         start = time.perf_counter()
-        run = elman.fit(folder / "data.csv", "c0", window=asked.window, units=asked.units, epochs=1, out=folder / "run")
+        run = elman.fit(folder / "data.csv", "c0", epochs=1, out=folder / "run")
         seconds = time.perf_counter() - start
         beyond = resident("VmHWM") - before
     per_epoch = run.metrics["seconds_per_epoch"]

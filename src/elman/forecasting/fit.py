@@ -199,14 +199,18 @@ def _run(
     training.compile_for(built, config["learning_rate"], len(batches))
     begun = training.weights_of(built)
     outcome = training.train(built, batches, validation, epochs=config["epochs"], folder=path, tell=tell)
-    model = network.in_units(built, *scale)
+    stock = elman.to_stock(built)
+    model, handed_on = network.in_units(built, *scale), network.in_units(stock, *scale)
+    held_out = windows.starts["test"]
+    few = held_out[: training.EVALUATION_BATCH]
+    ours, theirs = (forecast(each, table, few, windows.window) for each in (model, handed_on))
     if outcome.best_epoch > 0 and not _learned(model, table, windows, linear):
         built.set_weights(begun)
+        stock.set_weights(begun)
         outcome = outcome._replace(best_epoch=0)
         table.notes.append(
             "What the network learned is no more than chance on the validation part, so it stays the linear model."
         )
-    held_out = windows.starts["test"]
     truth = windows.targets(held_out).astype("float64")
     forecasts = {"last_value": baselines.last_value(windows, held_out)}
     if period is not None:
@@ -216,11 +220,7 @@ def _run(
     later, short = last_forecast(model, table, windows.window, source.first_row)
     if short:
         table.notes.append(f"Too short for a forecast: {', '.join(short)}.")
-    stock = elman.to_stock(built)
-    handed_on = network.in_units(stock, *scale)
     files.write_with(path / MODEL, handed_on.save)
-    few = held_out[: training.EVALUATION_BATCH]
-    difference = np.abs(forecast(handed_on, table, few, windows.window) - forecasts[report.NETWORK][: len(few)]).max()
     seconds = speed.seconds_per_epoch({"elman": built, "stock": stock}, batches)
     files.write(path / FORECAST, later.write_csv())
     data = report.plain(
@@ -231,7 +231,7 @@ def _run(
             "training": _training(outcome, size, scale[1]),
             "route": dict(built.get_layer("recurrent_1").route._asdict()),
             "seconds_per_epoch": seconds,
-            "difference_from_stock": float(difference),
+            "difference_from_stock": float(np.abs(ours - theirs).max()),
             "versions": _versions(keras),
         }
     )
