@@ -615,9 +615,8 @@ struct Backward : Recurrence<T, Cell> {
       for (int64_t r = 0; r < running; ++r) copy_operand<Functions>(w, r, i);
       if (product_again) multiply_again(w, running);
       for (int64_t r = 0; r < running; ++r) step_back<Functions>(w, r, i);
-      if (i > 0 || call.dinitial_states[0] || call.dinitial_states[1] || call.norms) {
-        multiply_back<Functions>(w, running, i);
-      }
+      if constexpr (Cell::kResets) step_back_reset<Functions>(w, running, i);
+      if (i > 0 || call.dinitial_states[0] || call.dinitial_states[1] || call.norms) multiply_back(w, running, i);
       w.used += running;
     }
     flush(w);
@@ -757,23 +756,26 @@ struct Backward : Recurrence<T, Cell> {
         });
   }
 
-  // dh = dz U^T of the rows just stepped back through; then what the step before them may have of it.
+  // The product behind the reset gate, whose gradient is not known before it.
   template <class Functions>
+  void step_back_reset(const Work& w, int64_t running, int64_t i) const {
+    const T* const dz = w.dz + w.used * ld_dz;
+    multiply<T>(back, 1, this->batch == 1, running, product_of(back, dz, kSharing, 1, packed_back, kSharing),
+                [&](int64_t column, int64_t first, int64_t height, const T* z, int64_t ldz) {
+                  const int64_t width = this->units - column < ldz ? this->units - column : ldz;
+                  for (int64_t r = first; r < first + height; ++r, z += ldz) {
+                    RowBack<T> row = row_back(w, r, i);
+                    row.tape += column, row.dh += column, row.dz += column;
+                    if (row.before) row.before += column;
+                    const T* const dropout = w.dropout ? this->dropout_of(w.dropout, r, kSharing) + column : nullptr;
+                    Cell::reset_back(Functions(this->spec), row, z, dropout, width);
+                  }
+                });
+  }
+
+  // dh = dz U^T of the rows just stepped back through; then what the step before them may have of it.
   void multiply_back(Work& w, int64_t running, int64_t i) const {
     const T* const dz = w.dz + w.used * ld_dz;
-    if constexpr (Cell::kResets) {
-      multiply<T>(back, 1, this->batch == 1, running, product_of(back, dz, kSharing, 1, packed_back, kSharing),
-               [&](int64_t column, int64_t first, int64_t height, const T* z, int64_t ldz) {
-                 const int64_t width = this->units - column < ldz ? this->units - column : ldz;
-                 for (int64_t r = first; r < first + height; ++r, z += ldz) {
-                   RowBack<T> row = row_back(w, r, i);
-                   row.tape += column, row.dh += column, row.dz += column;
-                   if (row.before) row.before += column;
-                   const T* const dropout = w.dropout ? this->dropout_of(w.dropout, r, kSharing) + column : nullptr;
-                   Cell::reset_back(Functions(this->spec), row, z, dropout, width);
-                 }
-               });
-    }
     const int each = this->h_masks > 1 ? 1 : kSharing;
     for (int gate = 0; gate < kSharing; gate += each) {
       const bool adds = Cell::kKeeps || gate > 0;
