@@ -294,7 +294,9 @@ def _near_kink(case: Case, kink: float) -> bool:
     if KINKS.keys().isdisjoint({case.options.activation, case.options.recurrent_activation}):
         return False
     calls = pre_activations(case)
-    if case.options.activation == "relu":  # a carry's two terms hardly ever cancel: its sign is sure, however small it is
+    if (
+        case.options.activation == "relu"
+    ):  # a carry's two terms hardly ever cancel: its sign is sure, however small it is
         calls = calls[:2]
     near = [np.abs(np.abs(z[z != 0]) - KINKS[name]) < kink for name, z in calls if name in KINKS]
     return any(bool(here.any()) for here in near)

@@ -110,7 +110,8 @@ def by_steps(case: cases.Case) -> dict[str, Array]:
         norms[:, t] = np.sqrt(sum((g * g).sum(axis=1) for g in gradient))
         taken = [np.where(valid[:, t, None], g, 0) for g in gradient]
         step = one_step(case, t).replace(
-            **dict(zip(cases.STATES, states[t], strict=False)), **dict(zip(("dfinal", "dfinal_carry"), taken, strict=False))
+            **dict(zip(cases.STATES, states[t], strict=False)),
+            **dict(zip(("dfinal", "dfinal_carry"), taken, strict=False)),
         )
         back = [cases.difference_quotients(loss, step, name, 2**-14) for name in cases.STATES[: len(taken)]]
         at = case.shape.time - 1 - t if case.options.go_backwards else t

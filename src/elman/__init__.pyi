@@ -12,6 +12,8 @@ from keras.layers import SimpleRNNCell as SimpleRNNCell
 from elman._native import NativeUnavailable as NativeUnavailable
 from elman._native import set_num_threads as set_num_threads
 from elman._portable import portable as portable
+from elman.functional import gru as gru
+from elman.functional import lstm as lstm
 from elman.functional import simple_rnn as simple_rnn
 from elman.models import accelerate as accelerate
 from elman.models import load_model as load_model
@@ -74,7 +76,9 @@ __all__ = [
     "SimpleRNNCell",
     "__version__",
     "accelerate",
+    "gru",
     "load_model",
+    "lstm",
     "portable",
     "routes",
     "set_num_threads",

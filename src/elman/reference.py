@@ -139,7 +139,7 @@ def _lstm_step(
 ) -> tuple[States, Any]:
     """i, f, o = gate(x_t W + h_{t-1} U + b), g = activation(likewise); in the order i, f, g, o
 
-    c_t = f c_{t-1} + i g,   h_t = o activation(c_t)    (Hochreiter and Schmidhuber 1997; Gers, Schmidhuber, Cummins 2000)
+    c_t = f c_{t-1} + i g,   h_t = o activation(c_t)              (Hochreiter and Schmidhuber 1997; Gers et al. 2000)
     """
     activation, gate = _values(options)
     h, c = states
