@@ -166,6 +166,30 @@ def _prepare(source: Source, asked: dict[str, Any], window: int | None, ahead: i
     return _Prepared(table, windows, mean, std, period)
 
 
+class _Trained(NamedTuple):
+    """What training came to.
+
+    Attributes:
+        linear: What the network began as.
+        network: With elman's layers, standardized.
+        stock: The same with Keras's own.
+        model: `network` in the target's units.
+        handed_on: `stock` in the target's units: what the file holds.
+        batches: What it was trained on.
+        outcome: The history.
+        difference: Largest, of the outputs of elman's layers and Keras's on what was learned.
+    """
+
+    linear: baselines.Linear
+    network: Any
+    stock: Any
+    model: Any
+    handed_on: Any
+    batches: Any
+    outcome: Any
+    difference: float
+
+
 def _run(
     prepared: _Prepared, source: Source, config: dict[str, Any], path: Path, tell: Callable[[Any], None] | None
 ) -> Run:
@@ -179,9 +203,45 @@ def _run(
             "elman.fit needs Keras and a backend, and Keras is not installed. Install one of elman[tensorflow], "
             "elman[jax] and elman[torch]."
         ) from error
-    from elman.forecasting import network, pictures, speed, training
+    from elman.forecasting import pictures, speed
 
-    table, windows, mean, std, period = prepared
+    trained = _train(prepared, config, path, tell)
+    table, windows = prepared.table, prepared.windows
+    forecasts = _forecasts(prepared, trained)
+    truth = windows.targets(windows.starts["test"]).astype("float64")
+    errors = report.errors({name: (values - truth) ** 2 for name, values in forecasts.items()}, windows.ahead)
+    later, short = last_forecast(trained.model, table, windows.window, source.first_row)
+    if short:
+        table.notes.append(f"Too short for a forecast: {', '.join(short)}.")
+    files.write_with(path / MODEL, trained.handed_on.save)
+    files.write(path / FORECAST, later.write_csv())
+    data = report.plain(
+        {
+            **_facts(prepared, source, config),
+            "errors": errors,
+            "penalty": trained.linear.penalty,
+            "training": _training(trained.outcome, trained.batches.batch_size, float(prepared.std[windows.target])),
+            "route": dict(trained.network.get_layer("recurrent_1").route._asdict()),
+            "seconds_per_epoch": speed.seconds_per_epoch(
+                {"elman": trained.network, "stock": trained.stock}, trained.batches
+            ),
+            "difference_from_stock": trained.difference,
+            "versions": _versions(keras),
+        }
+    )
+    files.write(path / FORECAST_PICTURE, pictures.forecast(data, table, windows, forecasts, later))
+    files.write(path / LEARNING_PICTURE, pictures.learning(data))
+    files.write(path / METRICS, json.dumps(data, indent=2, allow_nan=False) + "\n")
+    if not trained.outcome.interrupted:
+        (path / CHECKPOINT).unlink(missing_ok=True)
+    return Run(path, data)
+
+
+def _train(prepared: _Prepared, config: dict[str, Any], path: Path, tell: Callable[[Any], None] | None) -> _Trained:
+    """Builds the network as the linear model and trains it; it stays that where it learns no more than chance."""
+    from elman.forecasting import network, training
+
+    table, windows, mean, std, _ = prepared
     linear = baselines.fit_linear(windows, mean, std)
     built = network.build(
         window=windows.window,
@@ -201,8 +261,7 @@ def _run(
     outcome = training.train(built, batches, validation, epochs=config["epochs"], folder=path, tell=tell)
     stock = elman.to_stock(built)
     model, handed_on = network.in_units(built, *scale), network.in_units(stock, *scale)
-    held_out = windows.starts["test"]
-    few = held_out[: training.EVALUATION_BATCH]
+    few = windows.starts["test"][: training.EVALUATION_BATCH]
     ours, theirs = (forecast(each, table, few, windows.window) for each in (model, handed_on))
     if outcome.best_epoch > 0 and not _learned(model, table, windows, linear):
         built.set_weights(begun)
@@ -211,36 +270,20 @@ def _run(
         table.notes.append(
             "What the network learned is no more than chance on the validation part, so it stays the linear model."
         )
-    truth = windows.targets(held_out).astype("float64")
-    forecasts = {"last_value": baselines.last_value(windows, held_out)}
-    if period is not None:
-        forecasts["seasonal"] = baselines.seasonal(windows, held_out, period)
-    forecasts |= {"linear": linear(windows, held_out), report.NETWORK: forecast(model, table, held_out, windows.window)}
-    errors = report.errors({name: (values - truth) ** 2 for name, values in forecasts.items()}, windows.ahead)
-    later, short = last_forecast(model, table, windows.window, source.first_row)
-    if short:
-        table.notes.append(f"Too short for a forecast: {', '.join(short)}.")
-    files.write_with(path / MODEL, handed_on.save)
-    seconds = speed.seconds_per_epoch({"elman": built, "stock": stock}, batches)
-    files.write(path / FORECAST, later.write_csv())
-    data = report.plain(
-        {
-            **_facts(prepared, source, config),
-            "errors": errors,
-            "penalty": linear.penalty,
-            "training": _training(outcome, size, scale[1]),
-            "route": dict(built.get_layer("recurrent_1").route._asdict()),
-            "seconds_per_epoch": seconds,
-            "difference_from_stock": float(np.abs(ours - theirs).max()),
-            "versions": _versions(keras),
-        }
-    )
-    files.write(path / FORECAST_PICTURE, pictures.forecast(data, table, windows, forecasts, later))
-    files.write(path / LEARNING_PICTURE, pictures.learning(data))
-    files.write(path / METRICS, json.dumps(data, indent=2, allow_nan=False) + "\n")
-    if not outcome.interrupted:
-        (path / CHECKPOINT).unlink(missing_ok=True)
-    return Run(path, data)
+    difference = float(np.abs(ours - theirs).max())
+    return _Trained(linear, built, stock, model, handed_on, batches, outcome, difference)
+
+
+def _forecasts(prepared: _Prepared, trained: _Trained) -> dict[str, np.ndarray]:
+    """For each model its forecasts of the held-out windows, `(windows, ahead)`."""
+    windows = prepared.windows
+    held_out = windows.starts["test"]
+    found = {"last_value": baselines.last_value(windows, held_out)}
+    if prepared.period is not None:
+        found["seasonal"] = baselines.seasonal(windows, held_out, prepared.period)
+    found["linear"] = trained.linear(windows, held_out)
+    found[report.NETWORK] = forecast(trained.model, prepared.table, held_out, windows.window)
+    return found
 
 
 def _learned(model: Any, table: Table, windows: Windows, linear: baselines.Linear) -> bool:
