@@ -127,7 +127,7 @@ def test_a_network_that_learns_more_beats_the_linear_model(tmp_path):
     for i in range(1, len(chaos)):
         chaos[i] = 3.9 * chaos[i - 1] * (1 - chaos[i - 1])  # the logistic map: no line tells what follows
     found = elman.fit(chaos, window=4, units=16, epochs=15, learning_rate=0.01, out=tmp_path)
-    assert found.metrics["errors"]["verdict"].startswith("The network beats the baselines")
+    assert found.metrics["errors"]["verdict"].startswith("The network beats all three baselines")
 
 
 def test_a_finished_run_is_reported_again(run, capsys):
