@@ -133,7 +133,7 @@ def choose(number: int, backend: str) -> Choice:
     shape = cases.Shape(*sizes)
     drawn: dict[str, Any] = {
         "dtype": one("float32", "float64", *HALVES, p=(0.55, 0.2, 0.15, 0.1)),
-        "activation": one(*ACTIVATIONS, None, *OTHER_ACTIVATIONS, p=(0.14, 0.28, 0.18, 0.14, 0.08, 0.06, 0.06, 0.06)),
+        "activation": one(*ACTIVATIONS, None, *OTHER_ACTIVATIONS, p=(0.16, 0.3, 0.2, 0.16, 0.06, 0.06, 0.06)),
         "use_bias": chance(0.8),
         "go_backwards": chance(0.4),
         "return_sequences": chance(0.6),
