@@ -15,7 +15,6 @@ import numpy as np
 
 from elman import reference
 from elman.bench.shapes import Array, Problem
-from elman.options import Options
 
 Results = Sequence[Array]
 
@@ -25,11 +24,9 @@ TENSORS = ("y of the forward", "y", "dkernel", "drecurrent_kernel", "dbias")
 def truth(problem: Problem, dtype: type[np.floating]) -> list[Array]:
     """What the reference computes in `dtype`, in the order of `TENSORS`."""
     x, kernel, recurrent_kernel, bias, dy = (array.astype(dtype) for array in problem)
-    options = Options(problem.layer)
-    operands = (x, kernel, recurrent_kernel, bias, None, None, None, None)
-    y, final, tape = reference.forward(*operands, options=options)
+    y, final, tape = reference.forward(x, kernel, recurrent_kernel, bias)
     no_final = tuple(np.zeros_like(state) for state in final)
-    gradients = reference.backward(*operands, tape, dy, no_final, options=options)
+    gradients = reference.backward(x, kernel, recurrent_kernel, bias, None, None, None, None, tape, dy, no_final)
     return [y, y, gradients.dkernel, gradients.drecurrent_kernel, gradients.dbias]  # type: ignore[list-item]
 
 
