@@ -89,39 +89,65 @@ ELMAN_INLINE Vector<T> sigmoid(Vector<T> x) {
   return T(1) / ((scale * p + scale) + T(1));
 }
 
-template <int kActivation, class T>
-ELMAN_INLINE Vector<T> activate(Vector<T> z) {
-  switch (kActivation) {
+template <class T>
+ELMAN_INLINE Vector<T> hard_sigmoid(Vector<T> x) {
+  const Vector<T> y = x * T(1.0 / 6) + T(0.5);
+  return y <= T(0) ? Vector<T>{} : y >= T(1) ? Vector<T>{} + T(1) : y;  // both false for NaN, which stays
+}
+
+template <class T>
+ELMAN_INLINE Vector<T> activate(int activation, Vector<T> z) {
+  switch (activation) {
     case ELMAN_TANH: return tanh<T>(z);
     case ELMAN_RELU: return z <= T(0) ? Vector<T>{} : z;  // false for NaN, which stays
     case ELMAN_SIGMOID: return sigmoid<T>(z);
+    case ELMAN_HARD_SIGMOID: return hard_sigmoid<T>(z);
     default: return z;
   }
 }
 
 // d * f'(z), with f' told from y = f(z).
-template <int kActivation, class T>
-ELMAN_INLINE Vector<T> times_slope(Vector<T> d, Vector<T> y) {
-  switch (kActivation) {
+template <class T>
+ELMAN_INLINE Vector<T> times_slope(int activation, Vector<T> d, Vector<T> y) {
+  switch (activation) {
     case ELMAN_TANH: return d * (T(1) - y * y);
     case ELMAN_RELU: return y > T(0) ? d : d * T(0);
     case ELMAN_SIGMOID: return d * (y * (T(1) - y));
+    case ELMAN_HARD_SIGMOID: return y > T(0) ? (y < T(1) ? d * T(1.0 / 6) : d * T(0)) : d * T(0);
     default: return d;
   }
 }
 
-// Runs body(activation as a constant).
-template <int kValue>
-struct Constant {
-  static constexpr int value = kValue;
+// The activation of the new state and that of the gates: known to the compiler, or looked up for every vector.
+template <int kActivation, int kGate>
+struct Known {
+  static constexpr int activation = kActivation, gate = kGate;
+  explicit Known(const elman_spec&) {}
 };
-template <class Body>
-ELMAN_INLINE void with_activation(int activation, Body body) {
-  switch (activation) {
-    case ELMAN_TANH: body(Constant<ELMAN_TANH>()); break;
-    case ELMAN_RELU: body(Constant<ELMAN_RELU>()); break;
-    case ELMAN_SIGMOID: body(Constant<ELMAN_SIGMOID>()); break;
-    default: body(Constant<ELMAN_LINEAR>());
+struct LookedUp {
+  const int activation, gate;
+  explicit LookedUp(const elman_spec& spec) : activation(spec.activation), gate(spec.recurrent_activation) {}
+};
+template <class Functions>
+struct Type {
+  using type = Functions;
+};
+
+// Runs body(type of the functions). A cell without gates has few enough to know them all; of the others only Keras's
+// defaults are.
+template <bool kHasGates, class Body>
+void with_functions(const elman_spec& spec, Body body) {
+  if constexpr (kHasGates) {
+    const bool usual = spec.activation == ELMAN_TANH && spec.recurrent_activation == ELMAN_SIGMOID;
+    usual ? body(Type<Known<ELMAN_TANH, ELMAN_SIGMOID>>()) : body(Type<LookedUp>());
+  } else {
+    switch (spec.activation) {
+      case ELMAN_TANH: return body(Type<Known<ELMAN_TANH, 0>>());
+      case ELMAN_RELU: return body(Type<Known<ELMAN_RELU, 0>>());
+      case ELMAN_SIGMOID: return body(Type<Known<ELMAN_SIGMOID, 0>>());
+      case ELMAN_HARD_SIGMOID: return body(Type<Known<ELMAN_HARD_SIGMOID, 0>>());
+      default: return body(Type<Known<ELMAN_LINEAR, 0>>());
+    }
   }
 }
 

@@ -2,6 +2,9 @@
 //
 // The cells: what happens to the sums of a step once the products are done, forward and, beside it, backward.
 // A cell is one struct; the time loop knows nothing else of it.
+//
+// The sums of a step are kBlocks blocks of H columns. Those of the inputs' product are the first kGates blocks, those of
+// the state's the last kGates: the same ones, unless the cell wants one gate's two products apart (kApart).
 #ifndef ELMAN_CELLS_H_
 #define ELMAN_CELLS_H_
 
@@ -10,26 +13,208 @@
 namespace elman {
 namespace ELMAN_LEVEL {
 
+// One row of a forward step, from the first unit of a panel on. `keep` and `put` end at the row's last unit.
+template <class T>
+struct Row {
+  const T* z;        // the sums, block k at z + k * block
+  int64_t block;
+  T* held;           // what the cell carries beside h as products read it: c of an LSTM, h of a GRU; whole vectors
+  T* reset;          // where a product of this step still to come reads the state that the reset gate has let through
+  const T* dropout;  // of `reset`; null: none
+  T* next;           // where the next step's products read h: `copies` of it, `stride` apart,
+  const T* dropouts; // each times its dropout; null: none
+  int copies;
+  int64_t stride;
+  T* out;            // h
+  T* tape;           // columns for the backward, `units` of each kind; null: not kept
+  int64_t units;
+  bool sequences;    // whether `out` is part of y, and so at hand in the backward
+
+  ELMAN_INLINE void put(int64_t j, Vector<T> h, int64_t n) const {
+    store_some(out + j, h, n);
+    if (!dropouts) return store(next + j, h);
+    for (int c = 0; c < copies; ++c) store(next + c * stride + j, h * load(dropouts + c * stride + j));
+  }
+  ELMAN_INLINE void keep(int kind, int64_t j, Vector<T> v, int64_t n) const {
+    if (tape) store_some(tape + kind * units + j, v, n);
+  }
+};
+
+// One row of a backward step. What is null stands for zeros.
+template <class T>
+struct RowBack {
+  const T* tape;          // of the step
+  const T* h;             // the state after it,
+  const T* before;        // and before it
+  const T* carry_before;  // the second state before it
+  const T* product;       // that of a gate's state apart, where the tape has none
+  T* dh;                  // in: gradient of the state after the step; out: what of it goes past the products
+  T* dcarry;              // likewise of the second state, whole
+  T* dz;                  // out: gradients of the sums, `block` apart
+  int64_t block, units;
+
+  ELMAN_INLINE Vector<T> kept(int kind, int64_t j, int64_t n) const { return load_some(tape + kind * units + j, n); }
+  static ELMAN_INLINE Vector<T> or_zero(const T* p, int64_t j, int64_t n) { return p ? load_some(p + j, n) : Vector<T>{}; }
+};
+
 // h_t = f(x_t W + h_{t-1} U + b)
 struct SimpleRnn {
-  static constexpr int kGates = 1;
+  static constexpr int kGates = 1, kStates = 1, kApart = 0;
+  static constexpr bool kHolds = false;   // needs Row::held
+  static constexpr bool kResets = false;  // its last gate's product reads Row::reset: a phase of its own
+  static constexpr bool kKeeps = false;   // some of dh goes past the products
 
-  // Sums z of `width` units -> their new state in `out` (width units) and in `carried` (whole vectors, times the
-  // recurrent dropout where there is one), from where the next step's product reads it.
-  template <int kActivation, class T>
-  static ELMAN_INLINE void step(const T* z, const T* dropout, T* carried, T* out, int64_t width) {
+  template <int kPhase, class F, class T>
+  static ELMAN_INLINE void step(const F& f, const Row<T>& row, int64_t width) {
+    for_vectors<T>(width, [&](int64_t j, int64_t n) { row.put(j, activate<T>(f.activation, load(row.z + j)), n); });
+  }
+
+  template <class F, class T>
+  static ELMAN_INLINE void step_back(const F& f, const RowBack<T>& row) {
+    for_vectors<T>(row.units, [&](int64_t j, int64_t n) {
+      store(row.dz + j, times_slope<T>(f.activation, load(row.dh + j), load_some(row.h + j, n)));
+    });
+  }
+};
+
+// c_t = f c_{t-1} + i g,  h_t = o activation(c_t).  Blocks i f g o; tape i f g o c.
+struct Lstm {
+  static constexpr int kGates = 4, kStates = 2, kApart = 0;
+  static constexpr bool kHolds = true, kResets = false, kKeeps = false;
+
+  template <int kPhase, class F, class T>
+  static ELMAN_INLINE void step(const F& f, const Row<T>& row, int64_t width) {
     for_vectors<T>(width, [&](int64_t j, int64_t n) {
-      const Vector<T> h = activate<kActivation, T>(load(z + j));
-      store(carried + j, dropout ? h * load(dropout + j) : h);
-      store_some(out + j, h, n);
+      const Vector<T> i = activate<T>(f.gate, load(row.z + j));
+      const Vector<T> forget = activate<T>(f.gate, load(row.z + row.block + j));
+      const Vector<T> g = activate<T>(f.activation, load(row.z + 2 * row.block + j));
+      const Vector<T> o = activate<T>(f.gate, load(row.z + 3 * row.block + j));
+      const Vector<T> c = forget * load(row.held + j) + i * g;
+      store(row.held + j, c);
+      row.keep(0, j, i, n);
+      row.keep(1, j, forget, n);
+      row.keep(2, j, g, n);
+      row.keep(3, j, o, n);
+      row.keep(4, j, c, n);
+      row.put(j, o * activate<T>(f.activation, c), n);
     });
   }
 
-  // Gradient dh of the state after the step -> gradient dz of its sums, over `units` units.
-  template <int kActivation, class T>
-  static ELMAN_INLINE void step_back(const T* dh, const T* h, T* dz, int64_t units) {
+  template <class F, class T>
+  static ELMAN_INLINE void step_back(const F& f, const RowBack<T>& row) {
+    for_vectors<T>(row.units, [&](int64_t j, int64_t n) {
+      const Vector<T> i = row.kept(0, j, n), forget = row.kept(1, j, n), g = row.kept(2, j, n), o = row.kept(3, j, n);
+      const Vector<T> a = activate<T>(f.activation, row.kept(4, j, n)), dh = load(row.dh + j);
+      const Vector<T> dc = load(row.dcarry + j) + times_slope<T>(f.activation, dh * o, a);
+      store(row.dz + j, times_slope<T>(f.gate, dc * g, i));
+      store(row.dz + row.block + j, times_slope<T>(f.gate, dc * row.or_zero(row.carry_before, j, n), forget));
+      store(row.dz + 2 * row.block + j, times_slope<T>(f.activation, dc * i, g));
+      store(row.dz + 3 * row.block + j, times_slope<T>(f.gate, dh * a, o));
+      store(row.dcarry + j, dc * forget);
+    });
+  }
+
+  // h once more from the tape.
+  template <class F, class T>
+  static ELMAN_INLINE void output(const F& f, const T* tape, T* to, int64_t units) {
     for_vectors<T>(units, [&](int64_t j, int64_t n) {
-      store(dz + j, times_slope<kActivation, T>(load(dh + j), load_some(h + j, n)));
+      store(to + j, load_some(tape + 3 * units + j, n) * activate<T>(f.activation, load_some(tape + 4 * units + j, n)));
+    });
+  }
+};
+
+// h_t = z h_{t-1} + (1 - z) n;  tape z r n, and h where y does not have it
+struct Gru {
+  static constexpr int kGates = 3, kStates = 1;
+  static constexpr bool kHolds = true, kKeeps = true;
+
+  template <class T>
+  static ELMAN_INLINE void mix(const Row<T>& row, Vector<T> z, Vector<T> candidate, int64_t j, int64_t n) {
+    row.keep(2, j, candidate, n);
+    const Vector<T> h = z * load(row.held + j) + (T(1) - z) * candidate;
+    store(row.held + j, h);
+    row.put(j, h, n);
+  }
+
+  // Gradients of the sums of n, handed back, and of z.
+  template <class F, class T>
+  static ELMAN_INLINE Vector<T> mix_back(const F& f, const RowBack<T>& row, T* dz, int64_t j, int64_t n) {
+    const Vector<T> z = row.kept(0, j, n), candidate = row.kept(2, j, n), dh = load(row.dh + j);
+    store(dz + j, times_slope<T>(f.gate, dh * (row.or_zero(row.before, j, n) - candidate), z));
+    store(row.dh + j, dh * z);
+    return times_slope<T>(f.activation, dh * (T(1) - z), candidate);
+  }
+};
+
+// n = f(x_t W + b + r q),  q = h_{t-1} U + b'.  Blocks (x_t W + b of n) z r q; on the tape q where y has h.
+struct GruAfter : Gru {
+  static constexpr int kApart = 1;
+  static constexpr bool kResets = false;
+
+  template <int kPhase, class F, class T>
+  static ELMAN_INLINE void step(const F& f, const Row<T>& row, int64_t width) {
+    for_vectors<T>(width, [&](int64_t j, int64_t n) {
+      const Vector<T> z = activate<T>(f.gate, load(row.z + row.block + j));
+      const Vector<T> r = activate<T>(f.gate, load(row.z + 2 * row.block + j));
+      const Vector<T> q = load(row.z + 3 * row.block + j);
+      row.keep(0, j, z, n);
+      row.keep(1, j, r, n);
+      if (row.sequences) row.keep(3, j, q, n);
+      mix(row, z, activate<T>(f.activation, load(row.z + j) + r * q), j, n);
+    });
+  }
+
+  template <class F, class T>
+  static ELMAN_INLINE void step_back(const F& f, const RowBack<T>& row) {
+    for_vectors<T>(row.units, [&](int64_t j, int64_t n) {
+      const Vector<T> dn = mix_back(f, row, row.dz + row.block, j, n), r = row.kept(1, j, n);
+      const Vector<T> q = row.product ? load(row.product + j) : row.kept(3, j, n);
+      store(row.dz + j, dn);
+      store(row.dz + 2 * row.block + j, times_slope<T>(f.gate, dn * q, r));
+      store(row.dz + 3 * row.block + j, dn * r);
+    });
+  }
+};
+
+// n = f(x_t W + (r h_{t-1}) U + b).  Blocks z r n
+struct GruBefore : Gru {
+  static constexpr int kApart = 0;
+  static constexpr bool kResets = true;
+
+  template <int kPhase, class F, class T>
+  static ELMAN_INLINE void step(const F& f, const Row<T>& row, int64_t width) {
+    for_vectors<T>(width, [&](int64_t j, int64_t n) {
+      if (kPhase == 1) return mix(row, load(row.next + j), activate<T>(f.activation, load(row.z + j)), j, n);
+      const Vector<T> z = activate<T>(f.gate, load(row.z + j)), r = activate<T>(f.gate, load(row.z + row.block + j));
+      const Vector<T> h = load(row.held + j);
+      row.keep(0, j, z, n);
+      row.keep(1, j, r, n);
+      store(row.reset + j, r * (row.dropout ? h * load(row.dropout + j) : h));
+      store(row.next + j, z);  // until h goes there
+    });
+  }
+
+  template <class F, class T>
+  static ELMAN_INLINE void step_back(const F& f, const RowBack<T>& row) {
+    for_vectors<T>(row.units, [&](int64_t j, int64_t n) {
+      const Vector<T> dn = mix_back(f, row, row.dz, j, n);
+      store(row.dz + 2 * row.block + j, dn);
+    });
+  }
+
+  // h_{t-1}, times its dropout -> r times that.
+  template <class T>
+  static ELMAN_INLINE void reset(const T* tape, T* h, int64_t units) {
+    for_vectors<T>(units, [&](int64_t j, int64_t n) { store(h + j, load(h + j) * load_some(tape + units + j, n)); });
+  }
+
+  // Gradient of r h_{t-1}, times its dropout -> that of the sums of r, and more of dh. `row` begins at the panel.
+  template <class F, class T>
+  static ELMAN_INLINE void reset_back(const F& f, const RowBack<T>& row, const T* d, const T* dropout, int64_t width) {
+    for_vectors<T>(width, [&](int64_t j, int64_t n) {
+      const Vector<T> r = row.kept(1, j, n), dreset = dropout ? load(d + j) * load(dropout + j) : load(d + j);
+      store(row.dz + row.block + j, times_slope<T>(f.gate, dreset * row.or_zero(row.before, j, n), r));
+      store(row.dh + j, load(row.dh + j) + dreset * r);
     });
   }
 };

@@ -20,7 +20,7 @@
 namespace elman {
 namespace {
 
-thread_local char t_error[256] = "";
+thread_local char t_error[320] = "";
 
 // Slowest first.
 std::vector<const Level*> levels_here() {
@@ -137,13 +137,17 @@ bool fits(const elman_spec& spec) {
       return false;
     }
   }
-  if (spec.units == 0 || spec.cell != ELMAN_SIMPLE_RNN || spec.dtype < ELMAN_FLOAT32 || spec.dtype > ELMAN_FLOAT64 ||
-      spec.activation < ELMAN_LINEAR || spec.activation > ELMAN_SIGMOID || spec.mask < ELMAN_NO_MASK ||
-      spec.mask > ELMAN_LENGTHS_INT64) {
+  const auto within = [](int32_t value, int32_t last) { return value >= 0 && value <= last; };
+  const auto masks = [&](int32_t n) { return n == 0 || n == 1 || n == elman_gates(spec.cell); };
+  if (spec.units == 0 || !within(spec.cell, ELMAN_GRU) || !within(spec.dtype, ELMAN_FLOAT64) ||
+      !within(spec.activation, ELMAN_HARD_SIGMOID) || !within(spec.recurrent_activation, ELMAN_HARD_SIGMOID) ||
+      !within(spec.mask, ELMAN_LENGTHS_INT64) || !masks(spec.input_dropout_masks) ||
+      !masks(spec.recurrent_dropout_masks)) {
     snprintf(t_error, sizeof t_error,
-             "the call asks for cell %d, dtype %d, activation %d, mask %d and %lld units; expected values of elman.h and "
-             "a unit. Use the elman package that this library came with.",
-             spec.cell, spec.dtype, spec.activation, spec.mask, static_cast<long long>(spec.units));
+             "the call asks for cell %d, dtype %d, activations %d and %d, mask %d, %d and %d dropout masks and %lld units; "
+             "expected values of elman.h and a unit. Use the elman package that this library came with.",
+             spec.cell, spec.dtype, spec.activation, spec.recurrent_activation, spec.mask, spec.input_dropout_masks,
+             spec.recurrent_dropout_masks, static_cast<long long>(spec.units));
     return false;
   }
   return true;
@@ -184,8 +188,9 @@ extern "C" {
 int elman_forward(const elman_forward_call* call) {
   const elman_spec& spec = *call->spec;
   return elman::guarded(spec, call->in, [&](const elman::Level& level, const elman::Steps& steps) {
-    const size_t every = size_t(spec.batch * spec.time * spec.units) * elman::element_size(spec);
-    elman::prefer_huge_pages(spec.flags & ELMAN_RETURN_SEQUENCES ? call->y : call->tape, every);
+    const size_t each = size_t(spec.batch * spec.time) * elman::element_size(spec);
+    if (spec.flags & ELMAN_RETURN_SEQUENCES) elman::prefer_huge_pages(call->y, each * size_t(spec.units));
+    elman::prefer_huge_pages(call->tape, each * size_t(elman_tape_columns(&spec)));
     return level.forward(*call, steps);
   });
 }
@@ -198,7 +203,17 @@ int elman_backward(const elman_backward_call* call) {
   });
 }
 
-int64_t elman_tape_columns(const elman_spec* spec) { return spec->flags & ELMAN_RETURN_SEQUENCES ? 0 : spec->units; }
+int64_t elman_tape_columns(const elman_spec* spec) {
+  const bool has_states = spec->flags & ELMAN_RETURN_SEQUENCES;
+  switch (spec->cell) {
+    case ELMAN_LSTM: return 5 * spec->units;
+    case ELMAN_GRU: return (spec->flags & ELMAN_RESET_AFTER || !has_states ? 4 : 3) * spec->units;
+    default: return has_states ? 0 : spec->units;
+  }
+}
+
+int elman_gates(int cell) { return cell == ELMAN_LSTM ? 4 : cell == ELMAN_GRU ? 3 : 1; }
+int elman_states(int cell) { return cell == ELMAN_LSTM ? 2 : 1; }
 
 const char* elman_last_error(void) { return elman::t_error; }
 int elman_abi(void) { return ELMAN_ABI; }

@@ -6,9 +6,14 @@
 // how to read them. What flows out: the caller's own arrays, filled. Nothing is kept between calls
 // but a pool of threads and some scratch memory. No Python and no framework is known here.
 //
-// Legend   B batch   T time   F features   H units   G gates (1 for a simple RNN)   S states (1 or 2)
+// Legend   B batch   T time   F features   H units   G gates   S states
 //
-//   h_t = activation(x_t W + h_{t-1} U + b)                                       (Elman, 1990)
+//   simple RNN   G 1, S 1   h_t = activation(x_t W + h_{t-1} U + b)                                (Elman, 1990)
+//   LSTM   gates i f g o, states h c;   i, f, o = recurrent_activation(x_t W + h_{t-1} U + b), g = activation(likewise)
+//          c_t = f c_{t-1} + i g,   h_t = o activation(c_t)                     (Hochreiter and Schmidhuber, 1997)
+//   GRU    gates z r n, S 1;   z, r = recurrent_activation(x_t W + h_{t-1} U + b);   h_t = z h_{t-1} + (1 - z) n
+//          n = activation(x_t W + b + (r h_{t-1}) U)                                           (Cho et al., 2014)
+//          n = activation(x_t W + b + r (h_{t-1} U + b'))   with ELMAN_RESET_AFTER, as cuDNN has it
 //
 // Time is counted in processing order: step t reads x at time t, or at T-1-t with ELMAN_GO_BACKWARDS,
 // and y is written in processing order, as Keras does. A masked step leaves the state as it is; its
@@ -34,7 +39,7 @@ extern "C" {
 #endif
 
 // Raised whenever a struct below changes; `_native.py` refuses a library of another number.
-#define ELMAN_ABI 1
+#define ELMAN_ABI 2
 
 // What a call returns; all but ELMAN_OK leave a sentence in elman_last_error().
 enum elman_status {
@@ -43,9 +48,15 @@ enum elman_status {
   ELMAN_OUT_OF_MEMORY = 2,  // for the call's own scratch space
   ELMAN_UNAVAILABLE = 3,    // ELMAN_ISA names no instruction set of this machine
 };
-enum elman_cell { ELMAN_SIMPLE_RNN = 0 };
+enum elman_cell { ELMAN_SIMPLE_RNN = 0, ELMAN_LSTM = 1, ELMAN_GRU = 2 };
 enum elman_dtype { ELMAN_FLOAT32 = 0, ELMAN_FLOAT64 = 1 };
-enum elman_activation { ELMAN_LINEAR = 0, ELMAN_TANH = 1, ELMAN_RELU = 2, ELMAN_SIGMOID = 3 };
+enum elman_activation {
+  ELMAN_LINEAR = 0,
+  ELMAN_TANH = 1,
+  ELMAN_RELU = 2,
+  ELMAN_SIGMOID = 3,
+  ELMAN_HARD_SIGMOID = 4,  // x / 6 + 1 / 2, held between 0 and 1
+};
 
 // What `mask` points to.
 enum elman_mask {
@@ -59,6 +70,7 @@ enum elman_flags {
   ELMAN_GO_BACKWARDS = 1,
   ELMAN_ZERO_OUTPUT_FOR_MASK = 2,
   ELMAN_RETURN_SEQUENCES = 4,  // y is every step; without it, the last step's output alone
+  ELMAN_RESET_AFTER = 8,       // a GRU's reset gate acts behind the product of its state
 };
 
 // Everything that is not an array. New fields come last, and 0 means what was before them.
@@ -79,11 +91,12 @@ typedef struct elman_operands {
   const void* x;                  // (B, T, F)
   const void* kernel;             // (F, G*H)  W
   const void* recurrent_kernel;   // (H, G*H)  U
-  const void* bias;               // (G*H,)    b; null: none
+  const void* bias;               // (G*H,)    b; of a GRU with ELMAN_RESET_AFTER (2, G*H), b and b'; null: none
   const void* initial_states[2];  // S x (B, H); null: zeros
   const void* mask;               // see enum elman_mask
-  const void* input_dropout;      // (input_dropout_masks, B, F), multiplies x_t at every step; null: none
-  const void* recurrent_dropout;  // (recurrent_dropout_masks, B, H), multiplies h_{t-1} before U; null: none
+  const void* input_dropout;      // (input_dropout_masks, B, F), multiplies x_t at every step; null: none. Of G masks
+                                  // each gate has its own.
+  const void* recurrent_dropout;  // (recurrent_dropout_masks, B, H), multiplies h_{t-1} before U, likewise; null: none
 } elman_operands;
 
 // Forward: written whole, whatever was there.
@@ -116,12 +129,17 @@ typedef struct elman_backward_call {
 ELMAN_API int elman_forward(const elman_forward_call* call);
 ELMAN_API int elman_backward(const elman_backward_call* call);
 
-// Columns per (batch, step) that the backward needs beyond y: a simple RNN needs its states, which y
-// holds when every step is returned (0 columns), else H.
+// Columns per (batch, step) that the backward needs beyond y. A simple RNN needs its states, which y holds when every
+// step is returned (0 columns), else H. An LSTM: 5 H. A GRU: 4 H with ELMAN_RESET_AFTER; without it 3 H, or 4 H
+// where y does not hold the states.
 ELMAN_API int64_t elman_tape_columns(const elman_spec* spec);
 
 // The sentence of this thread's last error; valid until its next call.
 ELMAN_API const char* elman_last_error(void);
+
+// G and S of a cell.
+ELMAN_API int elman_gates(int cell);
+ELMAN_API int elman_states(int cell);
 
 ELMAN_API int elman_abi(void);
 ELMAN_API const char* elman_version(void);

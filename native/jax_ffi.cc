@@ -13,11 +13,10 @@
 
 namespace {
 
-constexpr int64_t kGates[] = {1};  // by enum elman_cell
 constexpr size_t kSentence = 512;  // longest error, in characters
 
 // A buffer by name, where its address goes in the call, and its shape by elman.h's letters: B T F H;
-// Z is G*H; t is T where every step is returned, else absent; C the tape's columns; D 1 or G.
+// Z is G*H; R is 2 where the bias has two rows, else absent; t is T where every step is returned, else absent; C the tape's columns; D 1 or G.
 struct Slot {
   const char* name;
   size_t offset;
@@ -31,8 +30,9 @@ static_assert(kIn == offsetof(elman_backward_call, in), "both calls begin alike"
   {"x", kIn + offsetof(elman_operands, x), "BTF"},                              \
   {"kernel", kIn + offsetof(elman_operands, kernel), "FZ"},                     \
   {"recurrent_kernel", kIn + offsetof(elman_operands, recurrent_kernel), "HZ"}, \
-  {"bias", kIn + offsetof(elman_operands, bias), "Z"},                          \
+  {"bias", kIn + offsetof(elman_operands, bias), "RZ"},                         \
   {"initial_h", kIn + offsetof(elman_operands, initial_states[0]), "BH"},       \
+  {"initial_c", kIn + offsetof(elman_operands, initial_states[1]), "BH"},       \
   {"mask", kIn + offsetof(elman_operands, mask), "BT"},                         \
   {"lengths", kIn + offsetof(elman_operands, mask), "B"},                       \
   {"input_dropout", kIn + offsetof(elman_operands, input_dropout), "DBF"},      \
@@ -42,6 +42,7 @@ constexpr Slot kForwardOperands[] = {ELMAN_OPERANDS, {}};
 constexpr Slot kForwardResults[] = {
     {"y", offsetof(elman_forward_call, y), "BtH"},
     {"final_h", offsetof(elman_forward_call, final_states[0]), "BH"},
+    {"final_c", offsetof(elman_forward_call, final_states[1]), "BH"},
     {"tape", offsetof(elman_forward_call, tape), "BTC"},
     {},
 };
@@ -51,14 +52,16 @@ constexpr Slot kBackwardOperands[] = {
     {"tape", offsetof(elman_backward_call, tape), "BTC"},
     {"dy", offsetof(elman_backward_call, dy), "BtH"},
     {"dfinal_h", offsetof(elman_backward_call, dfinal_states[0]), "BH"},
+    {"dfinal_c", offsetof(elman_backward_call, dfinal_states[1]), "BH"},
     {},
 };
 constexpr Slot kBackwardResults[] = {
     {"dx", offsetof(elman_backward_call, dx), "BTF"},
     {"dkernel", offsetof(elman_backward_call, dkernel), "FZ"},
     {"drecurrent_kernel", offsetof(elman_backward_call, drecurrent_kernel), "HZ"},
-    {"dbias", offsetof(elman_backward_call, dbias), "Z"},
+    {"dbias", offsetof(elman_backward_call, dbias), "RZ"},
     {"dinitial_h", offsetof(elman_backward_call, dinitial_states[0]), "BH"},
+    {"dinitial_c", offsetof(elman_backward_call, dinitial_states[1]), "BH"},
     {"norms", offsetof(elman_backward_call, norms), "BT"},
     {},
 };
@@ -91,17 +94,18 @@ struct Attribute {
   const char* choices;  // kChoice: separated by spaces, in the order of the enum
 };
 
-constexpr char kActivations[] = "linear tanh relu sigmoid";
+constexpr char kActivations[] = "linear tanh relu sigmoid hard_sigmoid";
 constexpr size_t at(size_t field) { return offsetof(Attributes, spec) + field; }
 
 // Sorted by name, as XLA sorts what it passes; what is not passed stays 0.
 constexpr Attribute kAttributes[] = {
     {"activation", Kind::kChoice, at(offsetof(elman_spec, activation)), 0, kActivations},
-    {"cell", Kind::kChoice, at(offsetof(elman_spec, cell)), 0, "simple_rnn"},
+    {"cell", Kind::kChoice, at(offsetof(elman_spec, cell)), 0, "simple_rnn lstm gru"},
     {"clip_state_gradient", Kind::kReal, at(offsetof(elman_spec, clip_state_gradient)), 0, nullptr},
     {"go_backwards", Kind::kFlag, at(offsetof(elman_spec, flags)), ELMAN_GO_BACKWARDS, nullptr},
     {"operands", Kind::kNames, offsetof(Attributes, operands), 0, nullptr},
     {"recurrent_activation", Kind::kChoice, at(offsetof(elman_spec, recurrent_activation)), 0, kActivations},
+    {"reset_after", Kind::kFlag, at(offsetof(elman_spec, flags)), ELMAN_RESET_AFTER, nullptr},
     {"results", Kind::kNames, offsetof(Attributes, results), 0, nullptr},
     {"return_sequences", Kind::kFlag, at(offsetof(elman_spec, flags)), ELMAN_RETURN_SEQUENCES, nullptr},
     {"truncate_gradient", Kind::kInteger, at(offsetof(elman_spec, truncate_gradient)), 0, nullptr},
@@ -213,7 +217,7 @@ bool read_sizes(const XLA_FFI_Args& args, elman_spec* spec, Failure* failure) {
 }
 
 Shape expected_shape(const char* letters, const XLA_FFI_Buffer& buffer, const elman_spec& spec) {
-  const int64_t gates = kGates[spec.cell];
+  const int64_t gates = elman_gates(spec.cell);
   Shape shape;
   for (; *letters; letters++) {
     int64_t* dim = &shape.dims[shape.rank++];
@@ -223,6 +227,7 @@ Shape expected_shape(const char* letters, const XLA_FFI_Buffer& buffer, const el
       case 't': *dim = spec.time, shape.rank -= !(spec.flags & ELMAN_RETURN_SEQUENCES); break;
       case 'F': *dim = spec.features; break;
       case 'H': *dim = spec.units; break;
+      case 'R': *dim = 2, shape.rank -= !(spec.cell == ELMAN_GRU && spec.flags & ELMAN_RESET_AFTER); break;
       case 'Z': *dim = spec.units * gates; break;
       case 'C': *dim = elman_tape_columns(&spec); break;
       case 'D': *dim = buffer.rank && buffer.dims[0] == gates ? gates : 1; break;

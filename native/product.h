@@ -18,12 +18,14 @@ namespace ELMAN_LEVEL {
 #if defined(__AVX512F__) || defined(__aarch64__)  // 32 registers
 constexpr int kMaxVectors = 4;
 constexpr int kMaxRows[] = {0, 12, 12, 8, 6};
+constexpr int kWide = 4;  // vectors of a panel whose width is free
 #else  // 16 registers
-constexpr int kMaxVectors = 3;
-constexpr int kMaxRows[] = {0, 8, 6, 4};
+constexpr int kMaxVectors = 4;
+constexpr int kMaxRows[] = {0, 8, 6, 4, 3};
+constexpr int kWide = 3;
 #endif
 constexpr int kMostRows = 12;
-constexpr int kMostTile = 24;  // vectors of the largest tile
+constexpr int kMostSums = 48;  // vectors of sums that the tiles of one panel and a few rows leave
 
 // z (rows, vectors) = init + a (rows, inner) b (inner, vectors) + a2 (rows, inner2) b2 (inner2, vectors), in that order.
 // A transposed tile adds `init` last, so that it can be fetched meanwhile.
@@ -184,21 +186,23 @@ struct Panels {
   int64_t vectors = 0;
   int64_t count = 0;
   int lanes = 1;
+  int rows = 1;  // of the tallest tile
 
   int64_t first(int64_t panel) const { return panel * vectors / count; }  // vector
-  int width(int64_t panel) const { return int(first(panel + 1) - first(panel)); }
+  int vectors_of(int64_t panel) const { return int(first(panel + 1) - first(panel)); }
+  int64_t width(int64_t panel) const { return vectors_of(panel) * lanes; }
   int64_t column(int64_t panel) const { return first(panel) * lanes; }
   int64_t padded() const { return vectors * lanes; }
 };
 
-// What `rows` rows cost on panels of at most `width` vectors, in half cycles per step of the inner dimension:
-// multiply-adds and loads go two a cycle, and a chain takes four cycles.
-inline int64_t cost(int64_t rows, int64_t vectors, int width) {
-  const int64_t panels = (vectors + width - 1) / width;
-  const int64_t tiles = (rows + kMaxRows[width] - 1) / kMaxRows[width];
+// What `rows` rows cost on panels of at most `width` vectors, each `times` over, in half cycles per step of the inner
+// dimension: multiply-adds and loads go two a cycle, and a chain takes four cycles.
+inline int64_t cost(int64_t rows, int64_t vectors, int width, int times) {
+  const int64_t panels = (vectors + width - 1) / width, tallest = kMaxRows[width * times];
+  const int64_t tiles = (rows + tallest - 1) / tallest;
   int64_t total = 0;
   for (int64_t p = 0; p < panels; ++p) {
-    const int64_t v = (p + 1) * vectors / panels - p * vectors / panels;
+    const int64_t v = ((p + 1) * vectors / panels - p * vectors / panels) * times;
     for (int64_t t = 0; t < tiles; ++t) {
       const int64_t r = (t + 1) * rows / tiles - t * rows / tiles;
       const int64_t adds = r * v, loads = r + v;
@@ -209,53 +213,94 @@ inline int64_t cost(int64_t rows, int64_t vectors, int width) {
   return total;
 }
 
-// The panels that suit tiles over `rows` rows.
+// The panels that suit tiles over `rows` rows: of at most `most` vectors, each `times` over in the widest tile.
 template <class T>
-Panels make_panels(int64_t columns, int64_t rows) {
+Panels make_panels(int64_t columns, int64_t rows, int most = kWide, int times = 1) {
   Panels p;
   p.lanes = kLanes<T>;
   p.columns = columns;
   p.vectors = (columns + p.lanes - 1) / p.lanes;
   if (p.vectors == 0) return p;
-  int best = kMaxVectors;
+  int best = most;
   if (rows > 1) {  // one row is waiting for its chains in any case: the widest has the most of them
-    int64_t least = cost(rows, p.vectors, best);
-    for (int width = kMaxVectors - 1; width >= 1; --width) {
-      const int64_t here = cost(rows, p.vectors, width);
+    int64_t least = cost(rows, p.vectors, best, times);
+    for (int width = most - 1; width >= 1; --width) {
+      const int64_t here = cost(rows, p.vectors, width, times);
       if (here < least) best = width, least = here;
     }
   }
   p.count = (p.vectors + best - 1) / best;
+  p.rows = kMaxRows[(p.vectors + p.count - 1) / p.count * times];
   return p;
 }
 
-// Rows of the tallest tile that fits every panel.
-inline int most_rows(const Panels& p) {
-  return kMaxRows[(p.vectors + p.count - 1) / p.count];
-}
-
-// Packs rows [0, inner) of one panel of `from`, row k at from + k * ld, behind each other; columns past the end are 0.
+// Packs rows [0, inner) of one panel of `from`, row k at from + k * ld, to rows that lie `ld_to` apart; columns past the
+// end are 0.
 template <class T>
-void pack_rows(T* to, const Panels& p, int64_t panel, const T* from, int64_t inner, int64_t ld) {
-  const int64_t column = p.column(panel), width = p.width(panel) * kLanes<T>;
+void pack_rows(T* to, int64_t ld_to, const Panels& p, int64_t panel, const T* from, int64_t inner, int64_t ld) {
+  const int64_t column = p.column(panel), width = p.width(panel);
   const int64_t there = p.columns - column < width ? p.columns - column : width;
-  for (int64_t k = 0; k < inner; ++k, to += width) {
+  for (int64_t k = 0; k < inner; ++k, to += ld_to) {
     if (there < width) fill_zero(to, width);
     copy_row(to, from + k * ld + column, there);
   }
 }
 
-// The same for the transpose of `from`: element (k, j) is from[j * ld + k].
+// The same for the transpose of `from`: element (k, j) is from[j * ld + k]; behind each other, and zeros up to row `rows`.
 template <class T>
-void pack_transposed(T* to, const Panels& p, int64_t panel, const T* from, int64_t inner, int64_t ld) {
+void pack_transposed(T* to, const Panels& p, int64_t panel, const T* from, int64_t inner, int64_t rows, int64_t ld) {
   constexpr int64_t kBlock = 8;  // rows of `to` a time, so that a line of `from` is read whole
-  const int64_t column = p.column(panel), width = p.width(panel) * kLanes<T>;
+  const int64_t column = p.column(panel), width = p.width(panel);
   const int64_t there = p.columns - column < width ? p.columns - column : width;
-  if (there < width) fill_zero(to, inner * width);
+  if (there < width || inner < rows) fill_zero(to, rows * width);
   for (int64_t k0 = 0; k0 < inner; k0 += kBlock) {
     const int64_t k1 = k0 + kBlock < inner ? k0 + kBlock : inner;
     for (int64_t j = 0; j < there; ++j) {
       for (int64_t k = k0; k < k1; ++k) to[k * width + j] = from[(column + j) * ld + k];
+    }
+  }
+}
+
+// One of the products that a panel's sums are made of: what its tiles have in common, with a and a2 of the first row.
+template <class T>
+struct Product {
+  Tile<T> tile;
+  int vectors;                   // of its columns
+  int64_t column;                // of the first of them, among the panel's sums
+  bool continues = false;        // its tiles begin with the sums that are there,
+  const T* last_init = nullptr;  // but for the last vector's, which begin with these
+};
+
+// Multiplies rows with the panels, tile by tile: products(panel, parts) says what makes up the sums of a panel and
+// returns how many parts; done(column, row, rows, z, ldz) gets the sums of a few rows, `blocks` times the panel's width.
+template <class T, class Products, class Done>
+void multiply(const Panels& p, int blocks, bool one_row, int64_t rows, Products products, Done done) {
+  if (p.count == 0) return;
+  alignas(64) T z[kMostSums * kLanes<T>];
+  Product<T> parts[4];
+  const int64_t tiles = (rows + p.rows - 1) / p.rows;
+  for (int64_t panel = 0; panel < p.count; ++panel) {
+    const int count = products(panel, parts);
+    const int64_t ldz = blocks * p.width(panel), column = p.column(panel);
+    for (int k = 0; k < count; ++k) {
+      Tile<T>& tile = parts[k].tile;
+      tile.z = z + parts[k].column;
+      tile.ldz = ldz;
+      if (parts[k].continues) tile.init = tile.z, tile.ld_init = ldz;
+    }
+    for (int64_t i = 0, first = 0, end; i < tiles; ++i, first = end) {
+      end = (i + 1) * rows / tiles;
+      for (int k = 0; k < count; ++k) {
+        Product<T>& part = parts[k];
+        if (part.last_init) {
+          T* const last = part.tile.z + (part.vectors - 1) * kLanes<T>;
+          for (int64_t r = 0; r < end - first; ++r) store(last + r * ldz, load(part.last_init));
+        }
+        (one_row ? kRowTiles<T>.at[part.vectors] : kTiles<T, false>.at[part.vectors][end - first])(part.tile);
+        part.tile.a += (end - first) * part.tile.lda;
+        part.tile.a2 += (end - first) * part.tile.lda;
+      }
+      done(column, first, end - first, z, ldz);
     }
   }
 }

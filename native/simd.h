@@ -87,7 +87,7 @@ ELMAN_INLINE void fetch_row(const T* p, int64_t n) {
 template <class T>
 ELMAN_INLINE Vector<T> load_end(const T* p, int64_t n) {
   alignas(ELMAN_VECTOR_BYTES) T whole[kLanes<T>] = {};
-  copy_end(whole, p, n);
+  copy_end(whole, p, n & (kLanes<T> - 1));  // what it is in any case; the compiler does not know it
   return load(whole);
 }
 
@@ -95,7 +95,7 @@ template <class T>
 ELMAN_INLINE void store_end(T* p, Vector<T> v, int64_t n) {
   alignas(ELMAN_VECTOR_BYTES) T whole[kLanes<T>];
   store(whole, v);
-  copy_end(p, whole, n);
+  copy_end(p, whole, n & (kLanes<T> - 1));
 }
 
 template <class T>

@@ -48,6 +48,7 @@ constexpr const char* kAttributes[] = {
     "return_sequences: bool = true",
     "truncate_gradient: int = 0",
     "clip_state_gradient_bits: int = 0",  // of a float64, which a float attribute would round to float32
+    "reset_after: bool = true",
 };
 constexpr const char* kForwardAttributes[] = {"keep_tape: bool = false"};
 constexpr const char* kBackwardAttributes[] = {
@@ -59,7 +60,7 @@ constexpr const char* kOperands[] = {
     "x: T",                                        // (B, T, F)
     "kernel: T",                                   // (F, G*H)
     "recurrent_kernel: T",                         // (H, G*H)
-    "bias: n_bias * T",                            // (G*H,)
+    "bias: n_bias * T",                            // (G*H,), or (2, G*H)
     "initial_states: n_initial * T",               // (B, H)
     "mask: n_mask * M",                            // bool (B, T), or lengths (B,)
     "input_dropout: n_input_dropout * T",          // (1 or G, B, F)
@@ -84,21 +85,26 @@ constexpr const char* kBackwardOutputs[] = {
 struct Cell {
   const char* name;
   elman_cell value;
-  int gates, states;
 };
-constexpr Cell kCells[] = {{"simple_rnn", ELMAN_SIMPLE_RNN, 1, 1}};
+constexpr Cell kCells[] = {{"simple_rnn", ELMAN_SIMPLE_RNN}, {"lstm", ELMAN_LSTM}, {"gru", ELMAN_GRU}};
 
 struct Activation {
   const char* name;
   elman_activation value;
 };
 constexpr Activation kActivations[] = {
-    {"linear", ELMAN_LINEAR}, {"tanh", ELMAN_TANH}, {"relu", ELMAN_RELU}, {"sigmoid", ELMAN_SIGMOID}};
+    {"linear", ELMAN_LINEAR},
+    {"tanh", ELMAN_TANH},
+    {"relu", ELMAN_RELU},
+    {"sigmoid", ELMAN_SIGMOID},
+    {"hard_sigmoid", ELMAN_HARD_SIGMOID},
+};
 
 // What a node's attributes say. Read once, then shared by its calls, which may run at the same time.
 struct Node {
   elman_spec spec;  // without sizes
-  Cell cell;
+  int gates, states;
+  bool two_biases;
   TF_DataType dtype, tape_dtype;
   int64_t bias, initial_states, mask, input_dropout, recurrent_dropout;  // tensors in each list
   int64_t dx, dkernel, drecurrent_kernel, dbias, dinitial_states, norms;
@@ -187,28 +193,30 @@ int32_t MaskKind(TF_DataType type) {
 Node ReadNode(Attributes* attributes, bool backward) {
   Attributes& a = *attributes;
   Node node = {};
-  node.cell = a.row("cell", kCells);
+  const elman_cell cell = a.row("cell", kCells).value;
+  node.gates = elman_gates(cell);
+  node.states = elman_states(cell);
   node.dtype = a.type("T");
   node.tape_dtype = a.type("A");
   node.bias = a.length("n_bias", 1);
-  node.initial_states = a.length("n_initial", node.cell.states);
+  node.initial_states = a.length("n_initial", node.states);
   node.mask = a.length("n_mask", 1);
   node.input_dropout = a.length("n_input_dropout", 1);
   node.recurrent_dropout = a.length("n_recurrent_dropout", 1);
-  if (a.length("n_states", node.cell.states) == 0) a.fail("n_states is 0; expected %d", node.cell.states);
+  if (a.length("n_states", node.states) == 0) a.fail("n_states is 0; expected %d", node.states);
   if (backward) {
     node.dx = a.length("n_dx", 1);
     node.dkernel = a.length("n_dkernel", 1);
     node.drecurrent_kernel = a.length("n_drecurrent_kernel", 1);
     node.dbias = a.length("n_dbias", 1);
-    node.dinitial_states = a.length("n_dinitial", node.cell.states);
+    node.dinitial_states = a.length("n_dinitial", node.states);
     node.norms = a.length("n_norms", 1);
   } else {
     node.keep_tape = a.boolean("keep_tape");
   }
 
   elman_spec& spec = node.spec;
-  spec.cell = node.cell.value;
+  spec.cell = cell;
   spec.dtype = node.dtype == TF_DOUBLE ? ELMAN_FLOAT64 : ELMAN_FLOAT32;
   spec.activation = a.row("activation", kActivations).value;
   spec.recurrent_activation = a.row("recurrent_activation", kActivations).value;
@@ -218,6 +226,8 @@ Node ReadNode(Attributes* attributes, bool backward) {
   if (a.boolean("go_backwards")) spec.flags |= ELMAN_GO_BACKWARDS;
   if (a.boolean("zero_output_for_mask")) spec.flags |= ELMAN_ZERO_OUTPUT_FOR_MASK;
   if (a.boolean("return_sequences")) spec.flags |= ELMAN_RETURN_SEQUENCES;
+  if (a.boolean("reset_after")) spec.flags |= ELMAN_RESET_AFTER;
+  node.two_biases = cell == ELMAN_GRU && spec.flags & ELMAN_RESET_AFTER;
   return node;
 }
 
@@ -336,10 +346,14 @@ class Call {
   int held_ = 0, inputs_ = 0, outputs_ = 0;
 };
 
+Shape BiasShape(const Node& node, int64_t columns) {
+  return node.two_biases ? Shape{2, {2, columns}} : Shape{1, {columns}};
+}
+
 // The operands that both ops begin with; fills in the spec's sizes.
 elman_operands ReadOperands(Call* call, const Node& node, elman_spec* spec) {
   static const char* const kPerGate = "(1 or gates, batch, features or units)";
-  const int64_t gates = node.cell.gates;
+  const int64_t gates = node.gates;
   elman_operands in = {};
   Shape x = {3, {kAny, kAny, kAny}}, kernel = {2, {kAny, kAny}}, recurrent_kernel = {2, {kAny, kAny}};
   in.x = call->input("x", "(batch, time, features)", &x);
@@ -349,7 +363,10 @@ elman_operands ReadOperands(Call* call, const Node& node, elman_spec* spec) {
   const int64_t units = recurrent_kernel.sizes[0], columns = gates * units;
   call->expect("recurrent_kernel", "(units, gates * units)", recurrent_kernel, {2, {units, columns}});
   call->expect("kernel", "(features, gates * units)", kernel, {2, {features, columns}});
-  if (node.bias) in.bias = call->input("bias", "(gates * units,)", {1, {columns}});
+  if (node.bias) {
+    const char* const meaning = node.two_biases ? "(2, gates * units)" : "(gates * units,)";
+    in.bias = call->input("bias", meaning, BiasShape(node, columns));
+  }
   for (int i = 0; i < node.initial_states; ++i) {
     in.initial_states[i] = call->input("initial_state", "(batch, units)", {2, {batch, units}});
   }
@@ -388,7 +405,7 @@ void Forward(void* kernel, TF_OpKernelContext* context) {
   forward.in = ReadOperands(&call, node, &spec);
   if (!call.ok()) return;
   forward.y = call.output(node.dtype, OutputShape(spec));
-  for (int i = 0; i < node.cell.states; ++i) {
+  for (int i = 0; i < node.states; ++i) {
     forward.final_states[i] = call.output(node.dtype, {2, {spec.batch, spec.units}});
   }
   const int64_t columns = node.keep_tape ? elman_tape_columns(&spec) : 0;
@@ -405,19 +422,19 @@ void Backward(void* kernel, TF_OpKernelContext* context) {
   backward.spec = &spec;
   backward.in = ReadOperands(&call, node, &spec);
   if (!call.ok()) return;
-  const int64_t columns = node.cell.gates * spec.units;
+  const int64_t columns = node.gates * spec.units;
   const Shape y = OutputShape(spec), state = {2, {spec.batch, spec.units}};
   const char* y_meaning = y.rank == 3 ? "(batch, time, units)" : "(batch, units)";
   backward.y = call.input("y", y_meaning, y);
   backward.tape = call.input("tape", "(batch, time, columns)", {3, {spec.batch, spec.time, elman_tape_columns(&spec)}});
   backward.dy = call.input("dy", y_meaning, y);
-  for (int i = 0; i < node.cell.states; ++i) {
+  for (int i = 0; i < node.states; ++i) {
     backward.dfinal_states[i] = call.input("dfinal_state", "(batch, units)", state);
   }
   if (node.dx) backward.dx = call.output(node.dtype, {3, {spec.batch, spec.time, spec.features}});
   if (node.dkernel) backward.dkernel = call.output(node.dtype, {2, {spec.features, columns}});
   if (node.drecurrent_kernel) backward.drecurrent_kernel = call.output(node.dtype, {2, {spec.units, columns}});
-  if (node.dbias) backward.dbias = call.output(node.dtype, {1, {columns}});
+  if (node.dbias) backward.dbias = call.output(node.dtype, BiasShape(node, columns));
   for (int i = 0; i < node.dinitial_states; ++i) backward.dinitial_states[i] = call.output(node.dtype, state);
   if (node.norms) backward.norms = call.output(node.tape_dtype, {2, {spec.batch, spec.time}});
   if (call.ok()) call.finish(elman_backward(&backward));

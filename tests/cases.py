@@ -26,7 +26,9 @@ OPERANDS = {  # of each gradient
     "drecurrent_kernel": "recurrent_kernel",
     "dbias": "bias",
     "dinitial_state": "initial_state",
+    "dinitial_carry": "initial_carry",
 }
+STATES = ("initial_state", "initial_carry")  # of a recurrence, in the order of its states
 
 
 class Shape(NamedTuple):
@@ -40,7 +42,9 @@ class Shape(NamedTuple):
 
 # Everything a recurrence can be told, and the values that tests combine. The first of each is the plainest.
 FACTORS: dict[str, tuple[Any, ...]] = {
-    "activation": ("tanh", "relu", "sigmoid", "linear"),
+    "cell": ("simple_rnn", "lstm", "gru", "gru, reset before"),
+    "activation": ("tanh", "relu", "sigmoid", "linear", "hard_sigmoid"),
+    "recurrent_activation": ("sigmoid", "tanh", "relu", "linear", "hard_sigmoid"),
     "mask": ("none", "holes", "left padding", "right padding", "empty rows", "int32 lengths", "int64 lengths"),
     "go_backwards": (False, True),
     "zero_output_for_mask": (False, True),
@@ -49,13 +53,14 @@ FACTORS: dict[str, tuple[Any, ...]] = {
     "clip_state_gradient": (None, "small", "middle", "large"),
     "bias": (True, False),
     "initial_state": (False, True),
-    "input_dropout": (False, True),
-    "recurrent_dropout": (False, True),
+    "input_dropout": (False, True, "each gate"),
+    "recurrent_dropout": (False, True, "each gate"),
     "cotangents": ("both", "dy", "dfinal"),
     "want_dx": (True, False),
 }
 # The masks on which stock Keras's backends agree: the first step read is valid in every row. Not among the factors.
 STOCK_MASK = "holes after a valid first step"
+KINKS = {"relu": 0.0, "hard_sigmoid": 3.0}  # of an activation, on both sides of zero: there its slope jumps
 PLAIN: Choice = {name: values[0] for name, values in FACTORS.items()}
 
 
@@ -84,7 +89,8 @@ class Case:
         choice: What it was made from, with `seed`.
         options: What the choice means to elman.
         mask: `None`, a boolean `(batch, time)` mask, or int32 or int64 lengths `(batch,)`.
-        dy: Gradient of the loss with respect to y; `None`: zeros. Likewise `dfinal`, for the final state.
+        initial_state: The first state, h, or `None`. Likewise `initial_carry`, for an LSTM's second, c.
+        dy: Gradient of the loss with respect to y; `None`: zeros. Likewise `dfinal` and `dfinal_carry`, for the states.
     """
 
     shape: Shape
@@ -96,11 +102,13 @@ class Case:
     recurrent_kernel: Array
     bias: Array | None
     initial_state: Array | None
+    initial_carry: Array | None
     mask: Array | None
     input_dropout: Array | None
     recurrent_dropout: Array | None
     dy: Array | None
     dfinal: Array | None
+    dfinal_carry: Array | None
 
     def __str__(self) -> str:
         """What `make` needs to build it again; options left at their plainest are not told."""
@@ -120,13 +128,26 @@ class Case:
         """The same problem in another floating dtype."""
         return self.map(lambda array: array.astype(dtype, copy=False))
 
-    def loss(self, y: Array, h: Array) -> Any:
-        """The loss whose gradients with respect to y and the final state are the case's."""
-        return sum((a * da).sum() for a, da in ((y, self.dy), (h, self.dfinal)) if da is not None)
+    def loss(self, y: Array, states: tuple[Array, ...]) -> Any:
+        """The loss whose gradients with respect to y and the final states are the case's."""
+        return sum((a * da).sum() for a, da in self.cotangents(y, states))
+
+    def cotangents(self, y: Any, states: tuple[Any, ...]) -> list[tuple[Any, Array]]:
+        """y and the final states, each with the loss's gradient with respect to it, where that is not zero."""
+        pairs = zip((y, *states), (self.dy, *self.dfinals), strict=True)
+        return [(array, gradient) for array, gradient in pairs if gradient is not None]
+
+    @property
+    def cell(self) -> reference.Cell:
+        return reference.CELLS[self.options.cell]
 
     @property
     def initial_states(self) -> tuple[Array, ...]:
-        return () if self.initial_state is None else (self.initial_state,)
+        return tuple(state for name in STATES if (state := getattr(self, name)) is not None)
+
+    @property
+    def dfinals(self) -> tuple[Array | None, ...]:
+        return (self.dfinal, self.dfinal_carry)[: self.cell.states]
 
     @property
     def operands(self) -> _numpy.Operands:
@@ -157,9 +178,10 @@ class Case:
 def make(shape: tuple[int, int, int, int], choice: Choice = PLAIN, seed: int = 0, kink: float = 1e-5) -> Case:
     """A random problem that is fair to ask in float32: the first one so, of those that the seed gives.
 
-    The recurrent kernel is 0.7 of an orthogonal matrix: neither states nor gradients grow over time, even under
-    dropout masks. With relu no pre-activation is nearer to zero than `kink`: there the slope jumps, and rounding would
-    decide it. And no result moves much when the inputs move by their own rounding, as a sum does whose terms cancel.
+    The recurrent kernel is 0.7 of an orthogonal matrix, one for each gate: neither states nor gradients grow over time,
+    even under dropout masks; gates that could open beyond 1 are held far below. No pre-activation is nearer than `kink`
+    to where the slope jumps, since rounding would decide it. And no result moves much when the inputs move by their own
+    rounding, as a sum does whose terms cancel.
 
     Args:
         shape: Batch, time, features, units.
@@ -171,43 +193,54 @@ def make(shape: tuple[int, int, int, int], choice: Choice = PLAIN, seed: int = 0
     rng = np.random.default_rng(seed)
     for _ in range(100):
         case = _draw(Shape(*shape), choice, seed, rng)
-        if not (choice["activation"] == "relu" and _near_kink(case, kink)) and not _ill_conditioned(case, rng):
+        if not _near_kink(case, kink) and not _ill_conditioned(case, rng):
             return case
     raise AssertionError(f"no fair problem among 100 of shape {shape} and {choice}")
 
 
 def _draw(shape: Shape, choice: Choice, seed: int, rng: np.random.Generator) -> Case:
     batch, time, features, units = shape
+    options = _options(choice, units)
+    gates, states, *_ = reference.CELLS[options.cell]
+    small = 0.4 if gates > 1 and choice["recurrent_activation"] in ("relu", "linear") else 1.0
 
     def normal(*size: int, scale: float = 1.0, wanted: bool = True) -> Array | None:
         return (rng.normal(size=size) * scale).astype(np.float32) if wanted else None
 
-    def dropout(size: int, wanted: bool) -> Array | None:
-        return ((rng.random((1, batch, size)) < 0.8) / 0.8).astype(np.float32) if wanted else None
+    def dropout(size: int, wanted: bool | str) -> Array | None:
+        masks = gates if wanted == "each gate" else 1
+        return ((rng.random((masks, batch, size)) < 0.8) / 0.8).astype(np.float32) if wanted else None
+
+    def orthogonal() -> Array:
+        return 0.7 * np.linalg.qr(rng.normal(size=(units, units)))[0]
 
     sequences, cotangents = choice["return_sequences"], choice["cotangents"]
+    two_biases = options.cell == "gru" and options.reset_after
     return Case(
         shape=shape,
         choice=choice,
         seed=seed,
-        options=_options(choice, units),
+        options=options,
         x=normal(batch, time, features),
-        kernel=normal(features, units, scale=features**-0.5 if features else 1.0),
-        recurrent_kernel=(0.7 * np.linalg.qr(rng.normal(size=(units, units)))[0]).astype(np.float32),
-        bias=normal(units, scale=0.3, wanted=choice["bias"]),
+        kernel=normal(features, gates * units, scale=small * (features**-0.5 if features else 1.0)),
+        recurrent_kernel=(small * np.hstack([orthogonal() for _ in range(gates)])).astype(np.float32),
+        bias=normal(*(2,) * two_biases, gates * units, scale=0.3 * small, wanted=choice["bias"]),
         initial_state=normal(batch, units, scale=0.5, wanted=choice["initial_state"]),
+        initial_carry=normal(batch, units, scale=0.5, wanted=choice["initial_state"] and states > 1),
         mask=_draw_mask(choice, batch, time, rng),
         input_dropout=dropout(features, choice["input_dropout"]),
         recurrent_dropout=dropout(units, choice["recurrent_dropout"]),
         dy=normal(*((batch, time, units) if sequences else (batch, units)), wanted=cotangents != "dfinal"),
         dfinal=normal(batch, units, wanted=cotangents != "dy"),
+        dfinal_carry=normal(batch, units, wanted=cotangents != "dy" and states > 1),
     )
 
 
 def _options(choice: Choice, units: int) -> Options:
     clip = {None: None, "small": 0.1, "middle": units**0.5, "large": 1e6}[choice["clip_state_gradient"]]
     named = {name: choice[name] for name in Options._fields if name in choice}
-    return Options(**{**named, "clip_state_gradient": clip})
+    cell, _, before = choice["cell"].partition(", ")
+    return Options(**{**named, "cell": cell, "reset_after": not before, "clip_state_gradient": clip})
 
 
 def _draw_mask(choice: Choice, batch: int, time: int, rng: np.random.Generator) -> Array | None:
@@ -227,28 +260,57 @@ def _draw_mask(choice: Choice, batch: int, time: int, rng: np.random.Generator) 
     }[choice["mask"]]
 
 
-def pre_activations(case: Case) -> Array:
-    """What the activation is given at every valid step, in float64, flat."""
+def pre_activations(case: Case) -> list[tuple[str, Array]]:
+    """What the activations are given at every valid step, in float64: a name and the values of all its calls, for the
+    activation, the gates' activation, and last, of an LSTM, the activation of its carry."""
     case = case.astype(np.float64)
-    _, _, tape = reference.forward(*_reference_operands(case), options=case.options)
+    names = (case.options.activation, case.options.recurrent_activation)
+    given: tuple[list[Array], list[Array]] = ([], [])
+
+    def recorded(name: str, calls: list[Array]) -> Callable[[Array], Array]:
+        return lambda z: calls.append(z) or reference.ACTIVATIONS[name].value(z)  # type: ignore[func-returns-value]
+
+    functions = map(recorded, names, given)
+    callables = dict(zip(("activation", "recurrent_activation"), functions, strict=True))
+    reference.forward(*_reference_operands(case), options=case.options._replace(**callables))
     valid = case.valid[:, ::-1] if case.options.go_backwards else case.valid
-    bias = 0.0 if case.bias is None else case.bias
-    z = [x @ case.kernel + h @ case.recurrent_kernel + bias for x, h, _ in tape]
-    return np.concatenate([z_t[valid[:, t]].ravel() for t, z_t in enumerate(z)]) if z else np.zeros(0)
+    activation, gates = given
+    carry = [activation[1::2]] if case.options.cell == "lstm" else []
+    activation = activation[::2] if carry else activation
+
+    def flat(calls: list[Array]) -> Array:
+        each = len(calls) // case.shape.time if calls else 1  # a step
+        return np.concatenate([np.zeros(0), *(z[valid[:, i // each]].ravel() for i, z in enumerate(calls))])
+
+    return list(zip((*names, names[0]), map(flat, (activation, gates, *carry)), strict=False))
+
+
+def on_a_kink(case: Case) -> bool:
+    """Whether a sum without a term, which is zero in any order, stands on the kink of relu itself."""
+    return any(name == "relu" and not z.all() for name, z in pre_activations(case)[:2])
 
 
 def _near_kink(case: Case, kink: float) -> bool:
-    z = pre_activations(case)
-    return bool(np.any((np.abs(z) < kink) & (z != 0)))  # a sum without a term is zero in any order
+    if KINKS.keys().isdisjoint({case.options.activation, case.options.recurrent_activation}):
+        return False
+    calls = pre_activations(case)
+    if (
+        case.options.activation == "relu"
+    ):  # a carry's two terms hardly ever cancel: its sign is sure, however small it is
+        calls = calls[:2]
+    near = [np.abs(np.abs(z[z != 0]) - KINKS[name]) < kink for name, z in calls if name in KINKS]
+    return any(bool(here.any()) for here in near)
 
 
-def _ill_conditioned(case: Case, rng: np.random.Generator, ulps: float = 2) -> bool:
-    """Whether some result moves by more than `ulps` of its largest value (root mean square) as every input and every
-    state on the tape moves by half an ulp, all of float32."""
+def _ill_conditioned(case: Case, rng: np.random.Generator) -> bool:
+    """Whether some result moves by more than a few ulp of its largest value (root mean square) as every input and every
+    array on the tape moves by half an ulp, all of float32."""
+    ulps = 2 if case.cell.gates == 1 else 4  # a gate is one more factor
     half = float(np.finfo(np.float32).eps) / 2
 
     def nudge(array: Array) -> Array:
-        return array * (1 + rng.choice((-half, half), array.shape))
+        moved = array * (1 + rng.choice((-half, half), array.shape))
+        return np.where(array == 1, array, moved)  # at 1 a hard sigmoid is level
 
     case = case.astype(np.float64)
     truth = by_reference(case, np.float64)
@@ -266,16 +328,16 @@ def _reference_operands(case: Case) -> tuple[Any, ...]:
     return (*case.operands[:4], case.initial_states or None, mask, case.input_dropout, case.recurrent_dropout)
 
 
-def named(y: Array, h: Array, gradients: reference.Gradients) -> dict[str, Array]:
+def named(y: Array, states: tuple[Array, ...], gradients: reference.Gradients) -> dict[str, Array]:
     """Results by the names that every test knows them by."""
     results = {
         "y": y,
-        "h": h,
+        **dict(zip("hc", states, strict=False)),
         "dx": gradients.dx,
         "dkernel": gradients.dkernel,
         "drecurrent_kernel": gradients.drecurrent_kernel,
         "dbias": gradients.dbias,
-        "dinitial_state": gradients.dinitial_states[0],
+        **{f"d{name}": state for name, state in zip(STATES, gradients.dinitial_states, strict=False)},
         "norms": gradients.norms,
     }
     return {name: array for name, array in results.items() if array is not None}
@@ -285,21 +347,21 @@ def by_reference(case: Case, dtype: type, retouch: Callable[[Array], Array] = la
     """Every result of the case by `elman.reference`, computed in `dtype`; `retouch` may alter what is on the tape."""
     case = case.astype(dtype)
     operands = _reference_operands(case)
-    y, (h,), tape = reference.forward(*operands, options=case.options)
+    y, states, tape = reference.forward(*operands, options=case.options)
     dy = np.zeros_like(y) if case.dy is None else case.dy
-    dfinal = np.zeros_like(h) if case.dfinal is None else case.dfinal
+    dfinals = tuple(np.zeros_like(s) if d is None else d for s, d in zip(states, case.dfinals, strict=True))
     tape = [tuple(retouch(array) for array in step) for step in tape]
-    gradients = reference.backward(*operands, tape, dy, (dfinal,), options=case.options)
-    return named(y, h, gradients)
+    gradients = reference.backward(*operands, tape, dy, dfinals, options=case.options)
+    return named(y, states, gradients)
 
 
 def by_native(case: Case, dtype: type) -> dict[str, Array]:
     """Every result of the case by the native library, computed in `dtype`; no dx where it is not wanted."""
     case = case.astype(dtype)
-    y, (h,), tape = _numpy.forward(case.options, case.operands, keep_tape=True)
+    y, states, tape = _numpy.forward(case.options, case.operands, keep_tape=True)
     want_dx = case.choice["want_dx"]
-    gradients = _numpy.backward(case.options, case.operands, y, tape, case.dy, (case.dfinal,), want_dx)
-    return named(y, h, gradients)
+    gradients = _numpy.backward(case.options, case.operands, y, tape, case.dy, case.dfinals, want_dx)
+    return named(y, states, gradients)
 
 
 def difference_quotients(loss: Callable[[Case], Any], case: Case, operand: str, step: float) -> Array:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`elman.simple_rnn` on NumPy arrays of every kind: the right answer, or one sentence that says what was given,
+"""The functions on NumPy arrays of every kind: the right answer, or one sentence that says what was given,
 what was expected and what to do; never a crash, never a silent guess."""
 
 from __future__ import annotations
@@ -41,19 +41,23 @@ def assert_same(got: tuple[Array, Array], expected: tuple[Array, Array], what: o
 
 
 def test_every_option_reaches_the_recurrence() -> None:
-    factors = {name: cases.FACTORS[name] for name in ("activation", "mask", "go_backwards", "zero_output_for_mask")}
+    of_simple_rnn = ("activation", "go_backwards", "zero_output_for_mask")
+    of_cell = {"simple_rnn": (), "lstm": ("recurrent_activation",), "gru": ("recurrent_activation", "reset_after")}
+    factors = {name: cases.FACTORS[name] for name in ("cell", "recurrent_activation", "mask", *of_simple_rnn)}
     factors |= {"bias": (True, False), "initial_state": (True, False)}
     for seed, choice in enumerate(cases.pairwise(factors)):
         case = cases.make((B, T, F, H), choice, seed)
         truth = cases.by_reference(case, np.longdouble)
         masked = {} if case.mask is None else {"mask" if case.mask.ndim == 2 else "lengths": case.mask}
-        settings = {name: choice[name] for name in ("activation", "go_backwards", "zero_output_for_mask")}
+        function = getattr(elman, case.options.cell)
+        settings = {name: getattr(case.options, name) for name in (*of_simple_rnn, *of_cell[case.options.cell])}
+        double = case.astype(np.float64)
+        given = (double.initial_states or None) if case.cell.states > 1 else double.initial_state
         for native in ("auto", "require", False):
-            double = case.astype(np.float64)
-            operands = *double.operands[:4], double.initial_state
-            y, h = elman.simple_rnn(*operands, **masked, **settings, native=native)
+            y, states = function(*double.operands[:4], given, **masked, **settings, native=native)
             tolerance.assert_float64(y, truth["y"], f"{case}, native={native}: y")
-            tolerance.assert_float64(h, truth["h"], f"{case}, native={native}: h")
+            for name, state in zip("hc", states if case.cell.states > 1 else (states,), strict=False):
+                tolerance.assert_float64(state, truth[name], f"{case}, native={native}: {name}")
 
 
 def test_options_of_the_backward_alone_change_nothing_forward(arrays: dict[str, Array]) -> None:
@@ -89,9 +93,10 @@ def test_results_are_new_arrays(arrays: dict[str, Array]) -> None:
     assert not np.shares_memory(one[1], other[1])
 
 
-def test_the_example_of_the_docstring() -> None:
+@pytest.mark.parametrize("function", [elman.simple_rnn, elman.lstm, elman.gru])
+def test_the_example_of_the_docstring(function: Any) -> None:
     example = doctest.DocTestParser().get_doctest(
-        inspect.getdoc(elman.simple_rnn), {"elman": elman, "np": np}, "simple_rnn", None, 0
+        inspect.getdoc(function), {"elman": elman, "np": np}, function.__name__, None, 0
     )
     assert example.examples
     assert doctest.DocTestRunner().run(example).failed == 0
@@ -302,6 +307,63 @@ def test_what_is_wrong_gets_a_sentence(
         assert str(caught.value).endswith((".", "?"))
 
 
+STATE = zeros(B, H)
+WRONG_WITH_GATES: list[tuple[str, dict[str, Any], Any, str]] = [
+    (
+        "lstm",
+        {"kernel": zeros(F, H)},
+        ValueError,
+        r"kernel has shape \(3, 5\); expected \(features, 4 \* units\) = \(3, 20\)",
+    ),
+    ("lstm", {"recurrent_kernel": zeros(H, H)}, ValueError, r"expected \(units, 4 \* units\) = \(5, 20\)"),
+    ("lstm", {"bias": zeros(H)}, ValueError, r"bias has shape \(5,\); expected \(4 \* units,\) = \(20,\)"),
+    ("lstm", {"initial_state": STATE}, TypeError, r"initial_state is ndarray; expected a pair \(h, c\) of arrays"),
+    ("lstm", {"initial_state": (STATE,)}, TypeError, r"initial_state is tuple; expected a pair \(h, c\) of arrays"),
+    (
+        "lstm",
+        {"initial_state": (STATE, zeros(B, 1))},
+        ValueError,
+        r"initial_state has shape \(4, 1\); expected \(batch",
+    ),
+    ("lstm", {"initial_state": (STATE, zeros(B, H, dtype="f8"))}, TypeError, "initial_state has dtype float64"),
+    (
+        "lstm",
+        {"recurrent_activation": "tan"},
+        ValueError,
+        "recurrent_activation is 'tan'; expected one of .*Did you mean",
+    ),
+    (
+        "gru",
+        {"kernel": zeros(F, H)},
+        ValueError,
+        r"kernel has shape \(3, 5\); expected \(features, 3 \* units\) = \(3, 15\)",
+    ),
+    ("gru", {"bias": zeros(3 * H)}, ValueError, r"bias has shape \(15,\); expected \(2, 3 \* units\) = \(2, 15\)"),
+    ("gru", {"reset_after": False}, ValueError, r"bias has shape \(2, 15\); expected \(3 \* units,\) = \(15,\)"),
+    ("gru", {"reset_after": None}, TypeError, "reset_after is None; expected True or False"),
+    ("gru", {"recurrent_activation": None}, ValueError, "recurrent_activation is None; expected one of linear, tanh"),
+]
+
+
+@pytest.mark.parametrize(("cell", "given", "error", "sentence"), WRONG_WITH_GATES)
+def test_what_is_wrong_with_gates_gets_a_sentence(cell: str, given: dict[str, Any], error: Any, sentence: str) -> None:
+    case = cases.make((B, T, F, H), {"cell": cell})
+    arrays = dict(zip(("x", "kernel", "recurrent_kernel", "bias"), case.operands, strict=False))
+    for _ in range(2):
+        with pytest.raises(error, match=sentence):
+            getattr(elman, cell)(**{**arrays, **given})
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_a_callable_for_the_gates_runs_in_plain_operations(cell: str) -> None:
+    function, case = getattr(elman, cell), cases.make((B, T, F, H), {"cell": cell, "recurrent_activation": "tanh"})
+    expected, _ = function(*case.operands[:4], recurrent_activation="tanh", native=False)
+    y, _ = function(*case.operands[:4], recurrent_activation=np.tanh)
+    assert y.tobytes() == expected.tobytes()
+    with pytest.raises(elman.NativeUnavailable, match="activation tanh has no native kernel"):
+        function(*case.operands[:4], recurrent_activation=np.tanh, native="require")
+
+
 @pytest.mark.parametrize("dtype", ["int64", "int32", "bool", "complex64", "object", "datetime64[s]"])
 @pytest.mark.parametrize("native", ["auto", False])
 def test_what_is_no_floating_dtype_is_refused(dtype: str, native: Any, arrays: dict[str, Array]) -> None:
@@ -354,9 +416,10 @@ def test_require_says_why_it_cannot(given: dict[str, Any], arrays: dict[str, Arr
         elman.simple_rnn(**arrays, **given, native="require")
 
 
-def test_every_argument_is_documented() -> None:
-    signature = inspect.signature(functional.simple_rnn)
-    text = inspect.getdoc(functional.simple_rnn)
+@pytest.mark.parametrize("function", [functional.simple_rnn, functional.lstm, functional.gru])
+def test_every_argument_is_documented(function: Any) -> None:
+    signature = inspect.signature(function)
+    text = inspect.getdoc(function)
     for name in signature.parameters:
         assert f"\n    {name}: " in text, name
     keywords = [n for n, p in signature.parameters.items() if p.kind is p.KEYWORD_ONLY]

@@ -52,6 +52,7 @@ NUMBERS = {
     "ELMAN_GO_BACKWARDS": _native._GO_BACKWARDS,
     "ELMAN_ZERO_OUTPUT_FOR_MASK": _native._ZERO_OUTPUT_FOR_MASK,
     "ELMAN_RETURN_SEQUENCES": _native._RETURN_SEQUENCES,
+    "ELMAN_RESET_AFTER": _native._RESET_AFTER,
 }
 ENUMS = {  # of the header, and the tuple whose order it follows
     "elman_cell": [f"ELMAN_{name.upper()}" for name in _native.CELLS],

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The reference against definitions that share no line with it, in long double.
 
-Finite differences of its own forward, for every operand; and, for what is not a derivative of the forward
-(truncated and clipped gradients) and for the norms, a definition of one example at a time, written from the
-sentences that state them.
+Finite differences of its own forward, for every operand and cell; and, for what is not a derivative of the forward
+(truncated and clipped gradients) and for the norms, definitions written from the sentences that state them: of a
+simple RNN one example at a time, of every cell one step at a time.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 
 import numpy as np
@@ -23,13 +24,15 @@ EXACT = 1e-15  # relative to the largest value: a few hundred roundings of long 
 SHAPES = ((3, 4, 2, 3), (2, 5, 1, 1), (1, 1, 3, 4), (4, 7, 3, 2), (2, 3, 0, 3), (1, 6, 2, 5))
 FACTORS = {name: values for name, values in cases.FACTORS.items() if name != "want_dx"}
 SMOOTH = {**FACTORS, "truncate_gradient": (None,), "clip_state_gradient": (None,)}
+SIMPLE = {**FACTORS, "cell": ("simple_rnn",), "recurrent_activation": ("sigmoid",)}
 
 
-def small_cases(factors: dict) -> Iterator[cases.Case]:
-    """Every row of the covering set on every small shape, well away from the kink of relu."""
+def small_cases(factors: dict, shapes: int = len(SHAPES)) -> Iterator[cases.Case]:
+    """Every row of the covering set on some of the small shapes, which take turns, well away from every kink."""
+    turns = itertools.cycle(SHAPES)
     for i, choice in enumerate(cases.pairwise(factors)):
-        for j, shape in enumerate(SHAPES):
-            yield cases.make(shape, choice, seed=100 * i + j, kink=0.01).astype(np.longdouble)
+        for j, shape in enumerate(itertools.islice(turns, shapes)):
+            yield cases.make(shape, choice, seed=100 * i + j, kink=0.0005).astype(np.longdouble)
 
 
 def assert_close(got: Array, truth: Array, relative: float, what: object) -> None:
@@ -44,22 +47,88 @@ def assert_close(got: Array, truth: Array, relative: float, what: object) -> Non
 def loss(case: cases.Case) -> np.longdouble:
     mask = None if case.mask is None else case.valid
     dropout = case.input_dropout, case.recurrent_dropout
-    states = case.initial_states or None
-    y, (h,), _ = reference.forward(*case.operands[:4], states, mask, *dropout, options=case.options)
-    return case.loss(y, h)
+    initial = case.initial_states or None
+    y, states, _ = reference.forward(*case.operands[:4], initial, mask, *dropout, options=case.options)
+    return case.loss(y, states)
 
 
-@pytest.mark.parametrize("activation", cases.FACTORS["activation"])
-def test_gradients_are_those_of_finite_differences(activation: str) -> None:
-    factors = {**SMOOTH, "activation": (activation,), "initial_state": (True,)}
-    for case in small_cases(factors):
-        if activation == "relu" and not cases.pre_activations(case).all():
-            continue  # a sum without a term stands on the kink itself
+@pytest.mark.parametrize("cell", cases.FACTORS["cell"])
+def test_gradients_are_those_of_finite_differences(cell: str) -> None:
+    for case in small_cases({**SMOOTH, "cell": (cell,), "initial_state": (True,)}, shapes=2):
+        if cases.on_a_kink(case):
+            continue
         gradients = cases.by_reference(case, np.longdouble)
         for result, operand in cases.OPERANDS.items():
             if getattr(case, operand) is not None:
-                truth = cases.difference_quotients(loss, case, operand, step=2**-12)
+                truth = cases.difference_quotients(loss, case, operand, step=2**-14)
                 assert_close(gradients[result], truth, 1e-12, f"{case}: {result}")
+
+
+# --- one step at a time ----------------------------------------------------------------------------------------
+
+
+def one_step(case: cases.Case, t: int) -> cases.Case:
+    """Step t of a case, forwards and with nothing masked; its initial states are for the caller to put in."""
+    at = case.shape.time - 1 - t if case.options.go_backwards else t
+    options = case.options._replace(go_backwards=False)
+    return case.replace(x=case.x[:, at : at + 1], mask=None, options=options, dy=None)
+
+
+def limited(arriving: list[Array], t: int, case: cases.Case) -> list[Array]:
+    """The gradient of the states that step t hands to the step before it, cut and clipped."""
+    k, c, time = case.options.truncate_gradient, case.options.clip_state_gradient, case.shape.time
+    if k is not None and t in range(time - k, 0, -k):
+        return [0 * g for g in arriving]
+    norms = np.sqrt(sum((g * g).sum(axis=1, keepdims=True) for g in arriving))
+    return [g * np.minimum(1, c / np.maximum(norms, c)) for g in arriving] if c is not None else arriving
+
+
+def outputs_gradient(case: cases.Case, t: int) -> Array:
+    """Of the loss, with respect to the output that step t made: a masked step repeats an earlier one."""
+    valid = case.valid[:, ::-1] if case.options.go_backwards else case.valid
+    found = np.zeros((case.shape.batch, case.shape.units), np.longdouble)
+    for later in range(t, case.shape.time if case.dy is not None else t):
+        arrives = case.dy[:, later] if case.options.return_sequences else case.dy * (later == case.shape.time - 1)
+        repeats = later == t or not case.options.zero_output_for_mask
+        reached = valid[:, t] & ~valid[:, t + 1 : later + 1].any(axis=1) & repeats
+        found += np.where(reached[:, None], arrives, 0)
+    return found
+
+
+def by_steps(case: cases.Case) -> dict[str, Array]:
+    """Norms, and the gradients of x and of the initial states, each step differentiated by itself."""
+    valid = case.valid[:, ::-1] if case.options.go_backwards else case.valid
+    states = [list(case.initial_states)]
+    for t in range(case.shape.time):
+        step = one_step(case, t).replace(**dict(zip(cases.STATES, states[-1], strict=False)))
+        _, after, _ = reference.forward(*step.operands[:5], None, *step.operands[6:], options=step.options)
+        states.append([np.where(valid[:, t, None], new, old) for new, old in zip(after, states[-1], strict=True)])
+    gradient = [np.zeros_like(s) if d is None else d for s, d in zip(states[-1], case.dfinals, strict=True)]
+    norms, dx = np.zeros(case.shape[:2], np.longdouble), np.zeros_like(case.x)
+    for t in reversed(range(case.shape.time)):
+        gradient[0] = gradient[0] + outputs_gradient(case, t)
+        norms[:, t] = np.sqrt(sum((g * g).sum(axis=1) for g in gradient))
+        taken = [np.where(valid[:, t, None], g, 0) for g in gradient]
+        step = one_step(case, t).replace(
+            **dict(zip(cases.STATES, states[t], strict=False)),
+            **dict(zip(("dfinal", "dfinal_carry"), taken, strict=False)),
+        )
+        back = [cases.difference_quotients(loss, step, name, 2**-14) for name in cases.STATES[: len(taken)]]
+        at = case.shape.time - 1 - t if case.options.go_backwards else t
+        dx[:, at] = cases.difference_quotients(loss, step, "x", 2**-14)[:, 0]
+        gradient = [np.where(valid[:, t, None], b, g) for b, g in zip(back, gradient, strict=True)]
+        gradient = limited(gradient, t, case)
+    return {"norms": norms, "dx": dx} | {f"d{n}": g for n, g in zip(cases.STATES, gradient, strict=False)}
+
+
+@pytest.mark.parametrize("cell", cases.FACTORS["cell"])
+def test_limited_gradients_and_norms_are_those_of_single_steps(cell: str) -> None:
+    for case in small_cases({**FACTORS, "cell": (cell,), "initial_state": (True,)}, shapes=1):
+        if cases.on_a_kink(case):
+            continue
+        got = cases.by_reference(case, np.longdouble)
+        for name, truth in by_steps(case).items():
+            assert_close(got[name], truth, 1e-12, f"{case}: {name}")
 
 
 # --- one example at a time -----------------------------------------------------------------------------------
@@ -69,6 +138,7 @@ ACTIVATIONS = {  # the value and the slope, both of the pre-activation z
     "tanh": (np.tanh, lambda z: 1 / np.cosh(z) ** 2),
     "relu": (lambda z: max(z, np.longdouble(0)), lambda z: int(z > 0)),
     "sigmoid": (lambda z: 1 / (1 + np.exp(-z)), lambda z: np.exp(-z) / (1 + np.exp(-z)) ** 2),
+    "hard_sigmoid": (lambda z: min(max(z / 6 + np.longdouble(0.5), 0), 1), lambda z: np.longdouble(abs(z) < 3) / 6),
 }
 
 
@@ -185,7 +255,7 @@ def _add_step(example: Example, t: int, gradient: list[np.longdouble], results: 
 
 
 def test_every_result_is_that_of_the_definition() -> None:
-    for case in small_cases(FACTORS):
+    for case in small_cases(SIMPLE):
         truth = by_definition(case)
         got = cases.by_reference(case, np.longdouble)
         assert got.keys() == truth.keys()
@@ -195,7 +265,7 @@ def test_every_result_is_that_of_the_definition() -> None:
 
 @pytest.mark.parametrize("shape", [(0, 3, 2, 4), (2, 0, 3, 4), (0, 0, 2, 1), (2, 0, 0, 3)])
 def test_empty_shapes_are_those_of_the_definition(shape: tuple[int, int, int, int]) -> None:
-    for choice in cases.COVERING:
+    for choice in cases.pairwise(SIMPLE):
         case = cases.make(shape, choice).astype(np.longdouble)
         for name, array in cases.by_reference(case, np.longdouble).items():
             assert_close(array, by_definition(case)[name], EXACT, f"{case}: {name}")

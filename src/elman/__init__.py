@@ -13,7 +13,7 @@ from elman import backend as _backend
 from elman._hooks import when_imported as _when_imported
 from elman._native import NativeUnavailable, set_num_threads
 from elman._portable import portable
-from elman.functional import simple_rnn
+from elman.functional import gru, lstm, simple_rnn
 from elman.route import Route
 
 __version__ = "0.1.0"
@@ -36,6 +36,8 @@ __all__ = [  # noqa: PLE0604
     "NativeUnavailable",
     "Route",
     "__version__",
+    "gru",
+    "lstm",
     "portable",
     "set_num_threads",
     "simple_rnn",

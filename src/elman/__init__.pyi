@@ -16,6 +16,8 @@ from elman.forecasting import DataError as DataError
 from elman.forecasting import Run as Run
 from elman.forecasting import fit as fit
 from elman.forecasting import predict as predict
+from elman.functional import gru as gru
+from elman.functional import lstm as lstm
 from elman.functional import simple_rnn as simple_rnn
 from elman.models import accelerate as accelerate
 from elman.models import load_model as load_model
@@ -78,7 +80,9 @@ __all__ = [
     "SimpleRNNCell",
     "__version__",
     "accelerate",
+    "gru",
     "load_model",
+    "lstm",
     "portable",
     "routes",
     "set_num_threads",

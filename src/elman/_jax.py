@@ -22,7 +22,7 @@ from jax import Array
 from jax.custom_derivatives import SymbolicZero, zero_from_primal
 from jax.sharding import NamedSharding, PartitionSpec
 
-from elman import _native, _plain, route
+from elman import _native, _plain, reference, route
 from elman.options import Options
 
 Arrays = tuple[Array, ...]
@@ -135,48 +135,55 @@ def recurrence(
     Args:
         options: The recurrence's options.
         x: Array of shape `(batch, time, features)`, float32 or float64, the dtype of every other operand.
-        kernel: Array of shape `(features, units)`.
-        recurrent_kernel: Array of shape `(units, units)`.
-        bias: Array of shape `(units,)`, or `None`.
-        initial_states: Arrays of shape `(batch, units)`; none for zeros.
+        kernel: Array of shape `(features, gates * units)`.
+        recurrent_kernel: Array of shape `(units, gates * units)`.
+        bias: Array of shape `(gates * units,)`, of a GRU with `reset_after` `(2, gates * units)`, or `None`.
+        initial_states: Arrays of shape `(batch, units)`, one of each state; none for zeros.
         mask: Booleans of shape `(batch, time)`, or int32 or int64 lengths of shape `(batch,)`, or `None`.
-        input_dropout: Array of shape `(1, batch, features)`, or `None`. Its gradient is zero.
-        recurrent_dropout: Array of shape `(1, batch, units)`, or `None`. Its gradient is zero.
+        input_dropout: Array of shape `(1 or gates, batch, features)`, or `None`. Its gradient is zero.
+        recurrent_dropout: Array of shape `(1 or gates, batch, units)`, or `None`. Its gradient is zero.
     """
     named = {
         "x": x,
         "kernel": kernel,
         "recurrent_kernel": recurrent_kernel,
         "bias": bias,
-        "initial_h": initial_states[0] if initial_states else None,
+        **dict(zip(("initial_h", "initial_c"), initial_states, strict=False)),
         "lengths" if mask is not None and mask.ndim == 1 else "mask": mask,
         "input_dropout": input_dropout,
         "recurrent_dropout": recurrent_dropout,
     }
     named = {name: array for name, array in named.items() if array is not None}
-    call = Call(FORWARD, options, tuple(named), ("y", "final_h"))
+    call = Call(FORWARD, options, tuple(named), ("y", *_finals(options)))
     y, *final_states = _forward(call, *_vary_alike(named.values()))
     return y, tuple(final_states)
 
 
-# The axes of every array: b batch, t time, f features, h units, z gates * units, c the tape's columns, d and e
-# dropout masks. A gradient is called "d" and its primal's name, and has its primal's axes.
+def _finals(options: Options) -> tuple[str, ...]:
+    """Names of the final states."""
+    return ("final_h", "final_c")[: reference.CELLS[options.cell].states]
+
+
+# The axes of every array: b batch, t time, f features, h units, z gates * units, g biases, c the tape's columns, d and
+# e dropout masks. A gradient is called "d" and its primal's name, and has its primal's axes.
 _AXES = {
     "x": "btf",
     "kernel": "fz",
     "recurrent_kernel": "hz",
     "bias": "z",
     "initial_h": "bh",
+    "initial_c": "bh",
     "mask": "bt",
     "lengths": "b",
     "input_dropout": "dbf",
     "recurrent_dropout": "ebh",
     "y": "bth",
     "final_h": "bh",
+    "final_c": "bh",
     "tape": "btc",
     "norms": "bt",
 }
-_DIFFERENTIABLE = ("x", "kernel", "recurrent_kernel", "bias", "initial_h")
+_DIFFERENTIABLE = ("x", "kernel", "recurrent_kernel", "bias", "initial_h", "initial_c")
 
 
 def _primal(name: str) -> str:
@@ -200,8 +207,12 @@ class Call(NamedTuple):
 
     def axes(self, name: str) -> str:
         """The axes of an operand or a result, a letter each."""
-        letters = _AXES[_primal(name)]
-        return letters if self.options.return_sequences or _primal(name) != "y" else "bh"
+        primal = _primal(name)
+        if primal == "y" and not self.options.return_sequences:
+            return "bh"
+        if primal == "bias" and self.options.cell == "gru" and self.options.reset_after:
+            return "gz"
+        return _AXES[primal]
 
 
 def _ffi_call(call: Call, *arrays: Array) -> Arrays:
@@ -213,6 +224,7 @@ def _ffi_call(call: Call, *arrays: Array) -> Arrays:
         recurrent_activation=options.recurrent_activation,
         go_backwards=options.go_backwards,
         zero_output_for_mask=options.zero_output_for_mask,
+        reset_after=options.reset_after,
         return_sequences=options.return_sequences,
         truncate_gradient=np.int64(options.truncate_gradient or 0),
         clip_state_gradient=np.float64(options.clip_state_gradient or 0),
@@ -255,8 +267,9 @@ def _forward(call: Call, *arrays: Array) -> Arrays:
 @functools.partial(_forward.defjvp, symbolic_zeros=True)
 def _forward_jvp(call: Call, primals: Arrays, tangents: tuple[Any, ...]) -> tuple[Arrays, tuple[Any, ...]]:
     """Runs with a tape, and hands over the operands and the tape to the backward to come."""
+    made = ("y", *_finals(call.options))
     columns = _tape_columns(call.options, primals[0], primals[2])
-    taped = call._replace(results=("y", "final_h", "tape") if columns else ("y", "final_h"))
+    taped = call._replace(results=(*made, "tape") if columns else made)
     outputs = dict(zip(taped.results, _forward(taped, *primals), strict=True))
     results = tuple(outputs[name] for name in call.results)
     moving = {n: t for n, t in zip(call.operands, tangents, strict=True) if type(t) is not SymbolicZero}
@@ -265,7 +278,8 @@ def _forward_jvp(call: Call, primals: Arrays, tangents: tuple[Any, ...]) -> tupl
         return results, tuple(zero_from_primal(result, symbolic_zeros=True) for result in results)
     kept = {name: outputs[name] for name in ("y", "tape") if name in outputs}
     backward = Call(BACKWARD, call.options, (*call.operands, *kept), tuple("d" + name for name in wanted))
-    dots = _bind_derivative(backward, (outputs["y"], outputs["final_h"]), *primals, *kept.values(), *wanted.values())
+    made_arrays = tuple(outputs[name] for name in made)
+    dots = _bind_derivative(backward, made_arrays, *primals, *kept.values(), *wanted.values())
     if "tape" in call.results:
         dots += _bind_derivative(None, (outputs["tape"],), *wanted.values())
     return results, tuple(dots)
@@ -292,7 +306,7 @@ def _derivative() -> Any:
     """The linear primitive.
 
     In: the operands of the backward `call` up to the tape, then a tangent for each of its results. Out: tangents of y
-    and the final state, of `types`. `levels` are the vmaps around it, the innermost first, and tell for each operand
+    and the final states, of `types`. `levels` are the vmaps around it, the innermost first, and tell for each operand
     whether it has the axis. With `call=None` there is no transpose either.
     """
     from jax.extend.core import Primitive
@@ -322,7 +336,8 @@ def _transpose(
     if call is None:
         _refuse()
     kept = operands[: len(call.operands)]
-    given = {n: c for n, c in zip(("dy", "dfinal_h"), cotangents, strict=True) if type(c) is not ad.Zero}
+    names = ("dy", *(f"d{name}" for name in _finals(call.options)))
+    given = {n: c for n, c in zip(names, cotangents, strict=True) if type(c) is not ad.Zero}
     run = functools.partial(_backward, call._replace(operands=(*call.operands, *given)))
     for level in levels:
         run = _each(run, [*level[: len(kept)], *(True for _ in given)], level[len(kept) :])
@@ -495,6 +510,15 @@ def _scan(options: Options, *operands: Any) -> tuple[Array, Arrays]:
 _jitted_scan = jax.jit(_scan, static_argnums=0)
 
 
+_ACTIVATIONS = {
+    "linear": lambda z: z,
+    "tanh": jnp.tanh,
+    "relu": jax.nn.relu,
+    "sigmoid": jax.nn.sigmoid,
+    "hard_sigmoid": jax.nn.hard_sigmoid,
+}
+
+
 class _Operations:
     """What `_plain` asks of a framework."""
 
@@ -507,7 +531,11 @@ class _Operations:
 
     @staticmethod
     def activation(name: str) -> Callable[[Array], Array]:
-        return {"linear": lambda z: z, "tanh": jnp.tanh, "relu": jax.nn.relu, "sigmoid": jax.nn.sigmoid}[name]
+        return _ACTIVATIONS[name]
+
+    @staticmethod
+    def split(x: Array, parts: int) -> list[Array]:
+        return jnp.split(x, parts, axis=-1)
 
     @staticmethod
     def clip_gradient(states: Arrays, limit: float) -> Arrays:

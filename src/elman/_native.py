@@ -22,8 +22,8 @@ from elman.options import ACTIVATIONS, Options
 if TYPE_CHECKING:
     from pathlib import Path
 
-ABI = 1
-CELLS = ("simple_rnn",)
+ABI = 2
+CELLS = ("simple_rnn", "lstm", "gru")
 DTYPES = ("float32", "float64")
 MOST_STEPS = 2**31 - 1  # sizes that the library takes are below it
 MASKS = ("none", "mask", "int32", "int64")  # what the mask operand holds: bool (B, T), or lengths (B,)
@@ -32,7 +32,7 @@ _SPEC = struct.Struct("=5qd8i")
 _FORWARD = struct.Struct("14P")
 _BACKWARD = struct.Struct("22P")
 pack_forward = _FORWARD.pack
-_GO_BACKWARDS, _ZERO_OUTPUT_FOR_MASK, _RETURN_SEQUENCES = 1, 2, 4
+_GO_BACKWARDS, _ZERO_OUTPUT_FOR_MASK, _RETURN_SEQUENCES, _RESET_AFTER = 1, 2, 4, 8
 _OUT_OF_MEMORY = 2
 
 
@@ -167,6 +167,7 @@ def spec(
         _GO_BACKWARDS * options.go_backwards
         | _ZERO_OUTPUT_FOR_MASK * options.zero_output_for_mask
         | _RETURN_SEQUENCES * options.return_sequences
+        | _RESET_AFTER * options.reset_after
     )
     memory = ctypes.create_string_buffer(
         _SPEC.pack(

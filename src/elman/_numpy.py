@@ -84,7 +84,12 @@ def _addresses(arrays: Iterable[Array | None]) -> list[int]:
 def _in_order(operands: Operands) -> list[Array | None]:
     """The operands one by one, dense, as the native calls take them."""
     x, kernel, recurrent_kernel, bias, states, *rest = operands
-    return [_dense(array) for array in (x, kernel, recurrent_kernel, bias, *(*states, None, None)[:2], *rest)]
+    return [_dense(array) for array in (x, kernel, recurrent_kernel, bias, *_both(states), *rest)]
+
+
+def _both(states: tuple[Array | None, ...]) -> tuple[Array | None, ...]:
+    """As many states as the C contract has, `None` for those that the cell has not or that are left out."""
+    return (*states, None, None)[:2]
 
 
 def forward(
@@ -103,11 +108,11 @@ def forward(
     spec = _spec(options, operands)
     x = operands[0]
     y = np.empty(spec.y_shape, x.dtype)
-    final = np.empty(spec.state_shape, x.dtype)
+    finals = tuple(np.empty(spec.state_shape, x.dtype) for _ in range(reference.CELLS[options.cell].states))
     tape = np.empty((*x.shape[:2], spec.tape_columns), x.dtype) if keep_tape else None
     dense = _in_order(operands)
-    _native.forward(spec, *_addresses((*dense, y, final, None, tape)))
-    return y, (final,), tape
+    _native.forward(spec, *_addresses((*dense, y, *_both(finals), tape)))
+    return y, finals, tape
 
 
 def backward(
@@ -126,13 +131,13 @@ def backward(
     dx = np.empty(x.shape, x.dtype) if want_dx else None
     dkernel, drecurrent_kernel = np.empty(kernel.shape, x.dtype), np.empty(recurrent_kernel.shape, x.dtype)
     dbias = None if bias is None else np.empty(bias.shape, x.dtype)
-    dinitial = np.empty(spec.state_shape, x.dtype)
+    dinitials = tuple(np.empty(spec.state_shape, x.dtype) for _ in dfinal_states)
     norms = np.empty(x.shape[:2], x.dtype)
-    dy, dfinal = _dense(dy), _dense(dfinal_states[0])
+    arriving = [_dense(array) for array in (dy, *_both(dfinal_states))]
     dense = _in_order(operands)
-    results = (dx, dkernel, drecurrent_kernel, dbias, dinitial, None, norms)
-    _native.backward(spec, *_addresses((*dense, y, tape, dy, dfinal, None, *results)))
-    return reference.Gradients(dx, dkernel, drecurrent_kernel, dbias, (dinitial,), norms)  # type: ignore[arg-type]
+    results = (dx, dkernel, drecurrent_kernel, dbias, *_both(dinitials), norms)
+    _native.backward(spec, *_addresses((*dense, y, tape, *arriving, *results)))
+    return reference.Gradients(dx, dkernel, drecurrent_kernel, dbias, dinitials, norms)  # type: ignore[arg-type]
 
 
 def recurrence(
@@ -153,6 +158,7 @@ def recurrence(
     dtype = x.dtype
     y = np.empty(spec.y_shape, dtype)
     final = np.empty(spec.state_shape, dtype)
+    carry = np.empty(spec.state_shape, dtype) if options.cell == "lstm" else None
     try:  # a view takes a fifth of the time that `array.ctypes` does
         call = _native.pack_forward(
             spec.address,
@@ -161,13 +167,13 @@ def recurrence(
             addressof(_view(recurrent_kernel)),
             0 if bias is None else addressof(_view(bias)),
             addressof(_view(states[0])) if states else 0,
-            0,
+            0 if carry is None or not states else addressof(_view(states[1])),
             0 if mask is None else addressof(_view(mask)),
             0 if input_dropout is None else addressof(_view(input_dropout)),
             0 if recurrent_dropout is None else addressof(_view(recurrent_dropout)),
             addressof(_view(y)),
             addressof(_view(final)),
-            0,
+            0 if carry is None else addressof(_view(carry)),
             0,
         )
     except (TypeError, ValueError):  # there is none of what is not contiguous, read-only, or empty
@@ -175,7 +181,7 @@ def recurrence(
         return forward(options, operands)[:2]
     if status := spec.forward(call):
         _native.raise_last_error(status)
-    return y, (final,)
+    return y, (final,) if carry is None else (final, carry)
 
 
 def plain(options: Options, *operands: Any) -> tuple[Array, tuple[Array, ...]]:

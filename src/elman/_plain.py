@@ -7,7 +7,7 @@ Written once over the handful of operations that an adapter lends (`Ops`); shape
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from elman.options import Options
@@ -32,6 +32,9 @@ class Ops(Protocol):
         """The states as they are; in the backward their gradient, per example and over all states jointly, has an L2
         norm of at most `limit`."""
 
+    def split(self, x: Tensor, parts: int) -> Sequence[Tensor]:
+        """Equal parts of the last axis."""
+
     def stop_gradient(self, x: Tensor) -> Tensor: ...
 
     def where(self, condition: Tensor, x: Tensor, y: Tensor) -> Tensor: ...
@@ -48,17 +51,76 @@ class Ops(Protocol):
         """Zeros (B, units) of the dtype of x (T, B, F)."""
 
 
-def simple_rnn_step(
-    x: Tensor, states: Tensors, weights: Tensors, recurrent_dropout: Tensor | None, ops: Ops, options: Options
-) -> Tensors:
-    """x (B, F), the states, (W, U, b) -> the next states."""
+Pair = tuple[Any, Any]
+
+
+def _functions(ops: Ops, options: Options) -> Pair:
+    """The activation and the gates' activation."""
+    activation, gate = (
+        a if callable(a) else ops.activation(a) for a in (options.activation, options.recurrent_activation)
+    )
+    return activation, gate
+
+
+def _seen(x: Tensor, dropout: Tensor | None, gate: int) -> Tensor:
+    """What a gate sees of x or h."""
+    return x if dropout is None else x * dropout[gate if dropout.shape[0] > 1 else 0]
+
+
+def _products(x: Tensor, weights: Tensor, dropout: Tensor | None, gates: int, ops: Ops) -> list[Tensor]:
+    """The product with each gate's columns."""
+    if dropout is None or dropout.shape[0] == 1:
+        return list(ops.split(_seen(x, dropout, 0) @ weights, gates))
+    return [_seen(x, dropout, gate) @ columns for gate, columns in enumerate(ops.split(weights, gates))]
+
+
+def _sums(parts: list[Tensor], bias: Tensor | None, ops: Ops) -> list[Tensor]:
+    """The parts, each with its share of the bias."""
+    return parts if bias is None else [p + b for p, b in zip(parts, ops.split(bias, len(parts)), strict=True)]
+
+
+def simple_rnn_step(x: Tensor, states: Tensors, weights: Tensors, dropout: Pair, ops: Ops, options: Options) -> Tensors:
+    """x (B, F), the states, (W, U, b), dropout masks of x and of h -> the next states."""
     (h,), (kernel, recurrent_kernel, bias) = states, weights
-    z = x @ kernel + (h if recurrent_dropout is None else h * recurrent_dropout[0]) @ recurrent_kernel
-    activation = options.activation if callable(options.activation) else ops.activation(options.activation)
+    activation, _ = _functions(ops, options)
+    z = _seen(x, dropout[0], 0) @ kernel + _seen(h, dropout[1], 0) @ recurrent_kernel
     return (activation(z if bias is None else z + bias),)
 
 
-STEPS = {"simple_rnn": (1, simple_rnn_step)}  # states of a cell, and its step
+def lstm_step(x: Tensor, states: Tensors, weights: Tensors, dropout: Pair, ops: Ops, options: Options) -> Tensors:
+    """As `reference`."""
+    (h, c), (kernel, recurrent_kernel, bias) = states, weights
+    activation, gate = _functions(ops, options)
+    inputs = _sums(_products(x, kernel, dropout[0], 4, ops), bias, ops)
+    recurrent = _products(h, recurrent_kernel, dropout[1], 4, ops)
+    z_i, z_f, z_g, z_o = (a + u for a, u in zip(inputs, recurrent, strict=True))
+    c = gate(z_f) * c + gate(z_i) * activation(z_g)
+    return gate(z_o) * activation(c), c
+
+
+def gru_step(x: Tensor, states: Tensors, weights: Tensors, dropout: Pair, ops: Ops, options: Options) -> Tensors:
+    """As `reference`."""
+    (h,), (kernel, recurrent_kernel, bias) = states, weights
+    activation, gate = _functions(ops, options)
+    biases = (bias, None) if bias is None or not options.reset_after else (bias[0], bias[1])
+    inputs = _sums(_products(x, kernel, dropout[0], 3, ops), biases[0], ops)
+    if options.reset_after:
+        recurrent = _sums(_products(h, recurrent_kernel, dropout[1], 3, ops), biases[1], ops)
+        z, r = gate(inputs[0] + recurrent[0]), gate(inputs[1] + recurrent[1])
+        product = r * recurrent[2]
+    else:
+        u_z, u_r, u_n = ops.split(recurrent_kernel, 3)
+        z = gate(inputs[0] + _seen(h, dropout[1], 0) @ u_z)
+        r = gate(inputs[1] + _seen(h, dropout[1], 1) @ u_r)
+        product = (r * _seen(h, dropout[1], 2)) @ u_n
+    return (z * h + (1 - z) * activation(inputs[2] + product),)
+
+
+STEPS = {
+    "simple_rnn": (1, simple_rnn_step),
+    "lstm": (2, lstm_step),
+    "gru": (1, gru_step),
+}  # states of a cell, and its step
 
 
 def recurrence(
@@ -75,7 +137,9 @@ def recurrence(
 ) -> tuple[Tensor, Tensors]:
     """The recurrence as `reference.forward` defines it: `(y, final_states)`; `mask` may be lengths (B,)."""
     count, cell_step = STEPS[options.cell]
-    x = ops.swap_batch_and_time(x if input_dropout is None else x * input_dropout[0][:, None])
+    if input_dropout is not None and input_dropout.shape[0] == 1:
+        x, input_dropout = x * input_dropout[0][:, None], None
+    x = ops.swap_batch_and_time(x)
     steps = ops.steps(x)
     if mask is not None:
         mask = steps[:, None] < mask[None] if len(mask.shape) == 1 else ops.swap_batch_and_time(mask)
@@ -86,7 +150,7 @@ def recurrence(
     left = steps[-1:] + 1 - steps if options.truncate_gradient else None  # steps from here to the end
     inputs = tuple(i for i in (x, mask, left, steps) if i is not None)
     zeros = ops.zeros(x, recurrent_kernel.shape[0])
-    weights = (kernel, recurrent_kernel, bias)
+    weights, dropout = (kernel, recurrent_kernel, bias), (input_dropout, recurrent_dropout)
 
     def step(carry: Tensors, now: Tensors) -> tuple[Tensors, Tensor]:
         states, output = carry[:-1], carry[-1]
@@ -96,7 +160,7 @@ def recurrence(
         if options.truncate_gradient is not None:
             cut = (now[-2] % options.truncate_gradient == 0) & (t > 0)
             states = tuple(ops.where(cut, ops.stop_gradient(s), s) for s in states)
-        taken = cell_step(x_t, states, weights, recurrent_dropout, ops, options)
+        taken = cell_step(x_t, states, weights, dropout, ops, options)
         if mask is None:
             return (*taken, taken[0]), taken[0]
         valid = now[1][:, None]

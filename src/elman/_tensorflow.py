@@ -18,7 +18,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from elman import _native, _plain, route
+from elman import _native, _plain, reference, route
 from elman.options import Options
 
 # Private to TensorFlow, so either may go away.
@@ -52,6 +52,7 @@ _ATTRIBUTES = (
     "return_sequences",
     "truncate_gradient",
     "clip_state_gradient_bits",
+    "reset_after",
 )
 
 
@@ -308,6 +309,7 @@ def plain(options: Options, *operands: Any) -> tuple[Tensor, Tensors]:
     """The recurrence in TensorFlow's own operations: `(y, final_states)`. Arguments as `recurrence`."""
     x, kernel, recurrent_kernel, bias, states, mask, *dropout = operands
     states = tuple(_with_batch_of(x, state) for state in states)
+    dropout = [_with_known_masks(masks, reference.CELLS[options.cell].gates) for masks in dropout]
     if mask is not None and len(mask.shape) == 1:
         mask = tf.cast(mask, tf.int64)  # as `_PlainOps.steps`
     return _plain.recurrence(
@@ -323,6 +325,22 @@ def _with_batch_of(x: Tensor, state: Tensor) -> Tensor:
     return tf.reshape(state, (batch, tf.shape(state)[1] if state.shape[1] is None else state.shape[1]))
 
 
+def _with_known_masks(masks: Tensor | None, gates: int) -> Tensor | None:
+    """Dropout masks; one for each gate where tracing cannot tell whether there is one for all."""
+    if masks is None or masks.shape[0] is not None:
+        return masks
+    return tf.ensure_shape(tf.broadcast_to(masks, (gates, *tf.unstack(tf.shape(masks)[1:]))), (gates, *masks.shape[1:]))
+
+
+_ACTIVATIONS = {
+    "linear": tf.identity,
+    "tanh": tf.tanh,
+    "relu": tf.nn.relu,
+    "sigmoid": tf.sigmoid,
+    "hard_sigmoid": lambda z: tf.clip_by_value(z / 6 + 0.5, 0, 1),
+}
+
+
 class _PlainOps:
     """What `_plain.Ops` describes."""
 
@@ -330,7 +348,7 @@ class _PlainOps:
         self.recurrent_kernel = recurrent_kernel
 
     def activation(self, name: str) -> Callable[[Tensor], Tensor]:
-        return {"linear": tf.identity, "tanh": tf.tanh, "relu": tf.nn.relu, "sigmoid": tf.sigmoid}[name]
+        return _ACTIVATIONS[name]
 
     def scan(
         self, step: Callable[[Tensors, Tensors], tuple[Tensors, Tensor]], carry: Tensors, inputs: Tensors
@@ -366,6 +384,9 @@ class _PlainOps:
             return [tf.identity(state) for state in states], gradient
 
         return tuple(clipped(*states))
+
+    def split(self, x: Tensor, parts: int) -> list[Tensor]:
+        return tf.split(x, parts, axis=-1)
 
     def stop_gradient(self, x: Tensor) -> Tensor:
         return tf.stop_gradient(x)

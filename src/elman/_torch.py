@@ -260,7 +260,7 @@ _OPERANDS = (
 _ATTRIBUTES = (
     'str cell="simple_rnn", str activation="tanh", str recurrent_activation="sigmoid", bool go_backwards=False, '
     "bool zero_output_for_mask=False, bool return_sequences=True, int? truncate_gradient=None, "
-    "float? clip_state_gradient=None"
+    "float? clip_state_gradient=None, bool reset_after=True"
 )
 _library = torch.library.Library("elman", "DEF")
 _library.define(
@@ -344,7 +344,8 @@ def _check(options: Options, operands: tuple[Any, ...], results: tuple[Any, ...]
     state = (batch, units)
     _check_tensor("kernel", kernel, (features, gates * units), x.dtype)
     _check_tensor("recurrent_kernel", recurrent_kernel, (units, gates * units), x.dtype)
-    _check_tensor("bias", bias, (gates * units,), x.dtype)
+    two_biases = options.cell == "gru" and options.reset_after
+    _check_tensor("bias", bias, (*(2,) * two_biases, gates * units), x.dtype)
     for name, masks, size in (
         ("input_dropout", input_dropout, features),
         ("recurrent_dropout", recurrent_dropout, units),
@@ -580,7 +581,13 @@ class _ClipGradientForward(_ClipGradient):
         return tuple(t.view_as(t) for t in tangents)
 
 
-_ACTIVATIONS = {"linear": lambda z: z, "tanh": torch.tanh, "relu": torch.relu, "sigmoid": torch.sigmoid}
+_ACTIVATIONS = {
+    "linear": lambda z: z,
+    "tanh": torch.tanh,
+    "relu": torch.relu,
+    "sigmoid": torch.sigmoid,
+    "hard_sigmoid": lambda z: torch.clamp(z / 6 + 0.5, 0, 1),  # torch's own has 1 / 6 in float32, for float64 too
+}
 
 
 class Ops:
@@ -600,6 +607,9 @@ class Ops:
             carry, output = step(carry, now)
             outputs.append(output)
         return carry, torch.stack(outputs) if outputs else carry[-1].new_empty((0, *carry[-1].shape))
+
+    def split(self, x: Tensor, parts: int) -> Tensors:
+        return x.chunk(parts, dim=-1)
 
     def clip_gradient(self, states: Tensors, limit: float) -> Tensors:
         clip = _ClipGradient if torch.compiler.is_compiling() else _ClipGradientForward

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-ACTIVATIONS = ("linear", "tanh", "relu", "sigmoid")
+ACTIVATIONS = ("linear", "tanh", "relu", "sigmoid", "hard_sigmoid")
 
 
 class Options(NamedTuple):
@@ -15,13 +15,15 @@ class Options(NamedTuple):
     Attributes:
         cell: Name of the cell, a row of `reference.CELLS`.
         activation: Name of the activation of the new state, or (off the native path) a callable.
-        recurrent_activation: Name of the gates' activation; a simple RNN has no gates.
+        recurrent_activation: That of the gates, likewise; a simple RNN has none.
         go_backwards: Read time from the last step to the first. Outputs stay in processing order.
         zero_output_for_mask: Outputs of masked steps are zero, rather than the output before them.
         return_sequences: Return every step's output, rather than the last one's.
         truncate_gradient: Integer k or `None`. The state's gradient is cut at T-k, T-2k, ...
         clip_state_gradient: Float c or `None`. Largest L2 norm, per example and over all states
             jointly, of the gradient that one step hands to the step before it.
+        reset_after: A GRU's reset gate acts on the product of state and weights, which has a bias of its own, rather
+            than on the state before it.
     """
 
     cell: str = "simple_rnn"
@@ -32,3 +34,4 @@ class Options(NamedTuple):
     return_sequences: bool = True
     truncate_gradient: int | None = None
     clip_state_gradient: float | None = None
+    reset_after: bool = True

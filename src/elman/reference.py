@@ -4,12 +4,9 @@
 In: arrays of one floating dtype (float32, float64 or long double) and `Options`. Out: what the native
 library returns, by the same names in the same order. No framework, no speed, no input checks.
 
-Shapes: B batch, T time, F features, H units, G gates (1 for a simple RNN). x (B, T, F), kernel W
-(F, G*H), recurrent_kernel U (H, G*H), bias b (G*H,), states (B, H), mask (B, T), dropout masks
-(1 or G, B, F) and (1 or G, B, H). Time runs in processing order; `x` and `mask` are turned around
-first where `go_backwards` is set.
-
-    h_t = activation(x_t W + h_{t-1} U + b)                                (Elman 1990, Finding Structure in Time)
+Shapes: B batch, T time, F features, H units, G gates. x (B, T, F), kernel W (F, G*H), recurrent_kernel U (H, G*H),
+bias b (G*H,), states (B, H), mask (B, T), dropout masks (1 or G, B, F) and (1 or G, B, H). Time runs in processing
+order; `x` and `mask` are turned around first where `go_backwards` is set. Each cell's formula stands at its step.
 """
 
 from __future__ import annotations
@@ -40,11 +37,16 @@ def _sigmoid(z: Array) -> Array:
     return np.where(z < 0, e, np.ones_like(e)) / (1 + e)
 
 
+def _hard_sigmoid(z: Array) -> Array:
+    return np.clip(z / 6 + np.asarray(0.5, z.dtype), 0, 1)
+
+
 ACTIVATIONS = {
     "linear": Activation(lambda z: z, np.ones_like),
     "tanh": Activation(np.tanh, lambda y: 1 - y * y),
     "relu": Activation(lambda z: np.where(z <= 0, np.zeros_like(z), z), lambda y: (y > 0).astype(y.dtype)),
     "sigmoid": Activation(_sigmoid, lambda y: y * (1 - y)),
+    "hard_sigmoid": Activation(_hard_sigmoid, lambda y: ((y > 0) & (y < 1)) / np.asarray(6, y.dtype)),
 }
 
 
@@ -59,15 +61,65 @@ class Weights(NamedTuple):
     bias: Array | None
 
 
+def _values(options: Options) -> list[Callable[[Array], Array]]:
+    """The activation and the gates' activation."""
+    chosen = (options.activation, options.recurrent_activation)
+    return [a if callable(a) else ACTIVATIONS[a].value for a in chosen]
+
+
+def _slopes(options: Options) -> list[Callable[[Array], Array]]:
+    return [ACTIVATIONS[a].slope for a in (options.activation, options.recurrent_activation)]
+
+
+def _by_gate(weights: Array, gates: int) -> Array:
+    """(..., G*H) -> (G, ..., H)."""
+    return np.stack(np.split(weights, gates, axis=-1))
+
+
+def _side_by_side(weights: Array) -> Array:
+    """(G, ..., H) -> (..., G*H)."""
+    return np.concatenate(list(weights), axis=-1)
+
+
+def _for_each_gate(array: Array, dropout: Array, gates: int) -> Array:
+    """What each gate sees of x or h: (B, N), times its dropout -> (G, B, N)."""
+    return array * np.broadcast_to(dropout, (gates, *array.shape))
+
+
+def _input_sums(x_in: Array, weights: Weights) -> Array:
+    """x_in (G, B, F) -> x W + b, (G, B, H). Where the bias has two rows, the second is not for here."""
+    sums = x_in @ _by_gate(weights.kernel, len(x_in))
+    if weights.bias is None:
+        return sums
+    return sums + _by_gate(weights.bias if weights.bias.ndim == 1 else weights.bias[0], len(x_in))[:, None]
+
+
+def _sums_back(
+    dinput: Array, drecurrent: Array, x_in: Array, h_in: Array, weights: Weights, dropout: tuple[Array, Array]
+) -> tuple[Array, Array, Weights]:
+    """Gradients of the sums x W + b and h U + b, (G, B, H) each -> (dx, dh, weight gradients)."""
+    gates = len(dinput)
+    kernel, recurrent_kernel = _by_gate(weights.kernel, gates), _by_gate(weights.recurrent_kernel, gates)
+    dx = (dinput @ kernel.swapaxes(1, 2) * dropout[0]).sum(axis=0)
+    dh = (drecurrent @ recurrent_kernel.swapaxes(1, 2) * dropout[1]).sum(axis=0)
+    dbias = None if weights.bias is None else _side_by_side(dinput.sum(axis=1))
+    if weights.bias is not None and weights.bias.ndim == 2:
+        dbias = np.stack([_side_by_side(d.sum(axis=1)) for d in (dinput, drecurrent)])
+    dkernel, drecurrent_kernel = x_in.swapaxes(1, 2) @ dinput, h_in.swapaxes(1, 2) @ drecurrent
+    return dx, dh, Weights(_side_by_side(dkernel), _side_by_side(drecurrent_kernel), dbias)
+
+
 def _simple_rnn_step(
     x: Array, states: States, weights: Weights, dropout: tuple[Array, Array], options: Options
 ) -> tuple[States, Any]:
-    """x (B, F), states ((B, H),), dropout ((1, B, F), (1, B, H)) -> the next states, and the tape of the step."""
-    kernel, recurrent_kernel, bias = weights
-    x_in, h_in = x * dropout[0][0], states[0] * dropout[1][0]
-    z = x_in @ kernel + h_in @ recurrent_kernel
-    activation = options.activation if callable(options.activation) else ACTIVATIONS[options.activation].value
-    h = activation(z if bias is None else z + bias)
+    """x (B, F), states ((B, H),), dropout ((G, B, F), (G, B, H)) -> the next states, and the tape of the step.
+
+    h_t = activation(x_t W + h_{t-1} U + b)                                (Elman 1990, Finding Structure in Time)
+    """
+    activation, _ = _values(options)
+    x_in, h_in = _for_each_gate(x, dropout[0], 1), _for_each_gate(states[0], dropout[1], 1)
+    (z,) = _input_sums(x_in, weights) + h_in @ weights.recurrent_kernel
+    h = activation(z)
     return (h,), (x_in, h_in, h)
 
 
@@ -76,11 +128,82 @@ def _simple_rnn_step_back(
 ) -> tuple[Array, States, Weights]:
     """Gradient of the states after the step -> (dx (B, F), gradient of the states before it, weight gradients)."""
     x_in, h_in, h = tape
-    dz = dstates[0] * ACTIVATIONS[options.activation].slope(h)
-    dx = dz @ weights.kernel.T * dropout[0][0]
-    dh = dz @ weights.recurrent_kernel.T * dropout[1][0]
-    dbias = None if weights.bias is None else dz.sum(axis=0)
-    return dx, (dh,), Weights(x_in.T @ dz, h_in.T @ dz, dbias)
+    slope, _ = _slopes(options)
+    dz = (dstates[0] * slope(h))[None]
+    dx, dh, dweights = _sums_back(dz, dz, x_in, h_in, weights, dropout)
+    return dx, (dh,), dweights
+
+
+def _lstm_step(
+    x: Array, states: States, weights: Weights, dropout: tuple[Array, Array], options: Options
+) -> tuple[States, Any]:
+    """i, f, o = gate(x_t W + h_{t-1} U + b), g = activation(likewise); in the order i, f, g, o
+
+    c_t = f c_{t-1} + i g,   h_t = o activation(c_t)              (Hochreiter and Schmidhuber 1997; Gers et al. 2000)
+    """
+    activation, gate = _values(options)
+    h, c = states
+    x_in, h_in = _for_each_gate(x, dropout[0], 4), _for_each_gate(h, dropout[1], 4)
+    z_i, z_f, z_g, z_o = _input_sums(x_in, weights) + h_in @ _by_gate(weights.recurrent_kernel, 4)
+    i, f, g, o = gate(z_i), gate(z_f), activation(z_g), gate(z_o)
+    c_new = f * c + i * g
+    a = activation(c_new)
+    return (o * a, c_new), (x_in, h_in, c, i, f, g, o, a)
+
+
+def _lstm_step_back(
+    dstates: States, tape: Any, weights: Weights, dropout: tuple[Array, Array], options: Options
+) -> tuple[Array, States, Weights]:
+    dh, dc = dstates
+    x_in, h_in, c, i, f, g, o, a = tape
+    slope, gate_slope = _slopes(options)
+    dc = dc + dh * o * slope(a)
+    dz = np.stack([dc * g * gate_slope(i), dc * c * gate_slope(f), dc * i * slope(g), dh * a * gate_slope(o)])
+    dx, dh, dweights = _sums_back(dz, dz, x_in, h_in, weights, dropout)
+    return dx, (dh, dc * f), dweights
+
+
+def _gru_step(
+    x: Array, states: States, weights: Weights, dropout: tuple[Array, Array], options: Options
+) -> tuple[States, Any]:
+    """z, r = gate(x_t W + h_{t-1} U + b);   h_t = z h_{t-1} + (1 - z) n, where with `reset_after`
+
+    n = activation(x_t W + b + r (h_{t-1} U + b'))      (Keras, cuDNN: every product before the gates, two rows of b)
+    n = activation(x_t W + b + (r h_{t-1}) U)           without it (Cho et al. 2014)
+    """
+    activation, gate = _values(options)
+    (h,) = states
+    x_in, h_in = _for_each_gate(x, dropout[0], 3), _for_each_gate(h, dropout[1], 3)
+    recurrent_kernel = _by_gate(weights.recurrent_kernel, 3)
+    a = _input_sums(x_in, weights)
+    u = h_in @ recurrent_kernel
+    if weights.bias is not None and options.reset_after:
+        u = u + _by_gate(weights.bias[1], 3)[:, None]
+    z, r = gate(a[0] + u[0]), gate(a[1] + u[1])
+    if not options.reset_after:
+        h_in[2] = r * h_in[2]
+        u[2] = h_in[2] @ recurrent_kernel[2]
+    n = activation(a[2] + (r * u[2] if options.reset_after else u[2]))
+    return (z * h + (1 - z) * n,), (x_in, h_in, h, z, r, n, u[2])
+
+
+def _gru_step_back(
+    dstates: States, tape: Any, weights: Weights, dropout: tuple[Array, Array], options: Options
+) -> tuple[Array, States, Weights]:
+    (dh,) = dstates
+    x_in, h_in, h, z, r, n, u = tape
+    slope, gate_slope = _slopes(options)
+    dn = dh * (1 - z) * slope(n)
+    dz = dh * (h - n) * gate_slope(z)
+    if options.reset_after:
+        dr, dproduct, seen = dn * u, dn * r, dropout[1]
+    else:  # the reset gate acts on h as dropout does
+        dr, dproduct = dn @ _by_gate(weights.recurrent_kernel, 3)[2].T * h * dropout[1][-1], dn
+        seen = dropout[1] * np.stack([np.ones_like(r), np.ones_like(r), r])
+    dr = dr * gate_slope(r)
+    dsums = np.stack([dz, dr, dn]), np.stack([dz, dr, dproduct])
+    dx, dbefore, dweights = _sums_back(*dsums, x_in, h_in, weights, (dropout[0], seen))
+    return dx, (dbefore + dh * z,), dweights
 
 
 class Cell(NamedTuple):
@@ -92,7 +215,11 @@ class Cell(NamedTuple):
     step_back: Callable[..., tuple[Array, States, Weights]]
 
 
-CELLS = {"simple_rnn": Cell(gates=1, states=1, step=_simple_rnn_step, step_back=_simple_rnn_step_back)}
+CELLS = {
+    "simple_rnn": Cell(gates=1, states=1, step=_simple_rnn_step, step_back=_simple_rnn_step_back),
+    "lstm": Cell(gates=4, states=2, step=_lstm_step, step_back=_lstm_step_back),
+    "gru": Cell(gates=3, states=1, step=_gru_step, step_back=_gru_step_back),
+}
 
 
 # --- the time loop -----------------------------------------------------------------------------------------

@@ -79,9 +79,10 @@ def decide(
 def _obstacle(mode: str, options: Options, dtype: str, library: str | None) -> str | None:
     if mode == "off":
         return reason("off")
-    if options.activation not in ACTIVATIONS:
-        name = getattr(options.activation, "__name__", None) or type(options.activation).__name__
-        return reason("activation", activation=name, activations=", ".join(ACTIVATIONS))
+    for activation in (options.activation, options.recurrent_activation):
+        if activation not in ACTIVATIONS:
+            name = getattr(activation, "__name__", None) or type(activation).__name__
+            return reason("activation", activation=name, activations=", ".join(ACTIVATIONS))
     if dtype not in _native.DTYPES:
         return reason("dtype", dtype=dtype)
     return library

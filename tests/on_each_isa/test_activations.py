@@ -90,6 +90,15 @@ def test_values_stay_in_their_range(dtype: type) -> None:
 
 
 @pytest.mark.parametrize("dtype", BITS)
+def test_hard_sigmoid_is_a_line_between_two_levels(dtype: type) -> None:
+    x = np.concatenate([scan(dtype), np.array([np.inf, -np.inf, 3, -3], dtype)])
+    truth = np.clip(x.astype(np.longdouble) / 6 + 0.5, 0, 1)
+    assert np.max(np.abs(activate("hard_sigmoid", x) - truth)) <= np.finfo(dtype).eps / 2
+    assert np.all(activate("hard_sigmoid", x[x >= 3.001]) == 1)
+    assert np.all(activate("hard_sigmoid", x[x <= -3.001]) == 0)
+
+
+@pytest.mark.parametrize("dtype", BITS)
 def test_tanh_is_odd_to_the_bit(dtype: type) -> None:
     x = scan(dtype)
     assert np.array_equal(activate("tanh", -x), -activate("tanh", x))
@@ -132,7 +141,7 @@ def test_denormal_inputs_count_as_themselves_or_as_zero(name: str, dtype: type) 
     info = np.finfo(dtype)
     x = np.array([info.smallest_subnormal, info.tiny / 2, info.tiny / 3, 0], dtype)
     x = np.concatenate([x, -x])
-    assert np.all(np.abs(activate(name, x) - (0.5 if name == "sigmoid" else 0)) <= info.tiny)
+    assert np.all(np.abs(activate(name, x) - (0.5 if "sigmoid" in name else 0)) <= info.tiny)
 
 
 @pytest.mark.parametrize("dtype", BITS)

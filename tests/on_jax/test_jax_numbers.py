@@ -22,7 +22,7 @@ import tolerance
 from elman import _jax
 
 SHAPES = ((3, 4, 2, 5), (1, 1, 1, 1), (5, 7, 3, 16), (2, 2, 0, 3), (4, 3, 9, 17))
-WEIGHTS = ("x", "kernel", "recurrent_kernel", "bias", "initial_state")
+WEIGHTS = tuple(cases.OPERANDS.values())
 
 
 @pytest.fixture(autouse=True)
@@ -36,21 +36,24 @@ def float64() -> Iterator[None]:
 
 
 def by_jax(recur: Callable[..., Any], case: cases.Case, dtype: type) -> dict[str, np.ndarray]:
-    """y, h, and the gradients of everything that has one, in one compiled function."""
+    """y, the states, and the gradients of everything that has one, in one compiled function."""
     case = case.astype(dtype)
     wanted = [n for n in WEIGHTS if getattr(case, n) is not None and (n != "x" or case.choice["want_dx"])]
-    given = [c for c in (case.dy, case.dfinal) if c is not None]
+    given = [c for c in (case.dy, *case.dfinals) if c is not None]
 
     def outputs(arrays: dict[str, Any], case: cases.Case) -> Any:
-        y, (h,) = recur(case.options, *case.replace(**arrays).operands)
-        return [o for o, c in ((y, case.dy), (h, case.dfinal)) if c is not None], (y, h)
+        y, states = recur(case.options, *case.replace(**arrays).operands)
+        return [output for output, _ in case.cotangents(y, states)], (y, states)
 
     @jax.jit
     def run(operands: dict[str, Any]) -> Any:
         traced = case.replace(**operands)
-        _, pull_back, (y, h) = jax.vjp(lambda a: outputs(a, traced), {n: operands[n] for n in wanted}, has_aux=True)
+        _, pull_back, (y, states) = jax.vjp(
+            lambda a: outputs(a, traced), {n: operands[n] for n in wanted}, has_aux=True
+        )
         (gradients,) = pull_back(given)
-        return {"y": y, "h": h} | {f"d{name}": gradient for name, gradient in gradients.items()}
+        named = {"y": y, **dict(zip("hc", states, strict=False))}
+        return named | {f"d{name}": gradient for name, gradient in gradients.items()}
 
     names = (*WEIGHTS, "mask", "input_dropout", "recurrent_dropout")
     return jax.tree.map(np.asarray, run({n: jnp.asarray(a) for n in names if (a := getattr(case, n)) is not None}))
@@ -97,11 +100,13 @@ def test_norms_of_the_state_gradient() -> None:
 @pytest.mark.parametrize("mask", ["none", "holes", "int32 lengths"])
 @pytest.mark.parametrize("sequences", [True, False])
 def test_nothing_of_something(shape: tuple[int, int, int, int], mask: str, sequences: bool) -> None:
-    case = cases.make(shape, {"mask": mask, "initial_state": True, "return_sequences": sequences})
-    truth = cases.by_reference(case, np.longdouble)
-    for recur in (_jax.recurrence, _jax.plain):
-        for name, got in by_jax(recur, case, np.float64).items():
-            tolerance.assert_float64(got, truth[name], f"{case}: {name}")
+    for cell in cases.FACTORS["cell"]:
+        choice = {"cell": cell, "mask": mask, "initial_state": True, "return_sequences": sequences}
+        case = cases.make(shape, choice)
+        truth = cases.by_reference(case, np.longdouble)
+        for recur in (_jax.recurrence, _jax.plain):
+            for name, got in by_jax(recur, case, np.float64).items():
+                tolerance.assert_float64(got, truth[name], f"{case}: {name}")
 
 
 def test_the_function_without_jit_takes_lists_and_numpy_arrays_along() -> None:

@@ -49,15 +49,15 @@ def differentiate(run, case: cases.Case, operands: tuple[Any, ...]) -> dict[str,
     named = {"dx": x} if case.choice["want_dx"] else {}
     named |= {"dkernel": kernel, "drecurrent_kernel": recurrent_kernel}
     named |= {} if bias is None else {"dbias": bias}
-    named |= dict(zip(["dinitial_state"], states, strict=False))
+    named |= {f"d{name}": state for name, state in zip(cases.STATES, states, strict=False)}
     with tf.GradientTape() as tape:
         tape.watch(named)
-        y, (h,) = run(case.options, *operands)
-    arriving = [(out, tf.constant(d)) for out, d in ((y, case.dy), (h, case.dfinal)) if d is not None]
+        y, last = run(case.options, *operands)
+    arriving = [(out, tf.constant(d)) for out, d in case.cotangents(y, last)]
     outputs, cotangents = zip(*arriving, strict=True)
     zero = tf.UnconnectedGradients.ZERO  # an eager loop of no steps has no use for its weights
     gradients = tape.gradient(outputs, named, cotangents, unconnected_gradients=zero)
-    return {"y": y, "h": h, **gradients}
+    return {"y": y, **dict(zip("hc", last, strict=False)), **gradients}
 
 
 def results(run, case: cases.Case, mode: str) -> dict[str, np.ndarray]:

@@ -11,6 +11,7 @@ import os
 import pickle
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ from elman import _native, _torch
 from elman.options import Options
 
 SHAPES = ((3, 4, 2, 5), (1, 1, 1, 1), (5, 7, 3, 16), (2, 2, 0, 3), (4, 3, 9, 17))
-DIFFERENTIABLE = ("x", "kernel", "recurrent_kernel", "bias", "initial_state")
+DIFFERENTIABLE = tuple(cases.OPERANDS.values())
 Recurrence = Callable[..., tuple[torch.Tensor, tuple[torch.Tensor, ...]]]
 
 
@@ -52,7 +53,7 @@ WAYS: dict[str, Recurrence] = {
 def tensors(case: cases.Case, dtype: type) -> cases.Case:
     """The case's operands as tensors; those whose gradients it wants require them."""
     case = case.astype(dtype)
-    names = (*DIFFERENTIABLE, "mask", "input_dropout", "recurrent_dropout", "dy", "dfinal")
+    names = (*DIFFERENTIABLE, "mask", "input_dropout", "recurrent_dropout", "dy", "dfinal", "dfinal_carry")
     held = {name: torch.tensor(a) for name in names if (a := getattr(case, name)) is not None}
     for name in DIFFERENTIABLE:
         if name in held and (name != "x" or case.choice["want_dx"]):
@@ -61,15 +62,15 @@ def tensors(case: cases.Case, dtype: type) -> cases.Case:
 
 
 def by_torch(recur: Recurrence, case: cases.Case, dtype: type) -> dict[str, np.ndarray]:
-    """y, h, and the gradients of everything that wants one."""
+    """y, the states, and the gradients of everything that wants one."""
     case = tensors(case, dtype)
-    y, (h,) = recur(case.options, *case.operands)
+    y, states = recur(case.options, *case.operands)
     # In plain operations no step leads nowhere: neither outputs nor gradients know of each other.
     nowhere = recur is _torch.plain and not case.shape.time
-    given = [(o, d) for o, d in ((y, case.dy), (h, case.dfinal)) if d is not None and (o.requires_grad or not nowhere)]
+    given = [(o, d) for o, d in case.cotangents(y, states) if o.requires_grad or not nowhere]
     if given:
         torch.autograd.backward(*zip(*given, strict=True))
-    results = {"y": y, "h": h}
+    results = {"y": y, **dict(zip("hc", states, strict=False))}
     for name in DIFFERENTIABLE:
         if (t := getattr(case, name)) is not None and t.requires_grad:
             results[f"d{name}"] = torch.zeros_like(t) if nowhere and t.grad is None else t.grad
@@ -105,10 +106,12 @@ def test_every_gradient_in_float32_over_all_options() -> None:
 @pytest.mark.parametrize("mask", ["none", "holes", "int32 lengths"])
 @pytest.mark.parametrize("sequences", [True, False])
 def test_nothing_of_something(way: str, shape: tuple[int, int, int, int], mask: str, sequences: bool) -> None:
-    case = cases.make(shape, {"mask": mask, "initial_state": True, "return_sequences": sequences})
-    truth = cases.by_reference(case, np.longdouble)
-    for name, got in by_torch(WAYS[way], case, np.float64).items():
-        tolerance.assert_float64(got, truth[name], f"{case}: {name}")
+    for cell in cases.FACTORS["cell"]:
+        choice = {"cell": cell, "mask": mask, "initial_state": True, "return_sequences": sequences}
+        case = cases.make(shape, choice)
+        truth = cases.by_reference(case, np.longdouble)
+        for name, got in by_torch(WAYS[way], case, np.float64).items():
+            tolerance.assert_float64(got, truth[name], f"{case}: {name}")
 
 
 @pytest.mark.parametrize("way", ["eager", "operator", "transform"])
@@ -133,22 +136,55 @@ def test_norms_of_the_state_gradient(way: str) -> None:
 # --- against torch -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("nonlinearity", ["tanh", "relu"])
-@pytest.mark.parametrize("state", [False, True])
-def test_torch_rnn_with_its_weights_mapped(nonlinearity: str, state: bool) -> None:
-    torch.manual_seed(0)
-    rnn = torch.nn.RNN(3, 5, batch_first=True, nonlinearity=nonlinearity, dtype=torch.float64)
-    x = torch.randn(4, 7, 3, dtype=torch.float64, requires_grad=True)
-    h0 = torch.randn(1, 4, 5, dtype=torch.float64, requires_grad=True) if state else None
+def by_simple_rnn(rnn: Any, x: Any, states: tuple[Any, ...]) -> tuple[Any, tuple[Any, ...]]:
     weights = rnn.weight_ih_l0.T, rnn.weight_hh_l0.T, rnn.bias_ih_l0 + rnn.bias_hh_l0
-    ours = elman.simple_rnn(x, *weights, h0[0] if state else None, activation=nonlinearity, native="require")
-    theirs = rnn(x, h0)
-    dy, dh = torch.randn(4, 7, 5, dtype=torch.float64), torch.randn(4, 5, dtype=torch.float64)
-    inputs = [x, *rnn.parameters(), *([h0] if state else [])]
-    tolerance.assert_float64(ours[0].detach().numpy(), theirs[0].detach().numpy(), "y")
-    tolerance.assert_float64(ours[1].detach().numpy(), theirs[1][0].detach().numpy(), "h")
-    got = torch.autograd.grad(ours, inputs, (dy, dh))
-    expected = torch.autograd.grad(theirs, inputs, (dy, dh[None]))
+    y, h = elman.simple_rnn(x, *weights, *states, activation=rnn.nonlinearity, native="require")
+    return y, (h,)
+
+
+def by_lstm(rnn: Any, x: Any, states: tuple[Any, ...]) -> tuple[Any, tuple[Any, ...]]:
+    weights = rnn.weight_ih_l0.T, rnn.weight_hh_l0.T, rnn.bias_ih_l0 + rnn.bias_hh_l0  # i f g o, as Keras's
+    return elman.lstm(x, *weights, states or None, native="require")
+
+
+def by_gru(rnn: Any, x: Any, states: tuple[Any, ...]) -> tuple[Any, tuple[Any, ...]]:
+    def keras_order(rows: Any) -> Any:
+        r, z, n = rows.chunk(3)
+        return torch.cat([z, r, n])
+
+    kernel, recurrent_kernel = keras_order(rnn.weight_ih_l0).T, keras_order(rnn.weight_hh_l0).T
+    bias = torch.stack([keras_order(rnn.bias_ih_l0), keras_order(rnn.bias_hh_l0)])
+    y, h = elman.gru(x, kernel, recurrent_kernel, bias, *states, native="require")
+    return y, (h,)
+
+
+@pytest.mark.parametrize("state", [False, True])
+@pytest.mark.parametrize(
+    ("module", "ours"),
+    [
+        (partial(torch.nn.RNN, nonlinearity="tanh"), by_simple_rnn),
+        (partial(torch.nn.RNN, nonlinearity="relu"), by_simple_rnn),
+        (torch.nn.LSTM, by_lstm),
+        (torch.nn.GRU, by_gru),
+    ],
+    ids=["RNN, tanh", "RNN, relu", "LSTM", "GRU"],
+)
+def test_torchs_own_with_its_weights_mapped(module: Any, ours: Any, state: bool) -> None:
+    torch.manual_seed(0)
+    rnn = module(3, 5, batch_first=True, dtype=torch.float64)
+    count = 2 if module is torch.nn.LSTM else 1
+    x = torch.randn(4, 7, 3, dtype=torch.float64, requires_grad=True)
+    given = [torch.randn(4, 5, dtype=torch.float64, requires_grad=True) for _ in range(count)] if state else []
+    y, states = ours(rnn, x, tuple(given))
+    first = tuple(s[None] for s in given)
+    their_y, last = rnn(x, None if not state else first if count > 1 else first[0])
+    theirs = [their_y, *(s[0] for s in (last if count > 1 else (last,)))]
+    arriving = [torch.randn_like(t) for t in theirs]
+    inputs = [x, *rnn.parameters(), *given]
+    for name, g, e in zip("yhc", (y, *states), theirs, strict=False):
+        tolerance.assert_float64(g.detach().numpy(), e.detach().numpy(), name)
+    got = torch.autograd.grad((y, *states), inputs, arriving)
+    expected = torch.autograd.grad(theirs, inputs, arriving)
     for g, e, i in zip(got, expected, inputs, strict=True):
         tolerance.assert_float64(g.numpy(), e.numpy(), i.shape)
 
@@ -160,9 +196,9 @@ def test_gradcheck(row: int) -> None:
     case = tensors(cases.make((3, 4, 2, 3), choice, seed=row), np.float64)
     names = [name for name in DIFFERENTIABLE if getattr(case, name) is not None]
 
-    def run(*inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        y, (h,) = _torch.recurrence(case.options, *case.replace(**dict(zip(names, inputs, strict=True))).operands)
-        return y, h
+    def run(*inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        y, states = _torch.recurrence(case.options, *case.replace(**dict(zip(names, inputs, strict=True))).operands)
+        return y, *states
 
     assert torch.autograd.gradcheck(run, [getattr(case, name) for name in names])
 
@@ -172,15 +208,18 @@ forward_mode = pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecat
 
 
 @forward_mode
-@pytest.mark.parametrize("activation", ["tanh", "sigmoid", "linear"])
-def test_plain_differentiates_twice_and_forward(activation: str) -> None:
-    choice = {"activation": activation, "mask": "holes", "initial_state": True}
-    case = tensors(cases.make((3, 4, 2, 3), choice), np.float64)
+@pytest.mark.parametrize(
+    "choice",
+    [{"activation": "tanh"}, {"activation": "sigmoid"}, {"activation": "linear"}, {"cell": "lstm"}, {"cell": "gru"}],
+    ids=str,
+)
+def test_plain_differentiates_twice_and_forward(choice: dict[str, Any]) -> None:
+    case = tensors(cases.make((3, 4, 2, 3), {**choice, "mask": "holes", "initial_state": True}), np.float64)
 
-    def run(x: Any, kernel: Any, recurrent_kernel: Any, bias: Any, state: Any) -> torch.Tensor:
-        return _torch.plain(case.options, x, kernel, recurrent_kernel, bias, (state,), case.mask, None, None)[0]
+    def run(x: Any, kernel: Any, recurrent_kernel: Any, bias: Any, *states: Any) -> torch.Tensor:
+        return _torch.plain(case.options, x, kernel, recurrent_kernel, bias, states, case.mask, None, None)[0]
 
-    inputs = case.x, case.kernel, case.recurrent_kernel, case.bias, case.initial_state
+    inputs = (*case.operands[:4], *case.initial_states)
     assert torch.autograd.gradcheck(run, inputs, check_forward_ad=True, check_batched_grad=True)
     assert torch.autograd.gradgradcheck(run, inputs, check_fwd_over_rev=True)
 
@@ -242,7 +281,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
 def problem(dtype: torch.dtype = torch.float64) -> list[torch.Tensor]:
     """x, kernel, recurrent_kernel, bias, initial_state."""
     case = cases.make((3, 4, 2, 5), {"initial_state": True})
-    return [torch.tensor(getattr(case, name), dtype=dtype) for name in DIFFERENTIABLE]
+    return [torch.tensor(getattr(case, name), dtype=dtype) for name in DIFFERENTIABLE[:5]]
 
 
 def last(*inputs: torch.Tensor) -> torch.Tensor:

@@ -15,6 +15,7 @@ import numpy as np
 
 from elman import reference
 from elman.bench.shapes import Array, Problem
+from elman.options import Options
 
 Results = Sequence[Array]
 
@@ -24,9 +25,11 @@ TENSORS = ("y of the forward", "y", "dkernel", "drecurrent_kernel", "dbias")
 def truth(problem: Problem, dtype: type[np.floating]) -> list[Array]:
     """What the reference computes in `dtype`, in the order of `TENSORS`."""
     x, kernel, recurrent_kernel, bias, dy = (array.astype(dtype) for array in problem)
-    y, final, tape = reference.forward(x, kernel, recurrent_kernel, bias)
+    options = Options(problem.layer)
+    operands = (x, kernel, recurrent_kernel, bias, None, None, None, None)
+    y, final, tape = reference.forward(*operands, options=options)
     no_final = tuple(np.zeros_like(state) for state in final)
-    gradients = reference.backward(x, kernel, recurrent_kernel, bias, None, None, None, None, tape, dy, no_final)
+    gradients = reference.backward(*operands, tape, dy, no_final, options=options)
     return [y, y, gradients.dkernel, gradients.drecurrent_kernel, gradients.dbias]  # type: ignore[list-item]
 
 

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 
 import elman
+from elman.bench.peers import KERAS
 from elman.bench.shapes import Array, Problem
 from elman.bench.worker import Calls
 
@@ -24,14 +25,16 @@ def facts() -> dict[str, Any]:
 
 
 def _elman(problem: Problem) -> Calls:
+    function = getattr(elman, problem.layer)
+
     def layer(weights: Weights, x: Tensor) -> Tensor:
-        return elman.simple_rnn(x, *weights, native="require")[0]
+        return function(x, *weights, native="require")[0]
 
     return _jitted(layer, problem)
 
 
 def _keras(problem: Problem) -> Calls:
-    stock = keras.layers.SimpleRNN(problem.bias.size, return_sequences=True, dtype="float32")
+    stock = getattr(keras.layers, KERAS[problem.layer])(problem.units, return_sequences=True, dtype="float32")
     stock.build(problem.x.shape)
     state = [variable.value for variable in stock.non_trainable_variables]
 

@@ -13,7 +13,7 @@ from elman import _native, _numpy
 from elman.bench.shapes import Array, Problem
 from elman.bench.worker import Calls
 from elman.options import Options
-from elman.reference import Gradients
+from elman.reference import CELLS, Gradients
 
 
 def facts() -> dict[str, Any]:
@@ -29,15 +29,16 @@ def facts() -> dict[str, Any]:
 
 def _elman(threads: int | None, problem: Problem) -> Calls:
     x, kernel, recurrent_kernel, bias, dy = problem
-    options = Options("simple_rnn")
+    options, function = Options(problem.layer), getattr(elman, problem.layer)
     operands = (x, kernel, recurrent_kernel, bias, (), None, None, None)
+    no_final = (None,) * CELLS[problem.layer].states
 
     def forward() -> Array:
-        return elman.simple_rnn(x, kernel, recurrent_kernel, bias, native="require")[0]
+        return function(x, kernel, recurrent_kernel, bias, native="require")[0]
 
     def forward_backward() -> tuple[Array, Gradients]:
         y, _, tape = _numpy.forward(options, operands, keep_tape=True)
-        return y, _numpy.backward(options, operands, y, tape, dy, (None,), want_dx=False)
+        return y, _numpy.backward(options, operands, y, tape, dy, no_final, want_dx=False)
 
     def arrays(y: Array, y_and_gradients: tuple[Array, Gradients]) -> list[Array]:
         again, gradients = y_and_gradients

@@ -11,6 +11,7 @@ import keras
 import tensorflow as tf
 
 import elman
+from elman.bench.peers import KERAS
 from elman.bench.shapes import Array, Problem
 from elman.bench.worker import Calls
 
@@ -24,12 +25,12 @@ def facts() -> dict[str, Any]:
 
 
 def _elman(problem: Problem) -> Calls:
-    weights = [tf.Variable(array) for array in problem.weights]
-    return _traced(lambda x: elman.simple_rnn(x, *weights, native="require")[0], weights, problem, jit=False)
+    function, weights = getattr(elman, problem.layer), [tf.Variable(array) for array in problem.weights]
+    return _traced(lambda x: function(x, *weights, native="require")[0], weights, problem, jit=False)
 
 
 def _keras(jit: bool, problem: Problem) -> Calls:
-    stock = keras.layers.SimpleRNN(problem.bias.size, return_sequences=True, dtype="float32")
+    stock = getattr(keras.layers, KERAS[problem.layer])(problem.units, return_sequences=True, dtype="float32")
     stock.build(problem.x.shape)
     stock.set_weights(list(problem.weights))
     return _traced(stock, [variable.value for variable in stock.trainable_variables], problem, jit)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""elman, stock Keras and torch.nn.RNN on PyTorch, eagerly: the forward without autograd, the backward with it."""
+"""elman, stock Keras and torch.nn on PyTorch, eagerly: the forward without autograd, the backward with it."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
+import numpy as np
 import torch
 
 import elman
+from elman.bench.peers import KERAS, TORCH
 from elman.bench.shapes import Array, Problem
 from elman.bench.worker import Calls
 
@@ -25,33 +27,44 @@ def facts() -> dict[str, Any]:
 
 
 def _elman(problem: Problem) -> Calls:
+    function = getattr(elman, problem.layer)
     weights = [torch.tensor(array, requires_grad=True) for array in problem.weights]
-    return _eager(lambda x: elman.simple_rnn(x, *weights, native="require")[0], weights, problem)
+    return _eager(lambda x: function(x, *weights, native="require")[0], weights, problem)
 
 
 def _keras(problem: Problem) -> Calls:
-    stock = keras.layers.SimpleRNN(problem.bias.size, return_sequences=True, dtype="float32")
+    stock = getattr(keras.layers, KERAS[problem.layer])(problem.units, return_sequences=True, dtype="float32")
     stock.build(problem.x.shape)
     stock.set_weights(list(problem.weights))
     return _eager(stock, [variable.value for variable in stock.trainable_variables], problem)
 
 
 def _torch_nn(problem: Problem) -> Calls:
-    kernel, recurrent_kernel, bias = (torch.tensor(array) for array in problem.weights)
-    stock = torch.nn.RNN(*kernel.shape, batch_first=True)
+    kernel, recurrent_kernel, bias = (torch.tensor(_swapped(problem, array)) for array in problem.weights)
+    stock = getattr(torch.nn, TORCH[problem.layer])(len(kernel), problem.units, batch_first=True)
+    first, second = bias if bias.dim() == 2 else (bias, torch.zeros_like(bias))
     with torch.no_grad():
         stock.weight_ih_l0.copy_(kernel.T)
         stock.weight_hh_l0.copy_(recurrent_kernel.T)
-        stock.bias_ih_l0.copy_(bias)
-        stock.bias_hh_l0.zero_().requires_grad_(False)  # the second bias is not asked of it
-    weights = [stock.weight_ih_l0, stock.weight_hh_l0, stock.bias_ih_l0]
+        stock.bias_ih_l0.copy_(first)
+        stock.bias_hh_l0.copy_(second).requires_grad_(bias.dim() == 2)  # else the second bias is not asked of it
+    weights = [stock.weight_ih_l0, stock.weight_hh_l0, stock.bias_ih_l0, *[stock.bias_hh_l0] * (bias.dim() == 2)]
     calls = _eager(lambda x: stock(x)[0], weights, problem)
 
     def arrays(y: Tensor, y_and_gradients: tuple[Tensor, ...]) -> list[Array]:
-        y, again, dkernel, drecurrent_kernel, dbias = calls.arrays(y, y_and_gradients)
-        return [y, again, dkernel.T, drecurrent_kernel.T, dbias]
+        y, again, dkernel, drecurrent_kernel, *dbias = calls.arrays(y, y_and_gradients)
+        gradients = (dkernel.T, drecurrent_kernel.T, np.stack(dbias) if bias.dim() == 2 else dbias[0])
+        return [y, again, *(_swapped(problem, array) for array in gradients)]
 
     return calls._replace(arrays=arrays)
+
+
+def _swapped(problem: Problem, array: Array) -> Array:
+    """A GRU's gates z, r, n in torch's order r, z, n, or back; others as they are."""
+    if problem.layer != "gru":
+        return array
+    first, second, third = np.split(array, 3, axis=-1)
+    return np.concatenate([second, first, third], axis=-1)
 
 
 def _eager(layer: Callable[[Tensor], Tensor], weights: list[Tensor], problem: Problem) -> Calls:
@@ -71,4 +84,4 @@ def _eager(layer: Callable[[Tensor], Tensor], weights: list[Tensor], problem: Pr
     return Calls(forward, forward_backward, arrays)
 
 
-BUILD = {"elman on torch": _elman, "keras on torch": _keras, "torch.nn.RNN": _torch_nn}
+BUILD = {"elman on torch": _elman, "keras on torch": _keras, "torch.nn": _torch_nn}

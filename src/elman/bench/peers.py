@@ -36,18 +36,21 @@ SUBJECTS = (
     Subject("keras on jax", "jax", "peer", stock=True),
     Subject("elman on torch", "torch", "elman"),
     Subject("keras on torch", "torch", "peer", stock=True),
-    Subject("torch.nn.RNN", "torch", "peer"),
+    Subject("torch.nn", "torch", "peer"),
 )
 BACKENDS = ("numpy", "tensorflow", "jax", "torch")
+
+KERAS = {"simple_rnn": "SimpleRNN", "lstm": "LSTM", "gru": "GRU"}  # class names, by layer
+TORCH = {"simple_rnn": "RNN", "lstm": "LSTM", "gru": "GRU"}
 
 NOTES = """\
 forward + backward returns y and the gradients of kernel, recurrent kernel and bias for a given dy; dx is not \
 needed (a first layer) and computed by nobody.
 TensorFlow runs concrete functions (jit: with jit_compile=True), JAX one jit, PyTorch eagerly; torch.compile is left \
-out: it breaks Keras's loop over time into many small graphs, and leaves torch.nn.RNN as it is.
+out: it breaks Keras's loop over time into many small graphs, and leaves torch.nn (its RNN, LSTM or GRU) as it is.
 ratio: the fastest peer's median over elman's on its fastest framework; NumPy's call is for information.
-share: flops 2BT(F+H)H forward, and 2BT(F+H)H + 2BTHH more backward, over the NumPy call's median and over the \
-register-only FMA peak of as many threads, measured in the same rounds.""".splitlines()
+share: flops 2BT(F+H)GH forward, and 2BT(F+H)GH + 2BTHGH more backward (G gates), over the NumPy call's median and \
+over the register-only FMA peak of as many threads, measured in the same rounds.""".splitlines()
 
 
 def named(name: str) -> Subject:

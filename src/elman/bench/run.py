@@ -18,7 +18,7 @@ from elman.bench.report import Report
 from elman.bench.shapes import DEFAULT, ONE_STEP, PASSES, QUICK, Array, Problem, Shape, problem
 from elman.bench.worker import Worker
 
-LAYERS = ("simple_rnn",)
+LAYERS = tuple(peers.KERAS)
 PEAK_MILLISECONDS = 5
 TWO_THREADS = "elman on numpy, 2 threads"
 
@@ -35,10 +35,10 @@ def bench(
     command: Sequence[str] | None = None,
     tell: Tell = lambda sentence: None,
 ) -> Report:
-    """Times `elman.simple_rnn` against stock Keras on each backend and `torch.nn.RNN`, in one run.
+    """Times a function of elman against stock Keras on each backend and `torch.nn`, in one run.
 
     Args:
-        layer: `"simple_rnn"`.
+        layer: `"simple_rnn"`, `"lstm"` or `"gru"`.
         shapes: Shapes to time; `DEFAULT` unless told.
         backends: Names out of `BACKENDS`. One that is not installed is left out, and the report says so. The
             shares of the machine's peak need `"numpy"`.
@@ -71,7 +71,7 @@ def bench(
         workers = {backend: stack.enter_context(Worker(backend)) for backend in here}
         tell(f"starting {', '.join(workers)}")
         facts = {backend: worker.ask("facts") for backend, worker in workers.items()}
-        run = _Run(workers, facts, repeats, seconds, seed)
+        run = _Run(workers, facts, repeats, seconds, seed, layer)
         rows = []
         for number, shape in enumerate(shapes, 1):
             tell(f"shape {number} of {len(shapes)}: {shape}")
@@ -104,14 +104,15 @@ class _Run:
         repeats: int,
         seconds: float,
         seed: int,
+        layer: str,
     ) -> None:
-        self.workers, self.repeats, self.seconds, self.seed = workers, repeats, seconds, seed
+        self.workers, self.repeats, self.seconds, self.seed, self.layer = workers, repeats, seconds, seed, layer
         self.threads: int | None = facts["numpy"]["threads"] if "numpy" in facts else None
 
     def measure(self, shape: Shape, only: str | None = None) -> report.Measured:
         """Checks, then times, every subject (or the one that is named) on one shape."""
         workers = {name: w for name, w in self.workers.items() if only is None or name == peers.named(only).backend}
-        given = problem(shape, self.seed)
+        given = problem(shape, self.seed, self.layer)
         results, left_out, refused = self._check(given, workers)
         subjects = [name for name in results if name not in refused and (only is None or name == only)]
         counts = {

@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from elman.reference import CELLS
+
 Array = np.ndarray
 
 PASSES = ("forward", "forward_backward")
@@ -63,25 +65,37 @@ def parse(text: str) -> tuple[Shape, ...]:
     return tuple(shapes)
 
 
-def flops(shape: Shape, which: str) -> int:
+def flops(shape: Shape, which: str, layer: str = "simple_rnn") -> int:
     """Floating-point operations of the products alone, a multiply-add counted as two.
 
-    Forward: `2*B*T*(F+H)*H`. The backward adds `2*B*T*(F+H)*H` for the weights' gradients and `2*B*T*H*H` for the
-    states'; dx is not computed. Activations and the bias are not counted.
+    Forward, with G gates: `2*B*T*(F+H)*G*H`. The backward adds `2*B*T*(F+H)*G*H` for the weights' gradients and
+    `2*B*T*H*G*H` for the states'; dx is not computed. Activations, gates and biases are not counted.
     """
     batch, time, features, units = shape
-    forward = 2 * batch * time * (features + units) * units
-    return forward if which == "forward" else 2 * forward + 2 * batch * time * units * units
+    columns = CELLS[layer].gates * units
+    forward = 2 * batch * time * (features + units) * columns
+    return forward if which == "forward" else 2 * forward + 2 * batch * time * units * columns
 
 
 class Problem(NamedTuple):
     """The arrays of one shape, float32."""
 
     x: Array  # (B, T, F)
-    kernel: Array  # (F, H)
-    recurrent_kernel: Array  # (H, H)
-    bias: Array  # (H,)
+    kernel: Array  # (F, G*H)
+    recurrent_kernel: Array  # (H, G*H)
+    bias: Array  # (G*H,), of a GRU (2, G*H)
     dy: Array  # (B, T, H)
+
+    @property
+    def units(self) -> int:
+        """H."""
+        return len(self.recurrent_kernel)
+
+    @property
+    def layer(self) -> str:
+        """The layer that the weights are of."""
+        columns = self.recurrent_kernel.shape[1]
+        return next(name for name, cell in CELLS.items() if cell.gates * self.units == columns)
 
     @property
     def weights(self) -> tuple[Array, Array, Array]:
@@ -89,16 +103,17 @@ class Problem(NamedTuple):
         return self.kernel, self.recurrent_kernel, self.bias
 
 
-def problem(shape: Shape, seed: int) -> Problem:
+def problem(shape: Shape, seed: int, layer: str = "simple_rnn") -> Problem:
     """Arrays with the distributions that Keras starts from (Glorot uniform, orthogonal), and a bias that counts."""
     batch, time, features, units = shape
     rng = np.random.default_rng([seed, *shape])
-    limit = np.sqrt(6 / (features + units))
+    columns = CELLS[layer].gates * units
+    limit = np.sqrt(6 / (features + columns))
     arrays = (
         rng.normal(size=(batch, time, features)),
-        rng.uniform(-limit, limit, (features, units)),
-        np.linalg.qr(rng.normal(size=(units, units))).Q,
-        rng.normal(scale=0.1, size=units),
+        rng.uniform(-limit, limit, (features, columns)),
+        np.linalg.qr(rng.normal(size=(columns, units))).Q.T,
+        rng.normal(scale=0.1, size=(2, columns) if layer == "gru" else columns),
         rng.normal(size=(batch, time, units)),
     )
     return Problem(*(np.ascontiguousarray(array, dtype=np.float32) for array in arrays))

@@ -25,7 +25,7 @@ def bench(
     quick: Annotated[bool, typer.Option("--quick", help="Two small shapes, 3 rounds, short timings.")] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print JSON instead of the tables.")] = False,
 ) -> None:
-    """Time elman against stock Keras on each backend and torch.nn.RNN.
+    """Time elman against stock Keras on each backend and torch.nn.
 
     Results are compared before a time is shown; the status is 1 if any differ.
 
