@@ -329,7 +329,8 @@ class SimpleRNN(_NativeLoop, keras.layers.SimpleRNN):
 
     Args:
         units: Positive integer, dimensionality of the output space.
-        activation: Activation function. Natively `"tanh"`, `"relu"`, `"sigmoid"` and `"linear"` (or `None`).
+        activation: Activation function. Natively `"tanh"`, `"relu"`, `"sigmoid"`, `"hard_sigmoid"`
+            and `"linear"` (or `None`).
         use_bias: Whether the layer uses a bias vector.
         kernel_initializer: Initializer for the `kernel` weights, which act on the inputs.
         recurrent_initializer: Initializer for the `recurrent_kernel` weights, which act on the state.

@@ -622,7 +622,7 @@ def test_the_route_by_jit_compile():
     assert model.layers[0].route == expected
 
 
-ACTIVATION = route.reason("activation", activation="softsign", activations="linear, tanh, relu, sigmoid")
+ACTIVATION = route.reason("activation", activation="softsign", activations="linear, tanh, relu, sigmoid, hard_sigmoid")
 
 
 @pytest.mark.parametrize(
