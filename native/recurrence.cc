@@ -79,7 +79,7 @@ struct Recurrence {
 
   // Where y, or else the tape, holds the state after step s; null where neither does.
   template <class Y>
-  Y* state_at(Y* y, Y* tape, int64_t b, int64_t s) const {
+  ELMAN_INLINE Y* state_at(Y* y, Y* tape, int64_t b, int64_t s) const {
     constexpr int kKind = Cell::kGates;  // a GRU's tape begins with one column of each gate; a simple RNN's is its states
     if (sequences) return y + sequence_index(b, s);
     return tape && Cell::kStates == 1 ? tape + tape_index(b, s) + (Cell::kHolds ? kKind * units : 0) : nullptr;
@@ -112,8 +112,9 @@ struct Recurrence {
   }
 
   // The copies of h that a step hands on.
-  void copy_states(T* to, const T* from, const T* dropout) const {
-    for (int copy = 0; copy < h_copies - Cell::kResets; ++copy, to += state_width) {
+  ELMAN_INLINE void copy_states(T* to, const T* from, const T* dropout) const {
+    const int copies = Cell::kGates == 1 ? 1 : h_copies - Cell::kResets;
+    for (int copy = 0; copy < copies; ++copy, to += state_width) {
       copy_state(to, from, dropout ? dropout + copy * state_width : nullptr);
     }
   }
@@ -612,9 +613,14 @@ struct Backward : Recurrence<T, Cell> {
     for (int64_t i = this->count(first) - 1; i >= 0; --i) {
       while (running < rows && this->count(first + running) > i) ++running;
       if (w.used + running > chunk_rows) flush(w);
-      for (int64_t r = 0; r < running; ++r) copy_operand<Functions>(w, r, i);
-      if (product_again) multiply_again(w, running);
-      for (int64_t r = 0; r < running; ++r) step_back<Functions>(w, r, i);
+      if (product_again) {
+        for (int64_t r = 0; r < running; ++r) {
+          const int64_t rank = first + r, b = this->row(rank), s = this->step(rank, i);
+          copy_operand<Functions>(w, r, rank, b, s, i, state_before(rank, b, i));
+        }
+        multiply_again(w, running);
+      }
+      for (int64_t r = 0; r < running; ++r) step_back<Functions>(w, first + r, r, i);
       if constexpr (Cell::kResets) step_back_reset<Functions>(w, running, i);
       if (i > 0 || call.dinitial_states[0] || call.dinitial_states[1] || call.norms) multiply_back(w, running, i);
       w.used += running;
@@ -635,22 +641,21 @@ struct Backward : Recurrence<T, Cell> {
   const T* tape_at(int64_t b, int64_t s) const { return tape + this->tape_index(b, s); }
 
   // The state before the i-th valid step, in y, on the tape or as it was given; null: zeros.
-  const T* state_before(int64_t rank, int64_t b, int64_t i) const {
+  ELMAN_INLINE const T* state_before(int64_t rank, int64_t b, int64_t i) const {
     return i > 0 ? this->state_at(y, tape, b, this->step(rank, i - 1)) : this->initial_state(0, b);
   }
 
   // Fills the chunk's next row with what the products of the i-th valid step read.
   template <class Functions>
-  ELMAN_INLINE void copy_operand(Work& w, int64_t r, int64_t i) const {
-    const int64_t rank = w.first + r, b = this->row(rank), s = this->step(rank, i), at = w.used + r;
-    if (i >= kAhead) fetch(rank, b, i - kAhead);
+  ELMAN_INLINE void copy_operand(Work& w, int64_t r, int64_t rank, int64_t b, int64_t s, int64_t i,
+                                 const T* before) const {
+    const int64_t at = w.used + r;
     if (call.dx) {
       w.inputs[at] = this->x_index(b, s);
       w.input_rows[at] = b;
     }
     if (!want_weights && !product_again) return;
     T* const operand = w.operand + at * this->lda;
-    const T* before = state_before(rank, b, i);
     if constexpr (Cell::kStates > 1) {
       if (!before && i > 0) {
         Cell::output(Functions(this->spec), tape_at(b, this->step(rank, i - 1)), w.before, this->units);
@@ -668,16 +673,17 @@ struct Backward : Recurrence<T, Cell> {
 
   // Adds the outputs' gradient to that of one row's state after its i-th valid step, and steps back through it.
   template <class Functions>
-  ELMAN_INLINE void step_back(Work& w, int64_t r, int64_t i) const {
-    const int64_t rank = w.first + r, b = this->row(rank), s = this->step(rank, i);
-    T* const dh = w.dh + r * dh_width;
-    add_outputs(dh, rank, b, s, i);
-    if (call.norms) static_cast<T*>(call.norms)[b * this->time + s] = T(norm(dh));
-    Cell::step_back(Functions(this->spec), row_back(w, r, i));
+  ELMAN_INLINE void step_back(Work& w, int64_t rank, int64_t r, int64_t i) const {
+    const int64_t b = this->row(rank), s = this->step(rank, i);
+    const RowBack<T> row = row_back(w, r, rank, b, s, i);  // first: past a store the compiler looks everything up again
+    if (i >= kAhead) fetch(rank, b, i - kAhead);
+    add_outputs(row.dh, rank, b, s, i);
+    if (call.norms) static_cast<T*>(call.norms)[b * this->time + s] = T(norm(row.dh));
+    Cell::step_back(Functions(this->spec), row);
+    if (!product_again) copy_operand<Functions>(w, r, rank, b, s, i, row.before);
   }
 
-  RowBack<T> row_back(const Work& w, int64_t r, int64_t i) const {
-    const int64_t rank = w.first + r, b = this->row(rank), s = this->step(rank, i);
+  ELMAN_INLINE RowBack<T> row_back(const Work& w, int64_t r, int64_t rank, int64_t b, int64_t s, int64_t i) const {
     RowBack<T> row;
     row.tape = tape ? tape_at(b, s) : nullptr;
     row.h = this->state_at(y, tape, b, s);
@@ -764,7 +770,8 @@ struct Backward : Recurrence<T, Cell> {
                 [&](int64_t column, int64_t first, int64_t height, const T* z, int64_t ldz) {
                   const int64_t width = this->units - column < ldz ? this->units - column : ldz;
                   for (int64_t r = first; r < first + height; ++r, z += ldz) {
-                    RowBack<T> row = row_back(w, r, i);
+                    const int64_t rank = w.first + r, b = this->row(rank);
+                    RowBack<T> row = row_back(w, r, rank, b, this->step(rank, i), i);
                     row.tape += column, row.dh += column, row.dz += column;
                     if (row.before) row.before += column;
                     const T* const dropout = w.dropout ? this->dropout_of(w.dropout, r, kSharing) + column : nullptr;
@@ -778,7 +785,7 @@ struct Backward : Recurrence<T, Cell> {
     const T* const dz = w.dz + w.used * ld_dz;
     const int each = this->h_masks > 1 ? 1 : kSharing;
     for (int gate = 0; gate < kSharing; gate += each) {
-      const bool adds = Cell::kKeeps || gate > 0;
+      const bool adds = Cell::kKeeps || (kSharing > 1 && gate > 0);
       multiply<T>(back, 1, this->batch == 1, running, product_of(back, dz, Cell::kApart + gate, each, packed_back, gate),
                [&](int64_t column, int64_t row, int64_t height, const T* z, int64_t ldz) {
                  for (int64_t r = row; r < row + height; ++r, z += ldz) {

@@ -179,7 +179,7 @@ def make(shape: tuple[int, int, int, int], choice: Choice = PLAIN, seed: int = 0
     """A random problem that is fair to ask in float32: the first one so, of those that the seed gives.
 
     The recurrent kernel is 0.7 of an orthogonal matrix, one for each gate: neither states nor gradients grow over time,
-    even under dropout masks; gates that could open beyond 1 are held far below. No pre-activation is nearer than `kink`
+    even under dropout masks; gates that could leave 0 to 1 are held near 0. No pre-activation is nearer than `kink`
     to where the slope jumps, since rounding would decide it. And no result moves much when the inputs move by their own
     rounding, as a sum does whose terms cancel.
 
@@ -202,7 +202,7 @@ def _draw(shape: Shape, choice: Choice, seed: int, rng: np.random.Generator) -> 
     batch, time, features, units = shape
     options = _options(choice, units)
     gates, states, *_ = reference.CELLS[options.cell]
-    small = 0.4 if gates > 1 and choice["recurrent_activation"] in ("relu", "linear") else 1.0
+    small = 0.4 if gates > 1 and choice["recurrent_activation"] not in ("sigmoid", "hard_sigmoid") else 1.0
 
     def normal(*size: int, scale: float = 1.0, wanted: bool = True) -> Array | None:
         return (rng.normal(size=size) * scale).astype(np.float32) if wanted else None
@@ -260,8 +260,8 @@ def _draw_mask(choice: Choice, batch: int, time: int, rng: np.random.Generator) 
     }[choice["mask"]]
 
 
-def pre_activations(case: Case) -> list[tuple[str, Array]]:
-    """What the activations are given at every valid step, in float64: a name and the values of all its calls, for the
+def pre_activations(case: Case) -> list[tuple[str, list[Array]]]:
+    """What the activations are given at every step, in float64: a name and the valid rows of each call, for the
     activation, the gates' activation, and last, of an LSTM, the activation of its carry."""
     case = case.astype(np.float64)
     names = (case.options.activation, case.options.recurrent_activation)
@@ -278,28 +278,31 @@ def pre_activations(case: Case) -> list[tuple[str, Array]]:
     carry = [activation[1::2]] if case.options.cell == "lstm" else []
     activation = activation[::2] if carry else activation
 
-    def flat(calls: list[Array]) -> Array:
+    def valid_rows(calls: list[Array]) -> list[Array]:
         each = len(calls) // case.shape.time if calls else 1  # a step
-        return np.concatenate([np.zeros(0), *(z[valid[:, i // each]].ravel() for i, z in enumerate(calls))])
+        return [z[valid[:, i // each]] for i, z in enumerate(calls)]
 
-    return list(zip((*names, names[0]), map(flat, (activation, gates, *carry)), strict=False))
+    return list(zip((*names, names[0]), map(valid_rows, (activation, gates, *carry)), strict=False))
 
 
 def on_a_kink(case: Case) -> bool:
     """Whether a sum without a term, which is zero in any order, stands on the kink of relu itself."""
-    return any(name == "relu" and not z.all() for name, z in pre_activations(case)[:2])
+    return any(name == "relu" and not z.all() for name, calls in pre_activations(case)[:2] for z in calls)
 
 
 def _near_kink(case: Case, kink: float) -> bool:
+    """Where states fade away so do sums and their rounding: `kink` is in units of a row's largest, where below 1."""
     if KINKS.keys().isdisjoint({case.options.activation, case.options.recurrent_activation}):
         return False
-    calls = pre_activations(case)
-    if (
-        case.options.activation == "relu"
-    ):  # a carry's two terms hardly ever cancel: its sign is sure, however small it is
-        calls = calls[:2]
-    near = [np.abs(np.abs(z[z != 0]) - KINKS[name]) < kink for name, z in calls if name in KINKS]
-    return any(bool(here.any()) for here in near)
+    functions = pre_activations(case)
+    if case.options.activation == "relu":
+        functions = functions[:2]  # a carry's two terms hardly ever cancel: its sign is sure, however small it is
+    for name, calls in functions:
+        for z in calls if name in KINKS else ():
+            allowed = kink * np.minimum(1, np.max(np.abs(z), axis=1, keepdims=True, initial=0))
+            if np.any((np.abs(np.abs(z) - KINKS[name]) < allowed) & (z != 0)):
+                return True
+    return False
 
 
 def _ill_conditioned(case: Case, rng: np.random.Generator) -> bool:
