@@ -59,6 +59,7 @@ class _NativeLoop(keras.layers.RNN):
     _initial_weights: tuple[Any, ...] = ()
     _route: route.Route | None = None
     _warned = False
+    _begins_learned = False  # whether the call under way does
 
     # --- the route ---------------------------------------------------------------------------------------------
 
@@ -132,12 +133,13 @@ class _NativeLoop(keras.layers.RNN):
         layer_checks.check_mask(self, sequences.shape, mask)
         if _ADAPTER is not None and not _portable.active():
             sequences = layer_checks.check_when_run(self, sequences, _ADAPTER)
-        if initial_state is None and self._initial_weights:
-            batch = ops.shape(sequences)[0]
-            initial_state = [
-                ops.broadcast_to(ops.convert_to_tensor(w), (batch, *w.shape)) for w in self._initial_weights
-            ]
+        self._note("_begins_learned", initial_state is None and bool(self._initial_weights))
+        if self._begins_learned:
+            initial_state = self._learned_states(ops.shape(sequences)[0], self.compute_dtype)
         return super().call(sequences, initial_state=initial_state, mask=mask, training=training)
+
+    def _learned_states(self, batch: Any, dtype: str) -> States:
+        return [ops.broadcast_to(ops.cast(w, dtype), (batch, *w.shape)) for w in self._initial_weights]
 
     def inner_loop(
         self, sequences: Tensor, initial_state: Any, mask: Any, training: bool = False
@@ -194,6 +196,8 @@ class _NativeLoop(keras.layers.RNN):
             return None if value is None else ops.cast(value, dtype)
 
         states = initial_state if isinstance(initial_state, list | tuple) else [initial_state]
+        if self._begins_learned:  # once more, so that a batch's gradients are not rounded one by one
+            states = self._learned_states(ops.shape(sequences)[0], dtype)
         if self.stateful and _BACKEND == "torch":
             states = [ops.copy(s) for s in states]  # else the new state is written into what the backward reads
         if mask is not None:
