@@ -19,7 +19,9 @@ from elman.route import Route
 __version__ = "0.1.0"
 
 _WITH_KERAS = {  # where each name that needs Keras is
+    "GRU": "elman.layers",
     "GRUCell": "keras.layers",
+    "LSTM": "elman.layers",
     "LSTMCell": "keras.layers",
     "RNN": "keras.layers",
     "SimpleRNN": "elman.layers",

@@ -70,7 +70,95 @@ class SimpleRNN(keras.layers.SimpleRNN):
     def get_state(self) -> list[np.ndarray]: ...
     def set_state(self, states: Sequence[Any], rows: Sequence[int] | np.ndarray | None = None) -> None: ...
 
+class LSTM(keras.layers.LSTM):
+    learn_initial_state: bool
+    truncate_gradient: int | None
+    clip_state_gradient: float | None
+    native: str | bool
+    @property
+    def route(self) -> Route | None: ...
+    def __init__(
+        self,
+        units: int,
+        activation: _Activation = "tanh",
+        recurrent_activation: _Activation = "sigmoid",
+        use_bias: bool = True,
+        kernel_initializer: _Setting = "glorot_uniform",
+        recurrent_initializer: _Setting = "orthogonal",
+        bias_initializer: _Setting = "zeros",
+        unit_forget_bias: bool = True,
+        kernel_regularizer: _Setting = None,
+        recurrent_regularizer: _Setting = None,
+        bias_regularizer: _Setting = None,
+        activity_regularizer: _Setting = None,
+        kernel_constraint: _Setting = None,
+        recurrent_constraint: _Setting = None,
+        bias_constraint: _Setting = None,
+        dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        seed: int | None = None,
+        return_sequences: bool = False,
+        return_state: bool = False,
+        go_backwards: bool = False,
+        stateful: bool = False,
+        unroll: bool = False,
+        use_cudnn: bool | str = "auto",
+        *,
+        learn_initial_state: bool = False,
+        truncate_gradient: int | None = None,
+        clip_state_gradient: float | None = None,
+        native: str | bool = "auto",
+        **kwargs: Any,
+    ) -> None: ...
+    def get_state(self) -> list[np.ndarray]: ...
+    def set_state(self, states: Sequence[Any], rows: Sequence[int] | np.ndarray | None = None) -> None: ...
+
+class GRU(keras.layers.GRU):
+    learn_initial_state: bool
+    truncate_gradient: int | None
+    clip_state_gradient: float | None
+    native: str | bool
+    @property
+    def route(self) -> Route | None: ...
+    def __init__(
+        self,
+        units: int,
+        activation: _Activation = "tanh",
+        recurrent_activation: _Activation = "sigmoid",
+        use_bias: bool = True,
+        kernel_initializer: _Setting = "glorot_uniform",
+        recurrent_initializer: _Setting = "orthogonal",
+        bias_initializer: _Setting = "zeros",
+        kernel_regularizer: _Setting = None,
+        recurrent_regularizer: _Setting = None,
+        bias_regularizer: _Setting = None,
+        activity_regularizer: _Setting = None,
+        kernel_constraint: _Setting = None,
+        recurrent_constraint: _Setting = None,
+        bias_constraint: _Setting = None,
+        dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        seed: int | None = None,
+        return_sequences: bool = False,
+        return_state: bool = False,
+        go_backwards: bool = False,
+        stateful: bool = False,
+        unroll: bool = False,
+        reset_after: bool = True,
+        use_cudnn: bool | str = "auto",
+        *,
+        learn_initial_state: bool = False,
+        truncate_gradient: int | None = None,
+        clip_state_gradient: float | None = None,
+        native: str | bool = "auto",
+        **kwargs: Any,
+    ) -> None: ...
+    def get_state(self) -> list[np.ndarray]: ...
+    def set_state(self, states: Sequence[Any], rows: Sequence[int] | np.ndarray | None = None) -> None: ...
+
 __all__ = [
+    "GRU",
+    "LSTM",
     "RNN",
     "GRUCell",
     "LSTMCell",

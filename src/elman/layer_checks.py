@@ -22,6 +22,7 @@ from elman.checks import did_you_mean, shape_text, shapes_agree
 
 # What a layer's **kwargs take beside the arguments that its constructor names.
 _BASE_ARGUMENTS = ("name", "dtype", "trainable", "autocast", "input_shape", "input_dim", "zero_output_for_mask")
+_GATED_ARGUMENTS = ("implementation",)  # theirs alone
 # What elman's layers take and stock layers do not.
 EXTRAS = ("learn_initial_state", "truncate_gradient", "clip_state_gradient", "native")
 _FINDERS = {
@@ -39,8 +40,9 @@ _EXAMPLES = {
 _NOT_NAMES = {"get", "serialize", "deserialize", "l1_l2", "constant", "stft"}  # there, and no names for a weight
 _SWITCHES = (
     *("use_bias", "return_sequences", "return_state", "go_backwards", "stateful", "unroll"),
-    "zero_output_for_mask",
+    *("zero_output_for_mask", "unit_forget_bias", "reset_after"),
 )
+_CHOICES = {"use_cudnn": ("auto", True, False), "implementation": (0, 1, 2)}
 _INPUT_BEFORE = "Keras 3 has none. Put keras.Input({}) before the layer"
 _GONE = {  # arguments of Keras 2, and what to do instead
     "time_major": "Keras 3 has none, its input is (batch, time, features). Pass keras.ops.transpose(x, (1, 0, 2))",
@@ -79,7 +81,7 @@ def check_arguments(
     signature = inspect.signature(constructor)
     known = [p.name for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
     for word in keywords:
-        if word not in known and word not in _BASE_ARGUMENTS:
+        if word not in (*known, *_BASE_ARGUMENTS, *(_GATED_ARGUMENTS if "use_cudnn" in known else ())):
             _raise_unknown(name, word, (*known, *EXTRAS))
     try:
         bound = signature.bind(*arguments, **keywords)
@@ -96,11 +98,11 @@ def check_arguments(
 
 
 def _raise_unknown(name: str, word: str, known: Sequence[str]) -> NoReturn:
-    gates = {p for cell in (keras.layers.LSTM, keras.layers.GRU) for p in inspect.signature(cell.__init__).parameters}
+    gated = [c.__name__ for c in (keras.layers.LSTM, keras.layers.GRU) if word in inspect.signature(c).parameters]
     if word in _GONE:
         advice = f" {_GONE[word]}."
-    elif word in gates:
-        advice = " It belongs to keras.layers.LSTM or keras.layers.GRU. Leave it out."
+    elif gated:
+        advice = f" It belongs to elman.{' and elman.'.join(gated)}. Leave it out."
     else:
         advice = did_you_mean(word, (*known, *_BASE_ARGUMENTS))
     raise ValueError(
@@ -126,6 +128,11 @@ def _check_argument(name: str, argument: str, value: Any) -> None:
         raise ValueError(
             f"{name} got {argument}={_short(value)}; expected a fraction between 0 and 1. Pass for example "
             f"{argument}=0.2."
+        )
+    elif argument in _CHOICES and not any(value is c or (isinstance(c, str) and value == c) for c in _CHOICES[argument]):
+        raise ValueError(
+            f"{name} got {argument}={_short(value)}; expected one of {', '.join(map(repr, _CHOICES[argument]))}. Leave it "
+            "out where you are not sure."
         )
     elif argument in _SWITCHES and isinstance(value, str):
         raise ValueError(

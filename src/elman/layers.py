@@ -59,6 +59,7 @@ class _NativeLoop(keras.layers.RNN):
     _initial_weights: tuple[Any, ...] = ()
     _route: route.Route | None = None
     _warned = False
+    _asks_for_cudnn = False  # and for nothing else
     _begins_learned = False  # whether the call under way does
 
     # --- the route ---------------------------------------------------------------------------------------------
@@ -86,6 +87,8 @@ class _NativeLoop(keras.layers.RNN):
         unasked = self.native is not False and sentence != route.reason("off")
         if _portable.active():
             sentence, required, unasked = route.reason("portable"), False, False
+        if sentence is None and self._asks_for_cudnn:
+            sentence = route.reason("cudnn")
         if _ADAPTER is None:
             sentence = sentence or route.reason("backend", backend=_BACKEND)
         elif sentence is None and not self._has_keras_cell():
@@ -149,31 +152,36 @@ class _NativeLoop(keras.layers.RNN):
         obstacle = self._decide(options, sequences)
         if not self._has_keras_cell():
             layer_checks.check_cell(self)
-            return super().inner_loop(sequences, initial_state, mask, training)
-        if _ADAPTER is None or (obstacle and not self._differs_from_stock(options, mask)):
-            return super().inner_loop(sequences, initial_state, mask, training)
+            return self._stock_loop(sequences, initial_state, mask, training)
+        if _ADAPTER is None or (obstacle and not self._differs_from_stock(options, mask, training)):
+            return self._stock_loop(sequences, initial_state, mask, training)
         operands = self._operands(sequences, initial_state, mask, training)
         y, states = (_ADAPTER.plain if obstacle else _ADAPTER.recurrence)(options, *operands)
         last = y[:, -1] if self.return_sequences else y
         return last, y, list(states)
+
+    def _stock_loop(self, *operands: Any) -> tuple[Tensor, Tensor, States]:
+        return super().inner_loop(*operands)
 
     def _has_keras_cell(self) -> bool:
         """Whether the cell is what the layer made, and nobody put one that computes something else in its place."""
         return type(self.cell) is self._keras_cell
 
     def _options(self) -> Options:
-        activation = self.cell.activation
+        cell = self.cell
         return Options(
             cell=self._cell,
-            activation=next((name for own, name in _NATIVE_ACTIVATIONS if own is activation), activation),
+            activation=_named(cell.activation),
+            recurrent_activation=_named(getattr(cell, "recurrent_activation", keras.activations.sigmoid)),
             go_backwards=self.go_backwards,
             zero_output_for_mask=self.zero_output_for_mask,
             return_sequences=self.return_sequences,
             truncate_gradient=self.truncate_gradient,
             clip_state_gradient=self.clip_state_gradient,
+            reset_after=getattr(cell, "reset_after", True),
         )
 
-    def _differs_from_stock(self, options: Options, mask: Any) -> bool:
+    def _differs_from_stock(self, options: Options, mask: Any, training: bool) -> bool:
         """Whether stock's own loop does not compute what this layer promises.
 
         It has no extras. In float64 it multiplies in float32 on PyTorch, and fails on JAX. With a mask, on JAX a masked
@@ -204,7 +212,7 @@ class _NativeLoop(keras.layers.RNN):
             mask = ops.cast(mask, "bool")
             mask = mask[:, :, 0] if len(mask.shape) == 3 else mask
         dropout, recurrent_dropout = (
-            tensor(m)[None] if training and m is not None else None
+            tensor(ops.stack(m) if isinstance(m, list) else m[None]) if training and m is not None else None
             for m in (cell.get_dropout_mask(None), cell.get_recurrent_dropout_mask(None))
         )
         return (
@@ -291,6 +299,11 @@ def _computed_in(dtype: str) -> str:
     return "float32" if dtype in _HALVES else dtype
 
 
+def _named(activation: Any) -> Any:
+    """An activation's name where there is a native kernel of it, else the function itself."""
+    return next((name for own, name in _NATIVE_ACTIVATIONS if own is activation), activation)
+
+
 def _constructor(stock: type) -> Callable[..., None]:
     """A constructor that takes what the stock class takes, in the same order, and behind that elman's extras."""
 
@@ -309,7 +322,8 @@ def _constructor(stock: type) -> Callable[..., None]:
         layer_checks.check_learn_initial_state(learn_initial_state, arguments)
         stock_init(**arguments)
         # Still 3 dimensions; but Bidirectional, which takes it over, leaves the word on others to the layer.
-        self.input_spec = [keras.layers.InputSpec(ndim=3, allow_last_axis_squeeze=True)]
+        spec = keras.layers.InputSpec(ndim=3, allow_last_axis_squeeze=True)
+        self.input_spec = [spec] if isinstance(self.input_spec, list) else spec
         self.activity_regularizer = keras.regularizers.get(arguments.get("activity_regularizer"))
         self.learn_initial_state = bool(learn_initial_state)
         self.truncate_gradient = None if truncate_gradient is None else int(truncate_gradient)
@@ -323,6 +337,42 @@ def _constructor(stock: type) -> Callable[..., None]:
     return construct
 
 
+class _Gated(_NativeLoop):
+    """What LSTM and GRU have beside: dropout masks for each gate, and cuDNN, to which Keras may hand them."""
+
+    _use_cudnn: bool | str = "auto"
+    _stock_runs = False
+
+    @property
+    def use_cudnn(self) -> bool | str:
+        """As given. But once the layer is built, "auto" reads as `False` outside Keras's own loop: a Bidirectional that
+        runs both of its layers in one cuDNN call would pass by their options and their route."""
+        return self._use_cudnn if self._asks_for_cudnn or self._stock_runs or not self.built else False
+
+    @use_cudnn.setter
+    def use_cudnn(self, value: bool | str) -> None:
+        self._note("_use_cudnn", value)
+        self._note("_asks_for_cudnn", value is True)
+
+    def _stock_loop(self, *operands: Any) -> tuple[Tensor, Tensor, States]:
+        self._note("_stock_runs", True)
+        try:
+            return super()._stock_loop(*operands)
+        finally:
+            self._note("_stock_runs", False)
+
+    def _differs_from_stock(self, options: Options, mask: Any, training: bool) -> bool:
+        """Nor has it one answer to a dropout of 1, and it fails where each gate has a mask and the state has none."""
+        cell = self.cell
+        whole = 1.0 in (cell.dropout, cell.recurrent_dropout)
+        each_gate = cell.implementation == 1 and cell.dropout and not cell.recurrent_dropout
+        return bool(training and (whole or each_gate)) or super()._differs_from_stock(options, mask, training)
+
+    def get_config(self) -> dict[str, Any]:
+        """Everything the constructor takes."""
+        return {**super().get_config(), "use_cudnn": self._use_cudnn, "implementation": self.cell.implementation}
+
+
 @keras.saving.register_keras_serializable("elman")
 class SimpleRNN(_NativeLoop, keras.layers.SimpleRNN):
     """Fully-connected RNN where the output is to be fed back as the new input, its time loop in one native call.
@@ -333,8 +383,8 @@ class SimpleRNN(_NativeLoop, keras.layers.SimpleRNN):
 
     Args:
         units: Positive integer, dimensionality of the output space.
-        activation: Activation function. Natively `"tanh"`, `"relu"`, `"sigmoid"`, `"hard_sigmoid"`
-            and `"linear"` (or `None`).
+        activation: Activation function. Natively `"tanh"`, `"relu"`, `"sigmoid"`, `"hard_sigmoid"` and `"linear"` (or
+            `None`).
         use_bias: Whether the layer uses a bias vector.
         kernel_initializer: Initializer for the `kernel` weights, which act on the inputs.
         recurrent_initializer: Initializer for the `recurrent_kernel` weights, which act on the state.
@@ -394,4 +444,114 @@ class SimpleRNN(_NativeLoop, keras.layers.SimpleRNN):
     __init__ = _constructor(keras.layers.SimpleRNN)
     _cell = "simple_rnn"
     _keras_cell = keras.layers.SimpleRNNCell
+    _state_names = ("initial_state",)
+
+
+@keras.saving.register_keras_serializable("elman")
+class LSTM(_Gated, keras.layers.LSTM):
+    """Long short-term memory, its time loop in one native call.
+
+    With `i`, `f`, `g`, `o` the four blocks of `x_t @ kernel + h_{t-1} @ recurrent_kernel + bias`, of which
+    `recurrent_activation` makes gates and `activation` the candidate: `c_t = f * c_{t-1} + i * g`,
+    `h_t = o * activation(c_t)` (Hochreiter and Schmidhuber 1997, "Long Short-Term Memory", with the forget gate of Gers
+    et al. 2000, "Learning to Forget"). It takes the place of `keras.layers.LSTM`: arguments, weights, files and numbers
+    are the same. Where the native path cannot run, Keras's own operations do, and `route` says why.
+
+    Args:
+        units: Positive integer, dimensionality of the output space.
+        activation: Activation function of candidate and output. Natively `"tanh"`, `"relu"`, `"sigmoid"`,
+            `"hard_sigmoid"` and `"linear"` (or `None`).
+        recurrent_activation: Activation function of the gates, natively the same ones.
+        unit_forget_bias: Whether the forget gate's bias begins at 1.
+        recurrent_dropout: Float between 0 and 1. Fraction of the state to drop, for each gate units of its own, the same
+            at every step.
+        use_cudnn: `False`, `True` (Keras hands the layer to cuDNN, and raises where that cannot be) or `"auto"` (it does
+            on a GPU, where elman's native path does not run).
+        learn_initial_state: Whether the initial states are trainable vectors of shape `(units,)`, at first zeros, last in
+            `weights`, rather than zeros. An `initial_state` in the call goes before them.
+        clip_state_gradient: Positive float or `None`. Largest L2 norm, per example and over both states jointly, of the
+            gradient that one step hands to the step before it.
+        **kwargs: `implementation`, too: 1 drops inputs for each gate by a mask of its own, 2 for all by the same one.
+
+        All others are those of `elman.SimpleRNN`.
+
+    Call arguments:
+        sequences, mask, training: As for `elman.SimpleRNN`.
+        initial_state: Optional list of two tensors of shape `(batch, units)`, h and c.
+
+    Output:
+        `(batch, units)`, or with `return_sequences` `(batch, time, units)`; with `return_state` a list of that and the
+        last h and c, each `(batch, units)`.
+
+    Attributes:
+        route: How the last traced call ran, an `elman.Route`; `None` before the first.
+
+    Raises:
+        ValueError: If an argument, a shape or a batch does not fit.
+        TypeError: If the input holds no numbers.
+        elman.NativeUnavailable: If `native="require"` and the native path cannot run.
+
+    Example:
+
+    >>> layer = elman.LSTM(4)
+    >>> layer(np.zeros((32, 10, 8), "float32")).shape
+    (32, 4)
+    """
+
+    __init__ = _constructor(keras.layers.LSTM)
+    _cell = "lstm"
+    _keras_cell = keras.layers.LSTMCell
+    _state_names = ("initial_h", "initial_c")
+
+
+@keras.saving.register_keras_serializable("elman")
+class GRU(_Gated, keras.layers.GRU):
+    """Gated recurrent unit, its time loop in one native call.
+
+    `h_t = z * h_{t-1} + (1 - z) * n`, where `recurrent_activation` makes the gates `z` and `r` of the sums
+    `x_t @ kernel + h_{t-1} @ recurrent_kernel + bias`, and `activation` the candidate `n`, in whose sum `r` scales the
+    state's product (`reset_after=True`) or the state before it (Cho et al. 2014, "Learning Phrase Representations using
+    RNN Encoder-Decoder"). It takes the place of `keras.layers.GRU`: arguments, weights, files and numbers are the same.
+    Where the native path cannot run, Keras's own operations do, and `route` says why.
+
+    Args:
+        units: Positive integer, dimensionality of the output space.
+        activation: Activation function of the candidate. Natively `"tanh"`, `"relu"`, `"sigmoid"`, `"hard_sigmoid"` and
+            `"linear"` (or `None`).
+        recurrent_activation: Activation function of the gates, natively the same ones.
+        recurrent_dropout: Float between 0 and 1. Fraction of the state to drop, for each gate units of its own, the same
+            at every step.
+        reset_after: Whether the reset gate acts on the product of state and weights, which has a bias of its own, rather
+            than on the state before it.
+        use_cudnn: `False`, `True` (Keras hands the layer to cuDNN, and raises where that cannot be) or `"auto"` (it does
+            on a GPU, where elman's native path does not run).
+        **kwargs: `implementation`, too: 1 drops inputs for each gate by a mask of its own, 2 for all by the same one.
+
+        All others are those of `elman.SimpleRNN`.
+
+    Call arguments:
+        sequences, initial_state, mask, training: As for `elman.SimpleRNN`.
+
+    Output:
+        `(batch, units)`, or with `return_sequences` `(batch, time, units)`; with `return_state` a list of that and the
+        last state, `(batch, units)`.
+
+    Attributes:
+        route: How the last traced call ran, an `elman.Route`; `None` before the first.
+
+    Raises:
+        ValueError: If an argument, a shape or a batch does not fit.
+        TypeError: If the input holds no numbers.
+        elman.NativeUnavailable: If `native="require"` and the native path cannot run.
+
+    Example:
+
+    >>> layer = elman.GRU(4)
+    >>> layer(np.zeros((32, 10, 8), "float32")).shape
+    (32, 4)
+    """
+
+    __init__ = _constructor(keras.layers.GRU)
+    _cell = "gru"
+    _keras_cell = keras.layers.GRUCell
     _state_names = ("initial_state",)

@@ -24,8 +24,12 @@ from elman.layer_checks import EXTRAS, name_of
 
 __all__ = ["LayerRoute", "accelerate", "load_model", "routes", "to_stock"]
 
-# Keras's layer, and the one of elman that computes the same: LSTM and GRU are further rows.
-TWINS: tuple[tuple[type, type], ...] = ((keras.layers.SimpleRNN, layers.SimpleRNN),)
+# Keras's layer, and the one of elman that computes the same.
+TWINS: tuple[tuple[type, type], ...] = (
+    (keras.layers.SimpleRNN, layers.SimpleRNN),
+    (keras.layers.LSTM, layers.LSTM),
+    (keras.layers.GRU, layers.GRU),
+)
 
 _GRADIENT_OPTIONS = ("truncate_gradient", "clip_state_gradient", "activity_regularizer")  # training alone sees them
 _OURS: tuple[type[Any], ...] = tuple(own for _, own in TWINS)
@@ -52,7 +56,7 @@ class LayerRoute(NamedTuple):
 
 
 def accelerate(model: Any) -> Any:
-    """The same model with elman's layers where it has Keras's `SimpleRNN`.
+    """The same model with elman's layers where it has Keras's `SimpleRNN`, `LSTM` and `GRU`.
 
     Weights, outputs, names, states, seeds, frozen layers, compile settings and the optimizer with its variables are
     those of the model, so that training goes on where it was.
