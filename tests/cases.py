@@ -202,7 +202,7 @@ def _draw(shape: Shape, choice: Choice, seed: int, rng: np.random.Generator) -> 
     batch, time, features, units = shape
     options = _options(choice, units)
     gates, states, *_ = reference.CELLS[options.cell]
-    small = 0.4 if gates > 1 and choice["recurrent_activation"] not in ("sigmoid", "hard_sigmoid") else 1.0
+    small = scale(gates, choice["recurrent_activation"])
 
     def normal(*size: int, scale: float = 1.0, wanted: bool = True) -> Array | None:
         return (rng.normal(size=size) * scale).astype(np.float32) if wanted else None
@@ -210,9 +210,6 @@ def _draw(shape: Shape, choice: Choice, seed: int, rng: np.random.Generator) -> 
     def dropout(size: int, wanted: bool | str) -> Array | None:
         masks = gates if wanted == "each gate" else 1
         return ((rng.random((masks, batch, size)) < 0.8) / 0.8).astype(np.float32) if wanted else None
-
-    def orthogonal() -> Array:
-        return 0.7 * np.linalg.qr(rng.normal(size=(units, units)))[0]
 
     sequences, cotangents = choice["return_sequences"], choice["cotangents"]
     two_biases = options.cell == "gru" and options.reset_after
@@ -223,7 +220,7 @@ def _draw(shape: Shape, choice: Choice, seed: int, rng: np.random.Generator) -> 
         options=options,
         x=normal(batch, time, features),
         kernel=normal(features, gates * units, scale=small * (features**-0.5 if features else 1.0)),
-        recurrent_kernel=(small * np.hstack([orthogonal() for _ in range(gates)])).astype(np.float32),
+        recurrent_kernel=(small * orthogonal(units, gates, rng)).astype(np.float32),
         bias=normal(*(2,) * two_biases, gates * units, scale=0.3 * small, wanted=choice["bias"]),
         initial_state=normal(batch, units, scale=0.5, wanted=choice["initial_state"]),
         initial_carry=normal(batch, units, scale=0.5, wanted=choice["initial_state"] and states > 1),
@@ -234,6 +231,16 @@ def _draw(shape: Shape, choice: Choice, seed: int, rng: np.random.Generator) -> 
         dfinal=normal(batch, units, wanted=cotangents != "dy"),
         dfinal_carry=normal(batch, units, wanted=cotangents != "dy" and states > 1),
     )
+
+
+def scale(gates: int, recurrent_activation: str) -> float:
+    """Of weights: gates that could leave 0 to 1 are held near 0."""
+    return 0.4 if gates > 1 and recurrent_activation not in ("sigmoid", "hard_sigmoid") else 1.0
+
+
+def orthogonal(units: int, gates: int, rng: np.random.Generator) -> Array:
+    """0.7 of an orthogonal matrix for each gate, side by side."""
+    return np.hstack([0.7 * np.linalg.qr(rng.normal(size=(units, units)))[0] for _ in range(gates)])
 
 
 def _options(choice: Choice, units: int) -> Options:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Random uses of the SimpleRNN layer, and what the reference makes of them.
+"""Random uses of the three layers, and what the reference makes of them.
 
 In: the number of a case, a backend, and (as they are Keras's to draw) dropout masks. Out: a `LayerCase`: one or two
 calls of a layer or of a Bidirectional around it, whose numbers fit the layer's dtype exactly; and the truth about a
@@ -9,6 +9,7 @@ call by name, from `elman.reference`. No framework, no tolerance. Case n is the 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Sequence
 from typing import Any
 from unittest import mock
@@ -21,6 +22,7 @@ from elman import reference
 from elman.options import ACTIVATIONS, Options
 
 Array = np.ndarray
+Masks = tuple[Array | None, Array | None]  # those of dropout and recurrent_dropout, each (1 or gates, batch, size)
 HALVES = {"mixed_bfloat16": ml_dtypes.bfloat16, "mixed_float16": np.float16}
 # Activations without a native kernel. The slope of each follows from its value, as the reference needs it.
 OTHER_ACTIVATIONS = {
@@ -47,12 +49,17 @@ class Choice:
         compiled: Whether elman's layer runs in a tf.function or under jax.jit; `dynamic` whether that tf.function is
             traced with batch and time unknown.
         shape_of_mask: 2, or 3 for masks (batch, time, 1).
+        implementation: Of a cell with gates: 1 draws a dropout mask for each, 2 one for all.
     """
 
     number: int
     shape: cases.Shape
+    cell: str = "simple_rnn"
     dtype: str = "float32"
     activation: str | None = "tanh"
+    recurrent_activation: str | None = "sigmoid"
+    reset_after: bool = True
+    implementation: int = 2
     use_bias: bool = True
     go_backwards: bool = False
     return_sequences: bool = False
@@ -97,7 +104,12 @@ class Choice:
 
     @property
     def native_expected(self) -> bool:
-        return self.native is not False and (self.activation or "linear") in ACTIVATIONS
+        used = (self.activation, self.recurrent_activation)
+        return self.native is not False and all((name or "linear") in ACTIVATIONS for name in used)
+
+    @property
+    def states(self) -> int:
+        return reference.CELLS[self.cell].states
 
     @property
     def extras(self) -> bool:
@@ -108,7 +120,10 @@ class Choice:
         """What the layer of a direction means to the reference; Bidirectional sets zero_output_for_mask."""
         zero = self.return_sequences if self.bidirectional else self.zero_output_for_mask
         return Options(
+            cell=self.cell,
             activation=self.activation or "linear",
+            recurrent_activation=self.recurrent_activation or "linear",
+            reset_after=self.reset_after,
             go_backwards=self.go_backwards != (direction == "backward"),
             zero_output_for_mask=zero,
             return_sequences=self.return_sequences,
@@ -132,8 +147,12 @@ def choose(number: int, backend: str) -> Choice:
         sizes = [min(few, key=lambda size: abs(size - drawn)) for few, drawn in zip(FEW_SIZES, sizes, strict=True)]
     shape = cases.Shape(*sizes)
     drawn: dict[str, Any] = {
+        "cell": one("simple_rnn", "lstm", "gru"),
         "dtype": one("float32", "float64", *HALVES, p=(0.55, 0.2, 0.15, 0.1)),
-        "activation": one(*ACTIVATIONS, None, *OTHER_ACTIVATIONS, p=(0.16, 0.3, 0.2, 0.16, 0.06, 0.06, 0.06)),
+        "activation": one(*ACTIVATIONS, None, *OTHER_ACTIVATIONS, p=(0.12, 0.3, 0.2, 0.14, 0.08, 0.04, 0.06, 0.06)),
+        "recurrent_activation": one(*ACTIVATIONS, None, "softplus", p=(0.04, 0.1, 0.08, 0.5, 0.22, 0.03, 0.03)),
+        "reset_after": chance(0.6),
+        "implementation": one(1, 2),
         "use_bias": chance(0.8),
         "go_backwards": chance(0.4),
         "return_sequences": chance(0.6),
@@ -167,7 +186,7 @@ def choose(number: int, backend: str) -> Choice:
 
 def _made_possible(choice: Choice, backend: str) -> Choice:
     """The choice without what does not go together, or cannot be told apart."""
-    changes: dict[str, Any] = {}
+    changes: dict[str, Any] = _made_possible_for_the_cell(choice)
     if choice.dtype == "float64" and backend == "jax":
         changes["dtype"] = "float32"
     if choice.dtype in HALVES and backend == "jax" and choice.compiled:
@@ -175,7 +194,7 @@ def _made_possible(choice: Choice, backend: str) -> Choice:
         changes |= {name: 0.5 for name in ("dropout", "recurrent_dropout") if getattr(choice, name)}
     if choice.learn_initial_state:
         changes |= {"stateful": False, "initial_state": False}
-    if choice.learn_initial_state or not choice.initial_state or choice.bidirectional:
+    if choice.learn_initial_state or not choice.initial_state or choice.bidirectional or choice.states > 1:
         changes["bare"] = False
     if choice.mask == "none":
         changes["shape_of_mask"] = 2
@@ -184,6 +203,17 @@ def _made_possible(choice: Choice, backend: str) -> Choice:
     if not choice.compiled or backend != "tensorflow" or choice.stateful or choice.unroll:
         changes["dynamic"] = False
     return dataclasses.replace(choice, **{**changes, **_made_possible_together(choice)})
+
+
+def _made_possible_for_the_cell(choice: Choice) -> dict[str, Any]:
+    changes: dict[str, Any] = {}
+    if choice.cell == "simple_rnn":
+        changes |= {"recurrent_activation": "sigmoid", "implementation": 2}
+    elif choice.recurrent_dropout:
+        changes["implementation"] = 1  # as Keras sets it
+    if choice.cell != "gru":
+        changes["reset_after"] = True
+    return changes
 
 
 def _made_possible_together(choice: Choice) -> dict[str, Any]:
@@ -207,20 +237,21 @@ def _made_possible_together(choice: Choice) -> dict[str, Any]:
 
 @dataclasses.dataclass(frozen=True)
 class Direction:
-    """What one layer is given for one call; `learned` is the weight of learn_initial_state."""
+    """What one layer is given for one call; `learned` are the weights of learn_initial_state. Of the states one array
+    each, or none."""
 
     kernel: Array
     recurrent_kernel: Array
     bias: Array | None
-    learned: Array | None
-    initial_state: Array | None
+    learned: tuple[Array, ...]
+    initial_states: tuple[Array, ...]
     dropout: Array | None
     recurrent_dropout: Array | None
-    dfinal: Array
+    dfinals: tuple[Array, ...]
 
     @property
     def weights(self) -> list[Array]:
-        return [w for w in (self.kernel, self.recurrent_kernel, self.bias, self.learned) if w is not None]
+        return [*(w for w in (self.kernel, self.recurrent_kernel, self.bias) if w is not None), *self.learned]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -233,17 +264,17 @@ class Call:
     dy: tuple[Array, ...]
     directions: tuple[Direction, ...]
 
-    def starting_from(self, states: Sequence[Array]) -> Call:
-        """The same call, each direction begun from a state, as after another call of a stateful layer."""
-        begun = (dataclasses.replace(d, initial_state=s) for d, s in zip(self.directions, states, strict=True))
+    def starting_from(self, states: Sequence[Sequence[Array]]) -> Call:
+        """The same call, each direction begun from states, as after another call of a stateful layer."""
+        begun = (dataclasses.replace(d, initial_states=tuple(s)) for d, s in zip(self.directions, states, strict=True))
         return dataclasses.replace(self, directions=tuple(begun))
 
     def recurrence(self, number: int, dy: Array | None) -> cases.Case:
         """What the reference runs for a direction."""
         choice, own = self.choice, self.directions[number]
-        state = own.initial_state
-        if own.learned is not None:
-            state = np.broadcast_to(own.learned, (choice.shape.batch, choice.shape.units))
+        size = (choice.shape.batch, choice.shape.units)
+        states = tuple(np.broadcast_to(w, size) for w in own.learned) or own.initial_states
+        dfinals = () if choice.cotangents == "y" else own.dfinals
         return cases.Case(
             shape=choice.shape,
             choice={"want_dx": True},
@@ -253,20 +284,16 @@ class Call:
             kernel=own.kernel,
             recurrent_kernel=own.recurrent_kernel,
             bias=own.bias,
-            initial_state=state,
+            **dict(itertools.zip_longest(cases.STATES, states)),
             mask=self.mask,
-            input_dropout=_applied(own.dropout, choice),
-            recurrent_dropout=_applied(own.recurrent_dropout, choice),
+            input_dropout=own.dropout if choice.training else None,
+            recurrent_dropout=own.recurrent_dropout if choice.training else None,
             dy=dy,
-            dfinal=None if choice.cotangents == "y" else own.dfinal,
+            **dict(itertools.zip_longest(("dfinal", "dfinal_carry"), dfinals)),
         )
 
 
-def _applied(mask: Array | None, choice: Choice) -> Array | None:
-    return mask[None] if choice.training and mask is not None else None
-
-
-def draw(choice: Choice, masks: Sequence[tuple[Array | None, Array | None]]) -> list[Call]:
+def draw(choice: Choice, masks: Sequence[Masks]) -> list[Call]:
     """Numbers for the calls of a case: the first that are fair to ask, as `cases.make` has it.
 
     A few long sequences are never fair: with one unit the rounding of its weight counts once for each step, and a relu
@@ -286,18 +313,24 @@ def draw(choice: Choice, masks: Sequence[tuple[Array | None, Array | None]]) -> 
     raise AssertionError(f"no fair problem for {choice}")
 
 
-def _draw(choice: Choice, masks: Sequence[tuple[Array | None, Array | None]], rng: np.random.Generator) -> list[Call]:
+def _draw(choice: Choice, masks: Sequence[Masks], rng: np.random.Generator) -> list[Call]:
     batch, time, features, units = choice.shape
+    gates, states, *_ = reference.CELLS[choice.cell]
+    small = cases.scale(gates, choice.recurrent_activation or "linear")
 
     def normal(*size: int, scale: float = 1.0, wanted: bool = True) -> Array | None:
         return rounded(rng.normal(size=size) * scale, choice) if wanted else None
 
+    def each_state(*size: int, scale: float = 1.0, wanted: bool = True) -> tuple[Array, ...]:
+        return tuple(normal(*size, scale=scale) for _ in range(states if wanted else 0))
+
+    two_biases = choice.cell == "gru" and choice.reset_after
     weights = [
         {
-            "kernel": normal(features, units, scale=features**-0.5),
-            "recurrent_kernel": rounded(0.7 * np.linalg.qr(rng.normal(size=(units, units)))[0], choice),
-            "bias": normal(units, scale=0.3, wanted=choice.use_bias),
-            "learned": normal(units, scale=0.5, wanted=choice.learn_initial_state),
+            "kernel": normal(features, gates * units, scale=small * features**-0.5),
+            "recurrent_kernel": rounded(small * cases.orthogonal(units, gates, rng), choice),
+            "bias": normal(*(2,) * two_biases, gates * units, scale=0.3 * small, wanted=choice.use_bias),
+            "learned": each_state(units, scale=0.5, wanted=choice.learn_initial_state),
         }
         for _ in choice.directions
     ]
@@ -313,10 +346,10 @@ def _draw(choice: Choice, masks: Sequence[tuple[Array | None, Array | None]], rn
             directions=tuple(
                 Direction(
                     **own,
-                    initial_state=normal(batch, units, scale=0.5, wanted=choice.initial_state and number == 0),
+                    initial_states=each_state(batch, units, scale=0.5, wanted=choice.initial_state and number == 0),
                     dropout=dropout,
                     recurrent_dropout=recurrent_dropout,
-                    dfinal=normal(batch, units),
+                    dfinals=each_state(batch, units),
                 )
                 for own in weights
             ),
@@ -342,11 +375,10 @@ def _fair(calls: Sequence[Call], rng: np.random.Generator) -> bool:
             begun = call if states is None else call.starting_from(states)
             recurrences = _with_gradients(begun, np.float64)
             for case in recurrences:
-                if case.options.activation == "relu" and cases._near_kink(case, 1e-5):
+                if cases._near_kink(case, 1e-5) or cases._ill_conditioned(case, rng):
                     return False
-                if cases._ill_conditioned(case, rng):
-                    return False
-            states = [cases.by_reference(case, np.float64)["h"] for case in recurrences]
+            results = [cases.by_reference(case, np.float64) for case in recurrences]
+            states = [[result[name] for name in "hc"[: call.choice.states]] for result in results]
     return True
 
 
@@ -358,8 +390,8 @@ def truth(call: Call, dtype: type) -> dict[str, Any]:
 
     Returns:
         By name `y` (`y1` too where a Bidirectional returns two outputs), `dx`, and with the direction before it where
-        there are two `h`, `dkernel`, `drecurrent_kernel`, `dbias`, `dinitial_state`, `dlearned`, and a direction's own
-        `y` and `dx`.
+        there are two `h`, `dkernel`, `drecurrent_kernel`, `dbias`, `dinitial_state`, `dlearned_state`, of an LSTM `c`,
+        `dinitial_carry` and `dlearned_carry`, and a direction's own `y` and `dx`.
     """
     choice = call.choice
     with mock.patch.dict(reference.ACTIVATIONS, OTHER_ACTIVATIONS):
@@ -368,13 +400,13 @@ def truth(call: Call, dtype: type) -> dict[str, Any]:
     named["dx"] = sum(r["dx"] for r in results)
     for direction, own, result in zip(choice.directions, call.directions, results, strict=True):
         before = f"{direction} " if choice.bidirectional else ""
-        named |= {before + name: result[name] for name in ("h", "dkernel", "drecurrent_kernel")}
+        named |= {before + name: result[name] for name in (*"hc"[: choice.states], "dkernel", "drecurrent_kernel")}
         if own.bias is not None:
             named[before + "dbias"] = result["dbias"]
-        if own.learned is not None:
-            named[before + "dlearned"] = result["dinitial_state"].sum(axis=0)
-        if own.learned is not None or own.initial_state is not None:
-            named[before + "dinitial_state"] = result["dinitial_state"]
+        for name in cases.STATES[: len(own.learned)]:
+            named[before + learned_name(name)] = result["d" + name].sum(axis=0)
+        for name in cases.STATES[: len(own.learned) or len(own.initial_states)]:
+            named[f"{before}d{name}"] = result["d" + name]
         if choice.bidirectional:
             named |= {before + name: result[name] for name in ("y", "dx")}
     return named
@@ -388,9 +420,12 @@ def roundings(call: Call, name: str, truth: dict[str, Any]) -> list[Array]:
     if choice.bidirectional and name == "y" and choice.merge_mode in {"sum", "ave"}:
         weight = 1 if choice.merge_mode == "sum" else 0.5
         return [*(weight * truth[f"{d} y"] for d in choice.directions), result]
-    if name.endswith("dlearned"):
-        return [truth[name.replace("dlearned", "dinitial_state")], result]
     return [result]
+
+
+def learned_name(state: str) -> str:
+    """The name of the gradient of a learned initial state, by that state's."""
+    return "d" + state.replace("initial", "learned")
 
 
 def _with_gradients(call: Call, dtype: type) -> list[cases.Case]:

@@ -129,10 +129,12 @@ def _check_argument(name: str, argument: str, value: Any) -> None:
             f"{name} got {argument}={_short(value)}; expected a fraction between 0 and 1. Pass for example "
             f"{argument}=0.2."
         )
-    elif argument in _CHOICES and not any(value is c or (isinstance(c, str) and value == c) for c in _CHOICES[argument]):
+    elif argument in _CHOICES and not any(
+        value is c or (isinstance(c, str) and value == c) for c in _CHOICES[argument]
+    ):
         raise ValueError(
-            f"{name} got {argument}={_short(value)}; expected one of {', '.join(map(repr, _CHOICES[argument]))}. Leave it "
-            "out where you are not sure."
+            f"{name} got {argument}={_short(value)}; expected one of {', '.join(map(repr, _CHOICES[argument]))}. "
+            "Leave it out where you are not sure."
         )
     elif argument in _SWITCHES and isinstance(value, str):
         raise ValueError(

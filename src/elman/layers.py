@@ -148,6 +148,8 @@ class _NativeLoop(keras.layers.RNN):
         self, sequences: Tensor, initial_state: Any, mask: Any, training: bool = False
     ) -> tuple[Tensor, Tensor, States]:
         """The time loop, for which Keras calls: the last output, all outputs and the final states."""
+        if self.stateful and _BACKEND == "torch":  # else the new states are written into what the backward reads
+            initial_state = [ops.copy(state) for state in _listed(initial_state)]
         options = self._options()
         obstacle = self._decide(options, sequences)
         if not self._has_keras_cell():
@@ -203,11 +205,9 @@ class _NativeLoop(keras.layers.RNN):
         def tensor(value: Any) -> Tensor:
             return None if value is None else ops.cast(value, dtype)
 
-        states = initial_state if isinstance(initial_state, list | tuple) else [initial_state]
+        states = _listed(initial_state)
         if self._begins_learned:  # once more, so that a batch's gradients are not rounded one by one
             states = self._learned_states(ops.shape(sequences)[0], dtype)
-        if self.stateful and _BACKEND == "torch":
-            states = [ops.copy(s) for s in states]  # else the new state is written into what the backward reads
         if mask is not None:
             mask = ops.cast(mask, "bool")
             mask = mask[:, :, 0] if len(mask.shape) == 3 else mask
@@ -293,6 +293,10 @@ class _NativeLoop(keras.layers.RNN):
 
 # TensorFlow's AutoGraph rewrites what a tf.function calls; where it finds this it leaves the function as written.
 vars(_NativeLoop.__call__)["autograph_info__"] = {}
+
+
+def _listed(states: Any) -> States:
+    return list(states) if isinstance(states, list | tuple) else [states]
 
 
 def _computed_in(dtype: str) -> str:
@@ -463,12 +467,12 @@ class LSTM(_Gated, keras.layers.LSTM):
             `"hard_sigmoid"` and `"linear"` (or `None`).
         recurrent_activation: Activation function of the gates, natively the same ones.
         unit_forget_bias: Whether the forget gate's bias begins at 1.
-        recurrent_dropout: Float between 0 and 1. Fraction of the state to drop, for each gate units of its own, the same
-            at every step.
-        use_cudnn: `False`, `True` (Keras hands the layer to cuDNN, and raises where that cannot be) or `"auto"` (it does
-            on a GPU, where elman's native path does not run).
-        learn_initial_state: Whether the initial states are trainable vectors of shape `(units,)`, at first zeros, last in
-            `weights`, rather than zeros. An `initial_state` in the call goes before them.
+        recurrent_dropout: Float between 0 and 1. Fraction of the state to drop, for each gate units of its own, the
+            same at every step.
+        use_cudnn: `False`, `True` (Keras hands the layer to cuDNN, and raises where that cannot be) or `"auto"` (it
+            does on a GPU, where elman's native path does not run).
+        learn_initial_state: Whether the initial states are trainable vectors of shape `(units,)`, at first zeros, last
+            in `weights`, rather than zeros. An `initial_state` in the call goes before them.
         clip_state_gradient: Positive float or `None`. Largest L2 norm, per example and over both states jointly, of the
             gradient that one step hands to the step before it.
         **kwargs: `implementation`, too: 1 drops inputs for each gate by a mask of its own, 2 for all by the same one.
@@ -519,12 +523,12 @@ class GRU(_Gated, keras.layers.GRU):
         activation: Activation function of the candidate. Natively `"tanh"`, `"relu"`, `"sigmoid"`, `"hard_sigmoid"` and
             `"linear"` (or `None`).
         recurrent_activation: Activation function of the gates, natively the same ones.
-        recurrent_dropout: Float between 0 and 1. Fraction of the state to drop, for each gate units of its own, the same
-            at every step.
-        reset_after: Whether the reset gate acts on the product of state and weights, which has a bias of its own, rather
-            than on the state before it.
-        use_cudnn: `False`, `True` (Keras hands the layer to cuDNN, and raises where that cannot be) or `"auto"` (it does
-            on a GPU, where elman's native path does not run).
+        recurrent_dropout: Float between 0 and 1. Fraction of the state to drop, for each gate units of its own, the
+            same at every step.
+        reset_after: Whether the reset gate acts on the product of state and weights, which has a bias of its own,
+            rather than on the state before it.
+        use_cudnn: `False`, `True` (Keras hands the layer to cuDNN, and raises where that cannot be) or `"auto"` (it
+            does on a GPU, where elman's native path does not run).
         **kwargs: `implementation`, too: 1 drops inputs for each gate by a mask of its own, 2 for all by the same one.
 
         All others are those of `elman.SimpleRNN`.

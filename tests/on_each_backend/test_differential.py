@@ -29,6 +29,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+import cases
 import elman
 import layer_cases
 import tolerance
@@ -37,8 +38,9 @@ from layer_cases import Call, Choice
 Array = np.ndarray
 Layer = Any
 BACKEND = keras.backend.backend()
-COUNTS = {"tensorflow": 270, "torch": 270, "jax": 60}  # JAX compiles each
-MANY = {"tensorflow": 4700, "torch": 4700, "jax": 600}
+COUNTS = {"tensorflow": 300, "torch": 540, "jax": 60}  # JAX compiles each
+MANY = {"tensorflow": 9000, "torch": 9800, "jax": 1200}
+NAMES = {"simple_rnn": "SimpleRNN", "lstm": "LSTM", "gru": "GRU"}  # of classes
 COUNT = (MANY if os.environ.get("ELMAN_EVALUATE") else COUNTS)[BACKEND]
 CASES_BETWEEN_CLEARINGS = 50
 
@@ -48,6 +50,10 @@ CASES_BETWEEN_CLEARINGS = 50
 
 def layer_of(choice: Choice, make: Callable[..., Layer], dtype: str, **own: Any) -> Layer:
     """A layer of the case, built, in a Bidirectional where it says so."""
+    if choice.cell != "simple_rnn":
+        own |= {"recurrent_activation": choice.recurrent_activation, "implementation": choice.implementation}
+    if choice.cell == "gru":
+        own["reset_after"] = choice.reset_after
     layer = make(
         choice.shape.units,
         activation=choice.activation,
@@ -73,7 +79,14 @@ def layer_of(choice: Choice, make: Callable[..., Layer], dtype: str, **own: Any)
 
 def elman_layer(choice: Choice) -> Layer:
     own = ("stateful", "truncate_gradient", "clip_state_gradient", "learn_initial_state", "native")
-    return layer_of(choice, elman.SimpleRNN, choice.dtype, **{name: getattr(choice, name) for name in own})
+    given = {name: getattr(choice, name) for name in own}
+    return layer_of(choice, getattr(elman, NAMES[choice.cell]), choice.dtype, **given)
+
+
+def stock_layer(choice: Choice, dtype: str) -> Layer:
+    """Keras's, kept from the loop that fails where each gate has a dropout mask of its own."""
+    own = {"use_cudnn": False} if choice.implementation == 1 else {}
+    return layer_of(choice, getattr(keras.layers, NAMES[choice.cell]), dtype, **own)
 
 
 def halves(layer: Layer) -> list[Layer]:
@@ -88,21 +101,24 @@ def set_weights(layer: Layer, call: Call) -> None:
         variable.assign(value)
 
 
-def dropout_masks(choice: Choice) -> list[tuple[Array | None, Array | None]]:
+def dropout_masks(choice: Choice) -> list[layer_cases.Masks]:
     """What Keras draws for each call of a layer with the case's seed."""
-    rates = {"dropout": choice.dropout, "recurrent_dropout": choice.recurrent_dropout}
-    cell = keras.layers.SimpleRNNCell(choice.shape.units, **rates, seed=choice.number, dtype=choice.dtype)
+    own = {"dropout": choice.dropout, "recurrent_dropout": choice.recurrent_dropout}
+    if choice.cell != "simple_rnn":
+        own["implementation"] = choice.implementation
+    kind = getattr(keras.layers, f"{NAMES[choice.cell]}Cell")
+    cell = kind(choice.shape.units, **own, seed=choice.number, dtype=choice.dtype)
+
+    def drawn_by(draw: Callable[[Any], Any], size: int) -> Array | None:
+        masks = draw(keras.ops.ones((choice.shape.batch, size), cell.compute_dtype))
+        if masks is None:
+            return None
+        return np.stack([as_numpy(m, choice) for m in (masks if isinstance(masks, list) else [masks])])
+
     drawn = []
     for _ in range(2 if choice.stateful else 1):
-        drawn.append(
-            tuple(
-                as_numpy(draw(keras.ops.ones((choice.shape.batch, size), cell.compute_dtype)), choice) if rate else None
-                for draw, size, rate in (
-                    (cell.get_dropout_mask, choice.shape.features, choice.dropout),
-                    (cell.get_recurrent_dropout_mask, choice.shape.units, choice.recurrent_dropout),
-                )
-            )
-        )
+        of_inputs = drawn_by(cell.get_dropout_mask, choice.shape.features)
+        drawn.append((of_inputs, drawn_by(cell.get_recurrent_dropout_mask, choice.shape.units)))
         cell.reset_dropout_mask()
         cell.reset_recurrent_dropout_mask()
     return drawn
@@ -123,7 +139,7 @@ def invoke(layer: Callable[..., Any], call: Call, x: Any, states: Sequence[Any],
         given["initial_state"] = states[0] if choice.bare else list(states)
     results = keras.tree.flatten(layer(x, **given, training=choice.training))
     outputs = len(call.dy)
-    gradients = [*call.dy, *(own.dfinal for own in call.directions)]
+    gradients = [*call.dy, *(d for own in call.directions for d in own.dfinals)]
     wanted = {"y": slice(outputs), "h": slice(outputs, None), "both": slice(None)}[choice.cotangents]
     wide = np.dtype(choice.numpy_dtype).name
     pairs = list(zip(results, gradients, strict=False))[wanted]
@@ -200,7 +216,7 @@ RUN = {"tensorflow": on_tensorflow, "jax": on_jax, "torch": on_torch}[BACKEND]
 def operands_of(call: Call) -> tuple[Array, list[Array], list[Array]]:
     """x; the initial states; and the mask in the form the case gives it, if it has one."""
     mask = [] if call.mask is None else [call.mask[..., None] if call.choice.shape_of_mask == 3 else call.mask]
-    return call.x, [d.initial_state for d in call.directions if d.initial_state is not None], mask
+    return call.x, [state for d in call.directions for state in d.initial_states], mask
 
 
 def prefixes(choice: Choice) -> list[str]:
@@ -213,14 +229,14 @@ def results_of(layer: Layer, call: Call, compiled: bool = False) -> dict[str, Ar
     choice = call.choice
     results, gradients = RUN(layer, call, compiled)
     before = prefixes(choice)
-    names = ["y", "y1"][: len(call.dy)] + [f"{b}h" for b in before if choice.return_state]
-    of = [
-        "dx",
-        *(f"{b}dinitial_state" for b, d in zip(before, call.directions, strict=True) if d.initial_state is not None),
-    ]
+    names = ["y", "y1"][: len(call.dy)]
+    names += [b + name for b in before for name in "hc"[: choice.states] if choice.return_state]
+    of = ["dx"]
     for b, own in zip(before, call.directions, strict=True):
-        of += [f"{b}dkernel", f"{b}drecurrent_kernel"]
-        of += [f"{b}{name}" for name, w in (("dbias", own.bias), ("dlearned", own.learned)) if w is not None]
+        of += [f"{b}d{name}" for name in cases.STATES[: len(own.initial_states)]]
+    for b, own in zip(before, call.directions, strict=True):
+        of += [f"{b}{name}" for name in ("dkernel", "drecurrent_kernel", *["dbias"] * (own.bias is not None))]
+        of += [b + layer_cases.learned_name(name) for name in cases.STATES[: len(own.learned)]]
     for output in results:
         assert keras.backend.standardize_dtype(output.dtype) == layer.compute_dtype, choice
     tensors = zip([*names, *of], [*results, *gradients], strict=True)
@@ -243,40 +259,46 @@ def stock_is_right(call: Call) -> bool:
         return not (BACKEND == "jax" and zero) and not (BACKEND == "torch" and backwards) and not (zero and backwards)
     if BACKEND == "jax":  # a masked first step's output is the initial state
         firsts = [call.mask[:, -1 if choice.options(d).go_backwards else 0] for d in choice.directions]
-        begun = any(d.initial_state is not None or d.learned is not None for d in call.directions)
+        begun = any(d.initial_states or d.learned for d in call.directions)
         return not begun or all(first.all() for first in firsts)
     return True
 
 
 def yardstick(call: Call) -> dict[str, Array]:
     """The call's results by stock, else by the reference in the layer's dtype."""
+    if not stock_is_right(call):  # unrolled; looped it has the same arithmetic
+        call = dataclasses.replace(call, choice=dataclasses.replace(call.choice, unroll=False))
     if not stock_is_right(call):
         return layer_cases.truth(call, call.choice.numpy_dtype)
     choice = dataclasses.replace(call.choice, return_state=True)
     call = dataclasses.replace(call, choice=choice)
     half = choice.dtype in layer_cases.HALVES
-    layer = layer_of(choice, keras.layers.SimpleRNN, "float32" if half and choice.native_expected else choice.dtype)
-    learned = [d.learned for d in call.directions]
-    if learned[0] is not None:
+    layer = stock_layer(choice, "float32" if half and choice.native_expected else choice.dtype)
+    learned = bool(call.directions[0].learned)
+    if learned:
         size = (choice.shape.batch, choice.shape.units)
+        begun = call.starting_from([[np.broadcast_to(w, size) for w in d.learned] for d in call.directions])
         call = dataclasses.replace(
-            call.starting_from([np.broadcast_to(w, size) for w in learned]),
-            directions=[
-                dataclasses.replace(d, learned=None, initial_state=np.broadcast_to(d.learned, size))
-                for d in call.directions
-            ],
+            begun, directions=tuple(dataclasses.replace(d, learned=()) for d in begun.directions)
         )
     set_weights(layer, call)
     for part, own in zip(halves(layer), call.directions, strict=True):
         part.cell._dropout_mask, part.cell._recurrent_dropout_mask = (
-            None if m is None else keras.ops.convert_to_tensor(m, part.compute_dtype)
-            for m in (own.dropout, own.recurrent_dropout)
+            as_keras_has(m, part) for m in (own.dropout, own.recurrent_dropout)
         )
     results = results_of(layer, call, compiled=BACKEND == "jax")
-    if learned[0] is not None:
-        for name in [n for n in results if n.endswith("dinitial_state")]:
-            results[name.replace("dinitial_state", "dlearned")] = results.pop(name).sum(axis=0)
+    if learned:
+        for name in [n for n in results if "dinitial_" in n]:
+            results[name.replace("dinitial", "dlearned")] = results.pop(name).sum(axis=0)
     return results
+
+
+def as_keras_has(masks: Array | None, layer: Layer) -> Any:
+    """Dropout masks as a cell keeps them: a tensor, or one for each gate."""
+    if masks is None:
+        return None
+    tensors = [keras.ops.convert_to_tensor(m, layer.compute_dtype) for m in masks]
+    return tensors if getattr(layer.cell, "dropout_mask_count", None) else tensors[0]
 
 
 # --- the rule --------------------------------------------------------------------------------------------------------
@@ -330,7 +352,7 @@ def measured(number: int) -> tolerance.Grid:
             got = with_states(layer, choice, got)
         hold(begun, got, grid)
         if following is not None:
-            begun = following.starting_from([part.get_state()[0] for part in halves(layer)])
+            begun = following.starting_from([part.get_state() for part in halves(layer)])
     for part in halves(layer):
         assert (part.route.path == "native") == choice.native_expected, f"{choice}: {part.route}"
     return grid
@@ -338,7 +360,11 @@ def measured(number: int) -> tolerance.Grid:
 
 def with_states(layer: Layer, choice: Choice, got: dict[str, Array]) -> dict[str, Array]:
     """The results, and the states that the layer keeps: those that it returned, if it did."""
-    kept = {f"{before}h": part.get_state()[0] for before, part in zip(prefixes(choice), halves(layer), strict=True)}
+    kept = {
+        before + name: state
+        for before, part in zip(prefixes(choice), halves(layer), strict=True)
+        for name, state in zip("hc", part.get_state(), strict=False)
+    }
     for name, state in kept.items():
         if name in got:
             np.testing.assert_array_equal(state, got[name], err_msg=f"{choice}: {name}")
