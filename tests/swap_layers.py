@@ -21,7 +21,7 @@ from keras.src import layers as layers_in_tests
 
 import elman
 
-NAMES = ("SimpleRNN",)
+NAMES = ("SimpleRNN", "LSTM", "GRU")
 MARKERS = ("requires_trainable_backend", "multi_device")  # of Keras's own conftest
 _calls: collections.Counter[str] = collections.Counter()
 

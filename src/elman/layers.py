@@ -59,7 +59,7 @@ class _NativeLoop(keras.layers.RNN):
     _initial_weights: tuple[Any, ...] = ()
     _route: route.Route | None = None
     _warned = False
-    _asks_for_cudnn = False  # and for nothing else
+    _asks_for_cudnn = False
     _begins_learned = False  # whether the call under way does
 
     # --- the route ---------------------------------------------------------------------------------------------
@@ -154,16 +154,13 @@ class _NativeLoop(keras.layers.RNN):
         obstacle = self._decide(options, sequences)
         if not self._has_keras_cell():
             layer_checks.check_cell(self)
-            return self._stock_loop(sequences, initial_state, mask, training)
+            return super().inner_loop(sequences, initial_state, mask, training)
         if _ADAPTER is None or (obstacle and not self._differs_from_stock(options, mask, training)):
-            return self._stock_loop(sequences, initial_state, mask, training)
+            return super().inner_loop(sequences, initial_state, mask, training)
         operands = self._operands(sequences, initial_state, mask, training)
         y, states = (_ADAPTER.plain if obstacle else _ADAPTER.recurrence)(options, *operands)
         last = y[:, -1] if self.return_sequences else y
         return last, y, list(states)
-
-    def _stock_loop(self, *operands: Any) -> tuple[Tensor, Tensor, States]:
-        return super().inner_loop(*operands)
 
     def _has_keras_cell(self) -> bool:
         """Whether the cell is what the layer made, and nobody put one that computes something else in its place."""
@@ -345,25 +342,23 @@ class _Gated(_NativeLoop):
     """What LSTM and GRU have beside: dropout masks for each gate, and cuDNN, to which Keras may hand them."""
 
     _use_cudnn: bool | str = "auto"
-    _stock_runs = False
 
     @property
     def use_cudnn(self) -> bool | str:
-        """As given. But once the layer is built, "auto" reads as `False` outside Keras's own loop: a Bidirectional that
-        runs both of its layers in one cuDNN call would pass by their options and their route."""
-        return self._use_cudnn if self._asks_for_cudnn or self._stock_runs or not self.built else False
+        """As given, but `False` where the layer has what cuDNN has not: a Bidirectional on a GPU, which may run both of
+        its layers in one cuDNN call, then calls each of them."""
+        beyond = (self.truncate_gradient, self.clip_state_gradient, self.activity_regularizer)
+        if self.learn_initial_state or self.native == "require" or any(option is not None for option in beyond):
+            return False
+        return self._use_cudnn
 
     @use_cudnn.setter
     def use_cudnn(self, value: bool | str) -> None:
         self._note("_use_cudnn", value)
-        self._note("_asks_for_cudnn", value is True)
 
-    def _stock_loop(self, *operands: Any) -> tuple[Tensor, Tensor, States]:
-        self._note("_stock_runs", True)
-        try:
-            return super()._stock_loop(*operands)
-        finally:
-            self._note("_stock_runs", False)
+    @property
+    def _asks_for_cudnn(self) -> bool:
+        return self.use_cudnn is True
 
     def _differs_from_stock(self, options: Options, mask: Any, training: bool) -> bool:
         """Nor has it one answer to a dropout of 1, and it fails where each gate has a mask and the state has none."""

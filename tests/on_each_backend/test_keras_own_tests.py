@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Keras's own tests of SimpleRNN and Bidirectional, from its wheel, with `elman.SimpleRNN` in stock's place."""
+"""Keras's own tests of recurrent layers, from its wheel, with elman's three in stock's place."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from pathlib import Path
 import keras
 
 TESTS = Path(__file__).resolve().parents[1]
-FILES = ("simple_rnn_test.py", "bidirectional_test.py")
-PASSED, SKIPPED = 17, 1  # by stock, on each backend; what is skipped needs a GPU, or PyTorch's
+# By stock, passed and skipped. What is skipped needs a GPU, or TensorFlow.
+COUNTS = {"tensorflow": (77, 2), "jax": (76, 3), "torch": (76, 3)}
 
 
-def test_keras_own_tests_pass_with_the_layer_swapped_in(tmp_path: Path) -> None:
+def test_keras_own_tests_pass_with_the_layers_swapped_in(tmp_path: Path) -> None:
     folder = Path(keras.__file__).parent / "src" / "layers" / "rnn"
     (tmp_path / "pytest.ini").write_text("[pytest]\n")  # not ours: Keras's tests meet deprecations of their own
     command = [sys.executable, "-m", "pytest", "-q", "-p", "swap_layers", "-p", "no:cacheprovider", "--color=no"]
-    command += ["-c", str(tmp_path / "pytest.ini"), *(str(folder / name) for name in FILES)]
+    command += ["-c", str(tmp_path / "pytest.ini"), str(folder)]
     path = os.pathsep.join(filter(None, (str(TESTS), os.environ.get("PYTHONPATH"))))
     done = subprocess.run(
         command,
@@ -32,7 +32,7 @@ def test_keras_own_tests_pass_with_the_layer_swapped_in(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stdout
     counts = {word: int(number) for number, word in re.findall(r"(\d+) (passed|failed|skipped|errors?)", done.stdout)}
-    assert counts == {"passed": PASSED, "skipped": SKIPPED}, done.stdout
-    called = re.search(r"time loops of elman\.SimpleRNN: (\d+)", done.stdout)
-    assert called, done.stdout
-    assert int(called.group(1)) > 0, "stock's layer was tested, not elman's"
+    assert counts == dict(zip(("passed", "skipped"), COUNTS[keras.config.backend()], strict=True)), done.stdout
+    called = dict(re.findall(r"time loops of elman\.(\w+): (\d+)", done.stdout))
+    assert set(called) == {"SimpleRNN", "LSTM", "GRU"}, done.stdout
+    assert "0" not in called.values(), "stock's layers were tested, not elman's"
