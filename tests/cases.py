@@ -292,9 +292,13 @@ def pre_activations(case: Case) -> list[tuple[str, list[Array]]]:
     return list(zip((*names, names[0]), map(valid_rows, (activation, gates, *carry)), strict=False))
 
 
-def on_a_kink(case: Case) -> bool:
-    """Whether a sum without a term, which is zero in any order, stands on the kink of relu itself."""
-    return any(name == "relu" and not z.all() for name, calls in pre_activations(case)[:2] for z in calls)
+def beside_a_kink(case: Case, distance: float) -> bool:
+    """Whether some sum stands nearer than that to where the slope jumps: on the kink of relu itself where it has no
+    term, or the state has faded away."""
+    functions = pre_activations(case)
+    return any(
+        np.any(np.abs(np.abs(z) - KINKS[name]) < distance) for name, calls in functions if name in KINKS for z in calls
+    )
 
 
 def _near_kink(case: Case, kink: float) -> bool:

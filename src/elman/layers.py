@@ -59,7 +59,6 @@ class _NativeLoop(keras.layers.RNN):
     _initial_weights: tuple[Any, ...] = ()
     _route: route.Route | None = None
     _warned = False
-    _asks_for_cudnn = False
     _begins_learned = False  # whether the call under way does
 
     # --- the route ---------------------------------------------------------------------------------------------
@@ -87,7 +86,7 @@ class _NativeLoop(keras.layers.RNN):
         unasked = self.native is not False and sentence != route.reason("off")
         if _portable.active():
             sentence, required, unasked = route.reason("portable"), False, False
-        if sentence is None and self._asks_for_cudnn:
+        if sentence is None and getattr(self, "use_cudnn", False) is True:
             sentence = route.reason("cudnn")
         if _ADAPTER is None:
             sentence = sentence or route.reason("backend", backend=_BACKEND)
@@ -355,10 +354,6 @@ class _Gated(_NativeLoop):
     @use_cudnn.setter
     def use_cudnn(self, value: bool | str) -> None:
         self._note("_use_cudnn", value)
-
-    @property
-    def _asks_for_cudnn(self) -> bool:
-        return self.use_cudnn is True
 
     def _differs_from_stock(self, options: Options, mask: Any, training: bool) -> bool:
         """Nor has it one answer to a dropout of 1, and it fails where each gate has a mask and the state has none."""

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The native library held to the rule with stock Keras as the yardstick: `keras.layers.SimpleRNN` in float32 on
-the backend that KERAS_BACKEND names, its gradients by that backend's own autodiff.
+"""The native library held to the rule with stock Keras as the yardstick: its recurrent layers in float32 on the
+backend that KERAS_BACKEND names, their gradients by that backend's own autodiff.
 
 Truth is the reference in long double. Options that stock lacks, and masks on which its backends disagree, are
 left to the grid without a framework.
@@ -32,16 +32,22 @@ SIZES = {
 OPTIONS = {
     name: cases.FACTORS[name]
     for name in (
-        *("activation", "go_backwards", "zero_output_for_mask", "return_sequences"),
+        *("cell", "activation", "recurrent_activation", "go_backwards", "zero_output_for_mask", "return_sequences"),
         *("bias", "initial_state", "cotangents"),
     )
 } | {"mask": ("none", cases.STOCK_MASK)}
 
 
-def layer_of(case: cases.Case) -> keras.layers.SimpleRNN:
+def layer_of(case: cases.Case) -> keras.layers.RNN:
     """A stock layer with the case's weights."""
-    layer = keras.layers.SimpleRNN(
+    options = case.options
+    kind = {"simple_rnn": "SimpleRNN", "lstm": "LSTM", "gru": "GRU"}[options.cell]
+    own = {} if options.cell == "simple_rnn" else {"recurrent_activation": options.recurrent_activation}
+    if options.cell == "gru":
+        own["reset_after"] = options.reset_after
+    layer = getattr(keras.layers, kind)(
         case.shape.units,
+        **own,
         activation=case.options.activation,
         use_bias=case.bias is not None,
         go_backwards=case.options.go_backwards,
@@ -54,27 +60,22 @@ def layer_of(case: cases.Case) -> keras.layers.SimpleRNN:
     return layer
 
 
-def call(case: cases.Case, function: Callable[..., Any], x: Any, state: Any) -> tuple[Any, Any, Any]:
-    """y, h and the loss, by a layer or what stands for one."""
-    y, h = function(x, mask=case.mask, initial_state=None if state is None else [state])
-    pairs = [(a, keras.ops.convert_to_tensor(da)) for a, da in ((y, case.dy), (h, case.dfinal)) if da is not None]
-    return y, h, sum(keras.ops.sum(a * da) for a, da in pairs)
-
-
-def given(*tensors: Any) -> list[Any]:
-    return [tensor for tensor in tensors if tensor is not None]
+def call(case: cases.Case, function: Callable[..., Any], x: Any, states: list[Any]) -> tuple[list[Any], Any]:
+    """y and the final states, and the loss, by a layer or what stands for one."""
+    y, *finals = function(x, mask=case.mask, initial_state=states or None)
+    pairs = [(a, keras.ops.convert_to_tensor(da)) for a, da in case.cotangents(y, tuple(finals))]
+    return [y, *finals], sum(keras.ops.sum(a * da) for a, da in pairs)
 
 
 def on_tensorflow(case: cases.Case) -> list[Any]:
     tf = importlib.import_module("tensorflow")
     layer = layer_of(case)
-    x = tf.constant(case.x)
-    state = None if case.initial_state is None else tf.constant(case.initial_state)
+    x, states = tf.constant(case.x), [tf.constant(s) for s in case.initial_states]
     with tf.GradientTape() as tape:
-        tape.watch(given(x, state))
-        y, h, loss = call(case, layer, x, state)
+        tape.watch([x, *states])
+        results, loss = call(case, layer, x, states)
     weights = [w.value for w in layer.trainable_variables]
-    return [y, h, *tape.gradient(loss, given(x, *weights, state))]
+    return [*results, *tape.gradient(loss, [x, *weights, *states])]
 
 
 def on_jax(case: cases.Case) -> list[Any]:
@@ -82,36 +83,34 @@ def on_jax(case: cases.Case) -> list[Any]:
     layer = layer_of(case)
     others = [v.value for v in layer.non_trainable_variables]
 
-    def loss(x: Any, weights: list[Any], state: Any) -> tuple[Any, Any]:
+    def loss(x: Any, weights: list[Any], states: list[Any]) -> tuple[Any, Any]:
         def function(x: Any, **arguments: Any) -> Any:
             return layer.stateless_call(weights, others, x, **arguments)[0]
 
-        y, h, loss = call(case, function, x, state)
-        return loss, (y, h)
+        results, loss = call(case, function, x, states)
+        return loss, results
 
     weights = [w.value for w in layer.trainable_variables]
-    which = (0, 1) if case.initial_state is None else (0, 1, 2)
-    differentiate = jax.jit(jax.value_and_grad(loss, which, has_aux=True))
-    (_, results), (dx, dweights, *dstate) = differentiate(case.x, weights, case.initial_state)
-    return [*results, dx, *dweights, *dstate]
+    differentiate = jax.jit(jax.value_and_grad(loss, (0, 1, 2), has_aux=True))
+    (_, results), (dx, dweights, dstates) = differentiate(case.x, weights, list(case.initial_states))
+    return [*results, dx, *dweights, *dstates]
 
 
 def on_torch(case: cases.Case) -> list[Any]:
     torch = importlib.import_module("torch")
     layer = layer_of(case)
     x = torch.tensor(case.x, requires_grad=True)
-    state = None if case.initial_state is None else torch.tensor(case.initial_state, requires_grad=True)
-    y, h, loss = call(case, layer, x, state)
+    states = [torch.tensor(s, requires_grad=True) for s in case.initial_states]
+    results, loss = call(case, layer, x, states)
     weights = [w.value for w in layer.trainable_variables]
-    gradients = torch.autograd.grad(loss, given(x, *weights, state))
-    return [t.detach() for t in (y, h, *gradients)]
+    return [t.detach() for t in (*results, *torch.autograd.grad(loss, [x, *weights, *states]))]
 
 
 def by_stock(case: cases.Case) -> dict[str, Array]:
     """The case's results by stock Keras; no norms, and no gradient of a state that was not given."""
     bias = [] if case.bias is None else ["dbias"]
-    state = [] if case.initial_state is None else ["dinitial_state"]
-    names = ["y", "h", "dx", "dkernel", "drecurrent_kernel", *bias, *state]
+    states = [f"d{name}" for name in cases.STATES[: len(case.initial_states)]]
+    names = ["y", *"hc"[: case.cell.states], "dx", "dkernel", "drecurrent_kernel", *bias, *states]
     run = {"tensorflow": on_tensorflow, "jax": on_jax, "torch": on_torch}[BACKEND]
     return {name: np.asarray(result) for name, result in zip(names, run(case), strict=True)}
 
