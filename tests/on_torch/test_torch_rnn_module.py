@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`elman.SimpleRNN`, alone and in a Bidirectional, against `torch.nn.RNN` with the same weights: outputs, final states
-and all gradients.
+"""elman's layers, alone and in a Bidirectional, against `torch.nn.RNN`, `LSTM` and `GRU` with their weights: outputs,
+final states and all gradients.
 
-`torch.nn.RNN` has each weight transposed, and a second bias, here zero. It is the yardstick of the rule, in float32,
-and in float64 it is the truth, as the float64 layer has to be. Masks and what else it lacks is left to other tests.
+torch has each weight transposed, a GRU's gates in the order r, z, n, and always a second bias, here zero but for a GRU.
+It is the yardstick of the rule, in float32, and in float64 it is the truth, as the float64 layer has to be. Masks and
+what else it lacks is left to other tests.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import tolerance
 
 Array = np.ndarray
 SIZES = {
+    "cell": ("simple_rnn", "lstm", "gru"),
     "batch": (1, 2, 7, 16),
     "time": (1, 2, 9, 20),
     "features": (1, 3, 17),
@@ -31,6 +33,7 @@ SIZES = {
     "bidirectional": (False, True),
 }
 KINK = 1e-5  # as in `cases.make`
+NAMES = {"simple_rnn": ("SimpleRNN", "RNN"), "lstm": ("LSTM", "LSTM"), "gru": ("GRU", "GRU")}  # of elman, of torch
 ROWS = cases.pairwise(SIZES)
 WEIGHTS = ("kernel", "recurrent_kernel", "bias")
 
@@ -39,26 +42,36 @@ def problem(number: int) -> list[cases.Case]:
     """A case for each direction, of which the first brings x and, for both, the activation."""
     row = ROWS[number]
     shape = tuple(row[name] for name in ("batch", "time", "features", "units"))
-    choice = {"activation": row["activation"], "initial_state": row["initial_state"]}
+    activation = row["activation"] if row["cell"] == "simple_rnn" else "tanh"  # torch's others have no choice
+    choice = {"cell": row["cell"], "activation": activation, "initial_state": row["initial_state"]}
     first = cases.make(shape, choice, seed=number)
     if not row["bidirectional"]:
         return [first]
     # It gets the x of the first, with which no pre-activation of a relu may come near its kink either.
     for seed in itertools.count(1000 * (number + 1)):
         second = cases.make(shape, choice | {"go_backwards": True}, seed).replace(x=first.x)
-        if row["activation"] != "relu" or np.abs(cases.pre_activations(second)).min() > KINK:
+        if not cases.beside_a_kink(second, KINK):
             return [first, second]
     raise AssertionError("itertools.count has no end")
 
 
+def in_torchs_order(weights: Array, cell: str) -> Array:
+    """Gates (..., gates * units) as torch has them; a GRU's twice is as they were."""
+    if cell != "gru":
+        return weights
+    z, r, n = np.split(weights, 3, axis=-1)
+    return np.concatenate([r, z, n], axis=-1)
+
+
 def by_torch(halves: list[cases.Case], dtype: type) -> dict[str, Array]:
-    """Every result by `torch.nn.RNN`, in the form that Keras gives it."""
+    """Every result by torch's own module, in the form that Keras gives it."""
     halves = [half.astype(dtype) for half in halves]
-    shape = halves[0].shape
-    rnn = torch.nn.RNN(
+    shape, cell = halves[0].shape, halves[0].options.cell
+    own = {"nonlinearity": halves[0].options.activation} if cell == "simple_rnn" else {}
+    rnn = getattr(torch.nn, NAMES[cell][1])(
         shape.features,
         shape.units,
-        nonlinearity=halves[0].options.activation,
+        **own,
         batch_first=True,
         bidirectional=len(halves) == 2,
         dtype=torch.from_numpy(halves[0].x).dtype,
@@ -66,26 +79,31 @@ def by_torch(halves: list[cases.Case], dtype: type) -> dict[str, Array]:
     suffixes = ("", "_reverse")[: len(halves)]
     with torch.no_grad():
         for suffix, half in zip(suffixes, halves, strict=True):
-            getattr(rnn, f"weight_ih_l0{suffix}").copy_(torch.tensor(half.kernel.T))
-            getattr(rnn, f"weight_hh_l0{suffix}").copy_(torch.tensor(half.recurrent_kernel.T))
-            getattr(rnn, f"bias_ih_l0{suffix}").copy_(torch.tensor(half.bias))
-            getattr(rnn, f"bias_hh_l0{suffix}").zero_()
+            biases = half.bias if half.bias.ndim == 2 else (half.bias, np.zeros_like(half.bias))
+            values = (half.kernel.T, half.recurrent_kernel.T, *biases)
+            for name, value in zip(("weight_ih", "weight_hh", "bias_ih", "bias_hh"), values, strict=True):
+                getattr(rnn, f"{name}_l0{suffix}").copy_(torch.tensor(in_torchs_order(value.T, cell).T))
     x = torch.tensor(halves[0].x, requires_grad=True)
     states = states_of(halves)
-    y, h = rnn(x, torch.stack(states) if states else None)
-    weights = [
-        getattr(rnn, f"{name}_l0{suffix}") for suffix in suffixes for name in ("weight_ih", "weight_hh", "bias_ih")
-    ]
-    gradients = torch.autograd.grad([y, h], [x, *states, *weights], [dy_of(halves), torch.stack(dfinal_of(halves))])
-    turned = [g.T if g.ndim == 2 and i > len(states) else g for i, g in enumerate(gradients)]
-    return named(halves, y, list(h), turned)
+    stacked = [torch.stack(states[i :: halves[0].cell.states]) for i in range(halves[0].cell.states)] if states else []
+    y, finals = rnn(x, (tuple(stacked) if len(stacked) > 1 else stacked[0]) if stacked else None)
+    finals = finals if isinstance(finals, tuple) else (finals,)
+    finals = [final[i] for i in range(len(halves)) for final in finals]
+    kinds = ("weight_ih", "weight_hh", "bias_ih", *["bias_hh"] * (cell == "gru"))
+    weights = [getattr(rnn, f"{name}_l0{suffix}") for suffix in suffixes for name in kinds]
+    gradients = torch.autograd.grad([y, *finals], [x, *states, *weights], [dy_of(halves), *dfinals_of(halves)])
+    data, of_weights = gradients[: 1 + len(states)], [g.numpy().T for g in gradients[1 + len(states) :]]
+    turned = [torch.from_numpy(in_torchs_order(g, cell)) for g in of_weights]
+    if cell == "gru":  # one bias of two rows
+        turned = [w for i in range(0, len(turned), 4) for w in (*turned[i : i + 2], torch.stack(turned[i + 2 : i + 4]))]
+    return named(halves, y, finals, [*data, *turned])
 
 
 def by_elman(halves: list[cases.Case], dtype: type) -> dict[str, Array]:
     """Every result by the layer."""
     halves = [half.astype(dtype) for half in halves]
     shape = halves[0].shape
-    layer = elman.SimpleRNN(
+    layer = getattr(elman, NAMES[halves[0].options.cell][0])(
         shape.units,
         activation=halves[0].options.activation,
         return_sequences=True,
@@ -100,12 +118,12 @@ def by_elman(halves: list[cases.Case], dtype: type) -> dict[str, Array]:
     states = states_of(halves)
     y, *h = layer(x, initial_state=states or None)
     weights = [v.value for v in layer.trainable_variables]
-    gradients = torch.autograd.grad([y, *h], [x, *states, *weights], [dy_of(halves), *dfinal_of(halves)])
+    gradients = torch.autograd.grad([y, *h], [x, *states, *weights], [dy_of(halves), *dfinals_of(halves)])
     return named(halves, y, h, list(gradients))
 
 
 def states_of(halves: list[cases.Case]) -> list[torch.Tensor]:
-    return [torch.tensor(h.initial_state, requires_grad=True) for h in halves if h.initial_state is not None]
+    return [torch.tensor(state, requires_grad=True) for half in halves for state in half.initial_states]
 
 
 def dy_of(halves: list[cases.Case]) -> torch.Tensor:
@@ -117,19 +135,18 @@ def _turned(half: cases.Case, y: Array) -> Array:
     return y[:, ::-1] if half.options.go_backwards else y
 
 
-def dfinal_of(halves: list[cases.Case]) -> list[torch.Tensor]:
-    return [torch.tensor(half.dfinal) for half in halves]
+def dfinals_of(halves: list[cases.Case]) -> list[torch.Tensor]:
+    return [torch.tensor(dfinal) for half in halves for dfinal in half.dfinals]
 
 
 def named(
-    halves: list[cases.Case], y: torch.Tensor, h: list[torch.Tensor], gradients: list[torch.Tensor]
+    halves: list[cases.Case], y: torch.Tensor, finals: list[torch.Tensor], gradients: list[torch.Tensor]
 ) -> dict[str, Array]:
     sides = ("forward", "backward")[: len(halves)]
-    names = ["y", *(f"{side} h" for side in sides), "dx"]
-    if halves[0].initial_state is not None:
-        names += [f"{side} dinitial_state" for side in sides]
+    names = ["y", *(f"{side} {state}" for side in sides for state in "hc"[: halves[0].cell.states]), "dx"]
+    names += [f"{side} d{name}" for side in sides for name in cases.STATES[: len(halves[0].initial_states)]]
     names += [f"{side} d{name}" for side in sides for name in WEIGHTS]
-    return {name: t.detach().numpy() for name, t in zip(names, [y, *h, *gradients], strict=True)}
+    return {name: t.detach().numpy() for name, t in zip(names, [y, *finals, *gradients], strict=True)}
 
 
 def truth_of(halves: list[cases.Case]) -> dict[str, Array]:
@@ -150,18 +167,18 @@ def measured(number: int) -> tolerance.Grid:
     what = ROWS[number]
     for name, array in by_elman(halves, np.float64).items():
         tolerance.assert_float64(array, truth[name], f"{what}: {name}")
-        tolerance.assert_float64(array, wide[name], f"{what}: {name}, beside torch.nn.RNN")
+        tolerance.assert_float64(array, wide[name], f"{what}: {name}, beside torch's own")
     for name, array in by_elman(halves, np.float32).items():
         grid.check(name.rpartition(" ")[2], array, truth[name], theirs[name], what)
     return grid
 
 
 @pytest.mark.parametrize("number", range(len(ROWS)))
-def test_the_layer_agrees_with_torch_rnn(number: int) -> None:
+def test_the_layer_agrees_with_torchs_module(number: int) -> None:
     measured(number)
 
 
-def test_all_problems_together_are_about_as_exact_as_torch_rnn() -> None:
+def test_all_problems_together_are_about_as_exact_as_torchs_modules() -> None:
     grid = tolerance.Grid()
     for number in range(len(ROWS)):
         grid.extend(measured(number))
