@@ -332,15 +332,6 @@ def _with_known_masks(masks: Tensor | None, gates: int) -> Tensor | None:
     return tf.ensure_shape(tf.broadcast_to(masks, (gates, *tf.unstack(tf.shape(masks)[1:]))), (gates, *masks.shape[1:]))
 
 
-_ACTIVATIONS = {
-    "linear": tf.identity,
-    "tanh": tf.tanh,
-    "relu": tf.nn.relu,
-    "sigmoid": tf.sigmoid,
-    "hard_sigmoid": lambda z: tf.clip_by_value(z / 6 + 0.5, 0, 1),
-}
-
-
 class _PlainOps:
     """What `_plain.Ops` describes."""
 
@@ -348,7 +339,13 @@ class _PlainOps:
         self.recurrent_kernel = recurrent_kernel
 
     def activation(self, name: str) -> Callable[[Tensor], Tensor]:
-        return _ACTIVATIONS[name]
+        return {
+            "linear": tf.identity,
+            "tanh": tf.tanh,
+            "relu": tf.nn.relu,
+            "sigmoid": tf.sigmoid,
+            "hard_sigmoid": lambda z: tf.clip_by_value(z / 6 + 0.5, 0, 1),
+        }[name]
 
     def scan(
         self, step: Callable[[Tensors, Tensors], tuple[Tensors, Tensor]], carry: Tensors, inputs: Tensors

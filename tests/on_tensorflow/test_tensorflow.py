@@ -568,7 +568,7 @@ def test_masks_and_lengths_whose_shape_only_a_run_knows(x, weights):
 @pytest.mark.parametrize(
     ("attributes", "sentence"),
     [
-        ({"cell": "lstm"}, "cell is 'lstm', which this version of elman does not know; upgrade elman"),
+        ({"cell": "mgu"}, "cell is 'mgu', which this version of elman does not know; upgrade elman"),
         ({"activation": "gelu"}, "activation is 'gelu'"),
         ({"activation": "a" * 100}, "activation is ''"),
         ({"n_states": 2}, "n_states is 2; expected 0 or 1"),
