@@ -27,9 +27,11 @@ _WITH_KERAS = {  # where each name that needs Keras is
     "SimpleRNN": "elman.layers",
     "SimpleRNNCell": "keras.layers",
     "accelerate": "elman.models",
+    "from_torch": "elman.torch_modules",
     "load_model": "elman.models",
     "routes": "elman.models",
     "to_stock": "elman.models",
+    "to_torch": "elman.torch_modules",
 }
 _WITH_TABLES = dict.fromkeys(("DataError", "Run", "fit", "predict"), "elman.forecasting")  # that need Polars
 __all__ = [  # noqa: PLE0604

@@ -24,6 +24,8 @@ from elman.models import load_model as load_model
 from elman.models import routes as routes
 from elman.models import to_stock as to_stock
 from elman.route import Route as Route
+from elman.torch_modules import from_torch as from_torch
+from elman.torch_modules import to_torch as to_torch
 
 __version__: str
 
@@ -168,6 +170,7 @@ __all__ = [
     "SimpleRNNCell",
     "__version__",
     "accelerate",
+    "from_torch",
     "gru",
     "load_model",
     "lstm",
@@ -176,4 +179,5 @@ __all__ = [
     "set_num_threads",
     "simple_rnn",
     "to_stock",
+    "to_torch",
 ]

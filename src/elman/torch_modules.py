@@ -1,0 +1,568 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Layers as torch.nn.RNN, LSTM and GRU, and such modules as layers; weights are copied, nothing is shared.
+
+In: built Keras layers, or a module. Out: the other one with the same weights, once both have computed the same from a
+few random sequences. What changes the numbers and has no place on the other side is refused; what acts on training
+alone is dropped, and named in one warning. PyTorch need not be Keras's backend: between the two are NumPy arrays, by
+the names that PyTorch gives them. Masks are left to the caller, as torch's modules have none.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import random
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+
+from elman import layers
+from elman.layer_checks import name_of
+
+__all__ = ["from_torch", "to_torch"]
+
+Array = np.ndarray
+
+
+class _Kind(NamedTuple):
+    """A recurrent network on both sides: Keras's classes and elman's, the blocks of each weight in the order of either
+    side, and by argument the activations that PyTorch has for it.
+    """
+
+    stock: type
+    own: type
+    cell: type
+    keras_gates: str
+    torch_gates: str
+    activations: dict[str, tuple[str, ...]]
+
+
+class _Form(NamedTuple):
+    """What a module is made with. `kind` is its class's name, `activation` matters for RNN alone."""
+
+    kind: str
+    features: int
+    units: int
+    layers: int
+    bidirectional: bool
+    bias: bool
+    activation: str
+    dtype: str
+
+
+_SIMPLE: dict[str, tuple[str, ...]] = {"activation": ("tanh", "relu")}
+_GATED: dict[str, tuple[str, ...]] = {"activation": ("tanh",), "recurrent_activation": ("sigmoid",)}
+_KINDS = {  # of the gates, n is the candidate
+    "RNN": _Kind(keras.layers.SimpleRNN, layers.SimpleRNN, keras.layers.SimpleRNNCell, "n", "n", _SIMPLE),
+    "LSTM": _Kind(keras.layers.LSTM, layers.LSTM, keras.layers.LSTMCell, "ifno", "ifno", _GATED),
+    "GRU": _Kind(keras.layers.GRU, layers.GRU, keras.layers.GRUCell, "zrn", "rzn", _GATED),
+}
+_KIND_OF = {layer: name for name, kind in _KINDS.items() for layer in (kind.stock, kind.own)}
+_DTYPES = ("float32", "float64")
+# What decides what a layer computes, beside its weights. Each layer has some of them.
+_COMPUTES = ("units", "activation", "recurrent_activation", "use_bias", "reset_after", "go_backwards", "native")
+_TRAINING_ALONE = (
+    *("dropout", "recurrent_dropout", "truncate_gradient", "clip_state_gradient", "learn_initial_state"),
+    *("kernel_regularizer", "recurrent_regularizer", "bias_regularizer", "activity_regularizer"),
+    *("kernel_constraint", "recurrent_constraint", "bias_constraint"),
+)
+# Why a layer is no module of torch, behind its name.
+_SENTENCES = {
+    "built": "that is not built; expected weights. First call it, or its build((None, None, features)).",
+    "cell": "with {got} as its cell; expected {expected} itself. Leave it in Keras.",
+    "activation": "with {argument}={got}; expected {expected}, which torch.nn.{kind} has. Train it with that, or leave "
+    "it in Keras.",
+    "reset_after": "with reset_after=False; expected reset_after=True, as torch.nn.GRU resets the product of state and "
+    "weights. Train it with that, or leave it in Keras.",
+    "stateful": "with stateful=True; expected a layer that begins at zero. Make one without and give it the weights "
+    "with set_weights, then hand the module its last states back as hx.",
+    "initial_state": "with a learned initial state that is not zero; expected a layer that begins at zero. Make one "
+    "without and give it the other weights with set_weights, then pass the learned state to the module as hx.",
+    "dtype": "of dtype {got}; expected float32 or float64, in which both sides compute alike. Make one with "
+    "dtype='float32' and give it the weights with set_weights.",
+    "alike": "with {got}; expected {expected}, as {first} has: a module has one for all its layers and directions. "
+    "Convert the layers one by one.",
+    "go_backwards": "with go_backwards={got}; expected time read forward, and backward in the second direction alone. "
+    "Make one without and give it the weights with set_weights, then turn the module's input around with torch.flip.",
+    "directions": "of {got} direction(s); expected {expected}, as the first layer of the stack has. Convert the layers "
+    "one by one.",
+    "merge_mode": "with merge_mode={got!r}; expected 'concat', which torch's modules do. Make a module of each of its "
+    "directions, and merge what they return.",
+    "wrapper": "of dtype {got}, to which it rounds its input; expected {expected}, as the layers in it have. Make it "
+    "with dtype={expected!r} and give it the weights with set_weights.",
+    "return_sequences": "with return_sequences=False before the last layer; expected sequences from every layer but "
+    "the last. Convert the layers up to it, and the rest on its own.",
+    "features": "for {got} features; expected {expected}, the size of what {before} gives it. Put the layers in the "
+    "order in which they follow each other.",
+}
+_SEQUENCES, _STEPS = 3, 7  # of the check: few, yet enough for every weight to have acted on every other
+_log = logging.getLogger("elman")
+
+
+# --- what users call -----------------------------------------------------------------------------------------------
+
+
+def to_torch(layer: Any) -> Any:
+    """The `torch.nn.RNN`, `LSTM` or `GRU` that computes what a layer, or a stack of layers, computes.
+
+    It is made with `batch_first=True`, and gives every step's output of the last layer, whatever `return_sequences`
+    says of that, and each layer's last states. Before it is returned, both compute outputs and final states of the same
+    random sequences. Keras's one bias of SimpleRNN and LSTM becomes `bias_ih`, and `bias_hh` is zero.
+
+    What acts on training alone and has no place in the module (Keras's `dropout` and `recurrent_dropout`, regularizers,
+    constraints, `truncate_gradient`, `clip_state_gradient`, a learned initial state that is zero) is dropped, and named
+    in one warning of the logger "elman". For what a mask does, see `torch.nn.utils.rnn.pack_padded_sequence`.
+
+    Args:
+        layer: A built `SimpleRNN`, `LSTM` or `GRU` of elman or of Keras, a `keras.layers.Bidirectional` of one that
+            concatenates, or a list, a tuple or a `keras.Sequential` of such, the first of them nearest to the input. It
+            is left as it is.
+
+    Returns:
+        A new module on the CPU, of the layer's dtype, float32 or float64, in training mode and with every parameter
+        trainable, as any new one.
+
+    Raises:
+        ImportError: If PyTorch is not installed.
+        TypeError: If it is none of these layers.
+        ValueError: If a layer is not built, or computes what a module of torch does not, or the layers do not make one
+            stack.
+        RuntimeError: If the module does not compute the same.
+
+    Example:
+
+        module = elman.to_torch(model.get_layer("lstm"))
+        y, (h, c) = module(torch.randn(32, 10, 8))
+    """
+    torch = _import_torch("to_torch")
+    stack = _stack(layer)
+    form = _form_of_layers(stack)
+    module = _module(torch, form, _torch_weights(form, stack))
+    _check_same("to_torch", torch, form, stack, module)
+    if dropped := [text for part in stack for half in _halves(part) if (text := _dropped(half))]:
+        _log.warning(
+            "to_torch drops what acts on training alone and has no place in torch.nn.%s: %s.",
+            form.kind,
+            "; ".join(dropped),
+        )
+    return module
+
+
+def from_torch(module: Any) -> Any:
+    """The layer, or the stack of layers, that computes what a `torch.nn.RNN`, `LSTM` or `GRU` computes.
+
+    It takes `(batch, time, features)`, whatever `batch_first` says of the module, and gives every step's output. Before
+    it is returned, both compute outputs and final states of the same random sequences. The two biases of RNN and LSTM
+    are added up, as Keras has one: the function is the same, and a step of training moves one where PyTorch moves two.
+
+    PyTorch's `dropout` between layers, drawn for each step, has no place in Keras's layers, which draw once for a
+    sequence: it is dropped, and named in one warning of the logger "elman".
+
+    Args:
+        module: A `torch.nn.RNN`, `LSTM` or `GRU`, on any device. It is left as it is.
+
+    Returns:
+        Built, with `return_sequences=True` and of the module's dtype, float32 or float64: for one layer an
+        `elman.SimpleRNN`, `LSTM` or `GRU`, with two directions in a `keras.layers.Bidirectional`; for several a
+        `keras.Sequential` of these.
+
+    Raises:
+        ImportError: If PyTorch is not installed.
+        TypeError: If it is none of these modules.
+        ValueError: If it has `proj_size`, other parameters than its class makes, or a dtype that is neither float32 nor
+            float64, or that Keras's backend does not have.
+        RuntimeError: If the layers do not compute the same.
+
+    Example:
+
+        layer = elman.from_torch(torch.nn.GRU(8, 32, bidirectional=True))
+        y = layer(np.zeros((32, 10, 8), "float32"))
+    """
+    torch = _import_torch("from_torch")
+    form = _form_of_module(torch, module)
+    weights = {name: parameter.detach().cpu().numpy() for name, parameter in module.named_parameters()}
+    stack = [_keras_layer(form, number, weights) for number in range(form.layers)]
+    _check_same("from_torch", torch, form, stack, _module(torch, form, weights))
+    if module.dropout and form.layers > 1:
+        _log.warning(
+            "from_torch drops what acts on training alone and has no place in Keras's layers: dropout=%s between the "
+            "layers of torch.nn.%s.",
+            module.dropout,
+            form.kind,
+        )
+    if form.layers == 1:
+        return stack[0]
+    return keras.Sequential([keras.Input((None, form.features), dtype=form.dtype), *stack])
+
+
+def _import_torch(function: str) -> Any:
+    try:
+        import torch
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        raise ImportError(
+            f'elman.{function} needs PyTorch, not installed here. Install with: python -m pip install "elman[torch]".'
+        ) from error
+    return torch
+
+
+# --- the form of layers --------------------------------------------------------------------------------------------
+
+
+def _halves(layer: Any) -> list[Any]:
+    """The recurrent layers in one, in the order of torch's directions."""
+    return [layer.forward_layer, layer.backward_layer] if type(layer) is keras.layers.Bidirectional else [layer]
+
+
+def _stack(layer: Any) -> list[Any]:
+    """The layers of a stack, each recurrent or a Bidirectional."""
+    whole = layer.layers if type(layer) is keras.Sequential else layer
+    parts = list(whole) if isinstance(whole, list | tuple) else [whole]
+    for half in (half for part in parts for half in _halves(part)):
+        if type(half) not in _KIND_OF:
+            got = name_of(half) if isinstance(half, keras.Layer) else f"a {type(half).__name__}"
+            raise TypeError(
+                f"to_torch got {got}; expected SimpleRNN, LSTM or GRU of elman or of Keras itself, a Bidirectional of "
+                "one, or a list or Sequential of such alone. Take the recurrent layers out of a model, for example "
+                "to_torch(model.layers[:2]); copy the weights of a class of your own into such a layer first."
+            )
+    if not parts:
+        raise ValueError("to_torch got no layer; expected at least one. Add the recurrent layers to the stack.")
+    return parts
+
+
+def _form_of_layers(stack: list[Any]) -> _Form:
+    halves = [half for part in stack for half in _halves(part)]
+    for half in halves:
+        _check_half(half)
+    _check_stack(stack)
+    first = halves[0]
+    return _Form(
+        kind=_KIND_OF[type(first)],
+        features=_features(stack[0]),
+        units=first.units,
+        layers=len(stack),
+        bidirectional=len(halves) > len(stack),
+        bias=first.use_bias,
+        activation=_name_of(first.activation),
+        dtype=first.compute_dtype,
+    )
+
+
+def _check_half(layer: Any) -> None:
+    """Holds a recurrent layer to what a module of torch computes."""
+    name = _KIND_OF[type(layer)]
+    cell = _KINDS[name].cell
+    if not layer.built:
+        raise _refusal(layer, "built")
+    if type(layer.cell) is not cell:
+        raise _refusal(layer, "cell", got=type(layer.cell).__name__, expected=cell.__name__)
+    for argument, allowed in _KINDS[name].activations.items():
+        got = _name_of(getattr(layer, argument))
+        if got not in allowed:
+            raise _refusal(layer, "activation", argument=argument, got=got, expected=" or ".join(allowed), kind=name)
+    if not getattr(layer, "reset_after", True):
+        raise _refusal(layer, "reset_after")
+    if layer.stateful:
+        raise _refusal(layer, "stateful")
+    if any(np.any(_array(state)) for state in getattr(layer, "_initial_weights", ())):
+        raise _refusal(layer, "initial_state")
+    if layer.dtype_policy.name not in _DTYPES:
+        raise _refusal(layer, "dtype", got=layer.dtype_policy.name)
+    _check_width("to_torch", layer)
+
+
+def _check_width(function: str, layer: Any) -> None:
+    """JAX makes float32 of float64 unless it is told otherwise."""
+    asked, got = layer.compute_dtype, _array(layer.cell.kernel).dtype.name
+    if asked != got:
+        raise ValueError(
+            f"{function} got {asked} for {name_of(layer)}, and Keras on {keras.config.backend()} makes {got} of it; "
+            f"expected a backend that has {asked}. Use {got}, or under JAX first call "
+            "jax.config.update('jax_enable_x64', True)."
+        )
+
+
+def _check_stack(stack: list[Any]) -> None:
+    """Holds the layers of one module to each other: it has one size, one kind, one dtype, and so on."""
+    first = _halves(stack[0])[0]
+    for part in stack:
+        for backward, half in enumerate(_halves(part)):
+            for what, value in _alike(half).items():
+                if value != _alike(first)[what]:
+                    expected = f"{what}={_alike(first)[what]}"
+                    raise _refusal(half, "alike", got=f"{what}={value}", expected=expected, first=name_of(first))
+            if half.go_backwards != bool(backward):
+                raise _refusal(half, "go_backwards", got=half.go_backwards)
+        _check_directions(part, len(_halves(stack[0])))
+    for before, part in itertools.pairwise(stack):
+        if not _halves(before)[0].return_sequences:
+            raise _refusal(before, "return_sequences")
+        features, width = _features(part), len(_halves(before)) * first.units
+        if features != width:
+            raise _refusal(part, "features", got=features, expected=width, before=name_of(before))
+
+
+def _check_directions(part: Any, expected: int) -> None:
+    halves = _halves(part)
+    if len(halves) != expected:
+        raise _refusal(part, "directions", got=len(halves), expected=expected)
+    if len(halves) == 1:
+        return
+    if part.merge_mode != "concat":
+        raise _refusal(part, "merge_mode", got=part.merge_mode)
+    if part.compute_dtype != halves[0].compute_dtype:
+        raise _refusal(part, "wrapper", got=part.compute_dtype, expected=halves[0].compute_dtype)
+
+
+def _alike(half: Any) -> dict[str, Any]:
+    return {
+        "class": _KINDS[_KIND_OF[type(half)]].stock.__name__,
+        "units": half.units,
+        "activation": _name_of(half.activation),
+        "use_bias": half.use_bias,
+        "dtype": half.compute_dtype,
+    }
+
+
+def _features(part: Any) -> int:
+    return _halves(part)[0].cell.kernel.shape[0]
+
+
+def _name_of(activation: Any) -> str:
+    """The name of one of Keras's own; what else a user made keeps its address, and is none of torch's."""
+    name = getattr(activation, "__name__", "")
+    return name if getattr(keras.activations, name, None) is activation else repr(activation)
+
+
+def _refusal(layer: Any, sentence: str, **facts: Any) -> ValueError:
+    return ValueError(f"to_torch got {name_of(layer)} {_SENTENCES[sentence].format(**facts)}")
+
+
+def _dropped(half: Any) -> str:
+    """What a module leaves out of a layer, as the warning names it."""
+    names = [name for name in _TRAINING_ALONE if getattr(half, name, None)]
+    return f"{', '.join(names)} of {half.name!r}" if names else ""
+
+
+# --- the form of a module ------------------------------------------------------------------------------------------
+
+
+def _form_of_module(torch: Any, module: Any) -> _Form:
+    kinds = {getattr(torch.nn, name): name for name in _KINDS}
+    if type(module) not in kinds:
+        raise TypeError(
+            f"from_torch got a {type(module).__name__}; expected torch.nn.RNN, LSTM or GRU itself. Pass the one that a "
+            "model has as an attribute, and what torch.compile returned as _orig_mod; make a parametrization "
+            "permanent; load the state_dict of a class of your own into such a module first."
+        )
+    name = kinds[type(module)]
+    if module.proj_size:
+        raise ValueError(
+            f"from_torch got torch.nn.{name} with proj_size={module.proj_size}; expected 0, as Keras's layers do not "
+            "project their state. Leave it in PyTorch, or train one without."
+        )
+    form = _Form(
+        kind=name,
+        features=module.input_size,
+        units=module.hidden_size,
+        layers=module.num_layers,
+        bidirectional=module.bidirectional,
+        bias=module.bias,
+        activation=getattr(module, "nonlinearity", "tanh"),
+        dtype=_dtype_of(name, module),
+    )
+    got, expected = {name for name, _ in module.named_parameters()}, set(_names(form))
+    if got != expected:
+        raise ValueError(
+            f"from_torch got torch.nn.{name} with parameters {', '.join(sorted(got ^ expected))} too many or missing; "
+            "expected those that its class makes. Make a weight_norm or a pruning permanent first, for example with "
+            "torch.nn.utils.remove_weight_norm."
+        )
+    return form
+
+
+def _dtype_of(name: str, module: Any) -> str:
+    dtypes = sorted({str(parameter.dtype).removeprefix("torch.") for parameter in module.parameters()})
+    if len(dtypes) != 1 or dtypes[0] not in _DTYPES:
+        raise ValueError(
+            f"from_torch got torch.nn.{name} of dtype {' and '.join(dtypes)}; expected float32 or float64, in which "
+            "both sides compute alike. Pass a copy of it, copy.deepcopy(module).float()."
+        )
+    return dtypes[0]
+
+
+def _suffixes(form: _Form) -> list[str]:
+    """How the names of a layer's and direction's parameters end, layer after layer."""
+    directions = ("", "_reverse") if form.bidirectional else ("",)
+    return [f"l{number}{direction}" for number in range(form.layers) for direction in directions]
+
+
+def _names(form: _Form) -> list[str]:
+    parts = ("weight_ih", "weight_hh", "bias_ih", "bias_hh") if form.bias else ("weight_ih", "weight_hh")
+    return [f"{part}_{suffix}" for suffix in _suffixes(form) for part in parts]
+
+
+# --- weights from one side to the other ----------------------------------------------------------------------------
+
+
+def _array(value: Any) -> Array:
+    return np.asarray(keras.ops.convert_to_numpy(value))
+
+
+def _weights(half: Any) -> list[Array]:
+    """Kernel, recurrent kernel and, if there is one, bias: not what learn_initial_state adds."""
+    cell = half.cell
+    return [_array(weight) for weight in (cell.kernel, cell.recurrent_kernel, cell.bias) if weight is not None]
+
+
+def _reordered(weight: Array, old: str, new: str) -> Array:
+    """The blocks of the last axis, one for each gate, in another order."""
+    blocks = np.split(weight, len(old), axis=-1)
+    return np.concatenate([blocks[old.index(gate)] for gate in new], axis=-1)
+
+
+def _torch_weights(form: _Form, stack: list[Any]) -> dict[str, Array]:
+    """What layers hold, by the names of a module's parameters."""
+    kind = _KINDS[form.kind]
+    found: dict[str, Array] = {}
+    halves = [half for part in stack for half in _halves(part)]
+    for half, suffix in zip(halves, _suffixes(form), strict=True):
+        kernel, recurrent_kernel, *bias = (_reordered(w, kind.keras_gates, kind.torch_gates) for w in _weights(half))
+        found |= {f"weight_ih_{suffix}": kernel.T, f"weight_hh_{suffix}": recurrent_kernel.T}
+        for both in bias:  # GRU's has two rows, one for each side of the reset
+            input_bias, recurrent_bias = both if both.ndim == 2 else (both, np.zeros_like(both))
+            found |= {f"bias_ih_{suffix}": input_bias, f"bias_hh_{suffix}": recurrent_bias}
+    return found
+
+
+def _keras_weights(form: _Form, suffix: str, weights: dict[str, Array]) -> list[Array]:
+    """What one recurrent layer holds, in Keras's order."""
+    kind = _KINDS[form.kind]
+    found = [weights[f"weight_ih_{suffix}"].T, weights[f"weight_hh_{suffix}"].T]
+    if form.bias:
+        both = np.stack([weights[f"bias_ih_{suffix}"], weights[f"bias_hh_{suffix}"]])
+        found.append(both if form.kind == "GRU" else both.sum(axis=0))
+    return [_reordered(weight, kind.torch_gates, kind.keras_gates) for weight in found]
+
+
+def _module(torch: Any, form: _Form, weights: dict[str, Array]) -> Any:
+    """A new module with these weights."""
+    on_meta = getattr(torch.nn, form.kind)(  # where no initial weights are drawn, only to be replaced
+        form.features,
+        form.units,
+        num_layers=form.layers,
+        bias=form.bias,
+        batch_first=True,
+        bidirectional=form.bidirectional,
+        device="meta",
+        dtype=getattr(torch, form.dtype),
+        **({"nonlinearity": form.activation} if form.kind == "RNN" else {}),
+    )
+    module = on_meta.to_empty(device="cpu")
+    with torch.no_grad():
+        for name, parameter in module.named_parameters():
+            parameter.copy_(torch.from_numpy(weights[name].copy()))
+    return module
+
+
+def _keras_layer(form: _Form, number: int, weights: dict[str, Array]) -> Any:
+    """One layer of a stack, built, with its weights."""
+    directions = 2 if form.bidirectional else 1
+    options = {"activation": form.activation} if form.kind == "RNN" else {}
+    layer = _KINDS[form.kind].own(form.units, use_bias=form.bias, return_sequences=True, dtype=form.dtype, **options)
+    if form.bidirectional:
+        layer = keras.layers.Bidirectional(layer, merge_mode="concat", dtype=form.dtype)
+    layer.build((None, None, directions * form.units if number else form.features))
+    suffixes = _suffixes(form)[number * directions :]
+    for half, suffix in zip(_halves(layer), suffixes, strict=False):
+        _check_width("from_torch", half)
+        half.set_weights(_keras_weights(form, suffix, weights))
+    return layer
+
+
+# --- the check -----------------------------------------------------------------------------------------------------
+
+
+def _check_same(function: str, torch: Any, form: _Form, stack: list[Any], module: Any) -> None:
+    """Holds layers and module to each other's numbers, on random sequences that are the same each time.
+
+    Each result may differ by the square root of its dtype's epsilon times its largest value: half of the digits. Two
+    right computations differ by their rounding, some epsilons which the few steps make a few digits at most; a gate, a
+    bias or a direction in another's place leaves no digit.
+
+    Raises:
+        RuntimeError: If they differ by more, or are not numbers.
+    """
+    size = (_SEQUENCES, _STEPS, form.features)
+    x = np.random.default_rng(0).normal(size=size).astype(form.dtype)
+    by_torch, by_keras = _run_module(torch, module, x), _run_layers(stack, x)
+    for what, expected in by_torch.items():
+        difference = float(np.max(np.abs(by_keras[what] - expected)))
+        largest = float(np.max(np.abs(expected)))
+        allowed = float(np.sqrt(np.finfo(form.dtype).eps)) * largest
+        if not difference <= allowed:  # nor where it is no number
+            raise RuntimeError(
+                f"{function} compared torch.nn.{form.kind} with {', '.join(map(name_of, stack))}, and they differ by "
+                f"{difference:.3g} in the {what} of {_SEQUENCES} random sequences of {_STEPS} steps; expected at most "
+                f"{allowed:.3g}, half of the digits of the largest value, {largest:.3g}. Nothing is returned. Look for "
+                "weights that are not finite, or so large that rounding alone does this, which float64 tells. Else "
+                f"report it, with PyTorch {torch.__version__}, Keras {keras.__version__} and its backend "
+                f"{keras.config.backend()}."
+            )
+
+
+def _run_module(torch: Any, module: Any, x: Array) -> dict[str, Array]:
+    with torch.no_grad():
+        y, states = module(torch.from_numpy(x))
+    return _results(y.numpy(), [state.numpy() for state in (states if isinstance(states, tuple) else (states,))])
+
+
+def _run_layers(stack: list[Any], x: Array) -> dict[str, Array]:
+    state = random.getstate()  # from which Keras draws seeds for each new layer
+    try:
+        with keras.device("cpu"):  # elsewhere, matrices may be multiplied in fewer digits
+            y, found = x, []
+            for layer in stack:
+                y, *states = _twin(layer)(y)
+                found += [_array(s) for s in states]
+            of_each = len(states) // len(_halves(stack[0]))  # LSTM has h and c
+            return _results(_array(y), [np.stack(found[which::of_each]) for which in range(of_each)])
+    finally:
+        random.setstate(state)
+
+
+def _results(y: Array, states: list[Array]) -> dict[str, Array]:
+    return {"outputs": y} | dict(zip(("final states h", "final states c"), states, strict=False))
+
+
+def _twin(layer: Any) -> Any:
+    """What a layer computes, with every step and the last states: the layer itself would note that it was called."""
+    twins = [_recurrent_twin(half) for half in _halves(layer)]
+    twin = twins[0]
+    if len(twins) == 2:
+        forward, backward = twins
+        twin = keras.layers.Bidirectional(
+            forward, backward_layer=backward, merge_mode="concat", name=layer.name, dtype=layer.dtype_policy
+        )
+    twin.build((None, None, _features(layer)))
+    for half, new in zip(_halves(layer), _halves(twin), strict=True):
+        new.set_weights(_weights(half))
+    return twin
+
+
+def _recurrent_twin(half: Any) -> Any:
+    options = {name: getattr(half, name) for name in _COMPUTES if hasattr(half, name)}
+    # In float64 Keras's own layers multiply in float32 on PyTorch, and fail on JAX.
+    kind = _KINDS[_KIND_OF[type(half)]].own if half.compute_dtype == "float64" else type(half)
+    return kind(
+        **options,
+        kernel_initializer="zeros",
+        recurrent_initializer="zeros",
+        return_sequences=True,
+        return_state=True,
+        name=half.name,
+        dtype=half.dtype_policy,
+    )
