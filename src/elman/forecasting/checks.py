@@ -17,7 +17,7 @@ from elman.checks import did_you_mean
 from elman.forecasting.errors import DataError
 from elman.forecasting.table import CHUNK, FILLS, Table
 
-LAYERS = ("SimpleRNN",)
+LAYERS = ("SimpleRNN", "LSTM", "GRU")
 _SAME = 0.9999  # correlation of changes from which on one column tells another
 _OWN_PAST = 8  # changes of the target from which it may be told as well
 _SAMPLE = 100_000  # rows
@@ -32,6 +32,7 @@ def check_arguments(
     layer: Any,
     epochs: Any,
     seed: Any,
+    bidirectional: Any,
     fill: Any,
     batch_size: Any,
     learning_rate: Any,
@@ -49,6 +50,8 @@ def check_arguments(
         raise DataError(f"seed is {seed!r}; expected an integer from 0 to 2147483647.")
     if layer not in LAYERS:
         raise DataError(f"layer is {layer!r}; expected one of {', '.join(LAYERS)}.{did_you_mean(layer, LAYERS)}")
+    if not isinstance(bidirectional, bool):
+        raise DataError(f"bidirectional is {bidirectional!r}; expected True or False.")
     if fill is not None and fill not in FILLS:
         raise DataError(f"fill is {fill!r}; expected one of {', '.join(FILLS)}.{did_you_mean(fill, FILLS)}")
     rate = learning_rate

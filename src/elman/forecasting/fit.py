@@ -60,6 +60,7 @@ def fit(
     epochs: int = 200,
     seed: int = 0,
     *,
+    bidirectional: bool = False,
     fill: str | None = None,
     unit: str | None = None,
     batch_size: int | None = None,
@@ -85,9 +86,10 @@ def fit(
         time: The column of times or row numbers; the first that looks so, if `None`.
         group: The column that tells several series apart, which windows do not straddle.
         units: Size of the recurrent layer, or sizes of several.
-        layer: Name of the recurrent layer, `"SimpleRNN"`.
+        layer: Name of the recurrent layer, `"SimpleRNN"`, `"LSTM"` or `"GRU"`.
         epochs: Most passes over the data. Training ends after 15 without a better error on the validation part.
         seed: Of the initial weights and the order of windows.
+        bidirectional: Whether each layer reads the window from both of its ends.
         fill: What to do with empty cells and gaps in time: `"linear"` and `"previous"` fill them, `"split"` leaves
             their rows out and cuts the series there, `"keep"` takes rows as they come, whatever their times; `None` is
             an error.
@@ -116,6 +118,7 @@ def fit(
         layer=layer,
         epochs=epochs,
         seed=seed,
+        bidirectional=bidirectional,
         fill=fill,
         batch_size=batch_size,
         learning_rate=learning_rate,
@@ -132,6 +135,7 @@ def fit(
         "layer": layer,
         "epochs": epochs,
         "seed": seed,
+        "bidirectional": bidirectional,
         "fill": fill,
         "unit": unit,
         "batch_size": batch_size,
@@ -203,7 +207,7 @@ def _run(
             "elman.fit needs Keras and a backend, and Keras is not installed. Install one of elman[tensorflow], "
             "elman[jax] and elman[torch]."
         ) from error
-    from elman.forecasting import pictures, speed
+    from elman.forecasting import network, pictures, speed
 
     trained = _train(prepared, config, path, tell)
     table, windows = prepared.table, prepared.windows
@@ -221,7 +225,7 @@ def _run(
             "errors": errors,
             "penalty": trained.linear.penalty,
             "training": _training(trained.outcome, trained.batches.batch_size, float(prepared.std[windows.target])),
-            "route": dict(trained.network.get_layer("recurrent_1").route._asdict()),
+            "route": dict(network.first_recurrent(trained.network).route._asdict()),
             "seconds_per_epoch": speed.seconds_per_epoch(
                 {"elman": trained.network, "stock": trained.stock}, trained.batches
             ),
@@ -250,6 +254,7 @@ def _train(prepared: _Prepared, config: dict[str, Any], path: Path, tell: Callab
         linear=linear,
         units=config["units"],
         layer=config["layer"],
+        bidirectional=config["bidirectional"],
         seed=config["seed"],
     )
     scale = float(mean[windows.target]), float(std[windows.target])
@@ -329,6 +334,7 @@ def _facts(prepared: _Prepared, source: Source, config: dict[str, Any]) -> dict[
         "target": table.chosen.target,
         "unit": config["unit"],
         "layer": config["layer"],
+        "bidirectional": config["bidirectional"],
         "units": config["units"],
         "window": windows.window,
         "ahead": windows.ahead,

@@ -72,7 +72,8 @@ def rows(data: dict[str, Any]) -> list[tuple[str, str, str]]:
         if name == "seasonal":
             label += f", period {data['period']['text']}"
         if name == NETWORK:
-            label += f" ({data['layer']}, {' + '.join(map(str, data['units']))} units)"
+            both = "Bidirectional " if data["bidirectional"] else ""
+            label += f" ({both}{data['layer']}, {' + '.join(map(str, data['units']))} units)"
         found.append((label, f"{score['rmse']:.4g}{unit}", f"{score['low']:.4g} to {score['high']:.4g}"))
     return found
 
