@@ -11,11 +11,12 @@ _LEAST_CLIP = 2.0**-126  # the least float32 that is not flushed to zero
 
 
 def did_you_mean(word: object, words: Iterable[str]) -> str:
-    """A question that offers the nearest of `words`, with a space before it; empty if none is near."""
+    """A question that offers the nearest of `words`, whatever the case, with a space before it; empty if none is near."""
     import difflib  # here, as `import elman` is to be quick
 
-    nearest = difflib.get_close_matches(str(word), list(words), n=1)
-    return f" Did you mean {nearest[0]!r}?" if nearest else ""
+    in_lower_case = {w.lower(): w for w in words}
+    nearest = difflib.get_close_matches(str(word).lower(), in_lower_case, n=1)
+    return f" Did you mean {in_lower_case[nearest[0]]!r}?" if nearest else ""
 
 
 def shape_text(shape: Iterable[int | None]) -> str:

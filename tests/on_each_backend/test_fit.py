@@ -22,7 +22,7 @@ from typer.testing import CliRunner
 
 import elman
 from elman.cli.app import app
-from elman.forecasting import files, training
+from elman.forecasting import files, report, training
 from fit_cases import DAYS, NOISE, ROWS, WAVE, csv_file, frame
 
 TESTS = Path(__file__).resolve().parents[1]
@@ -348,3 +348,29 @@ def test_the_commands_print_tables_and_json(tmp_path, monkeypatch):
     assert forecast[0]["day"] == "2024-07-19"
     assert command("predict", said["folder"], "data.csv", "--out", "next.csv") == ""
     assert_allclose(pl.read_csv(tmp_path / "next.csv")["temp"], [row["temp"] for row in forecast])
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"layer": "LSTM", "units": [4, 3]}, "network (LSTM, 4 + 3 units)"),
+        ({"layer": "GRU", "bidirectional": True}, "network (Bidirectional GRU, 4 units)"),
+    ],
+    ids=["stacked", "bidirectional"],
+)
+def test_another_layer_stacked_or_both_ways(asked, said, tmp_path):
+    run = elman.fit(frame(), out=tmp_path / "run", **{**SMALL, "epochs": 1, **asked})
+    assert said in [label for label, *_ in report.rows(run.metrics)]
+    assert run.metrics["route"]["path"] == "native"
+    assert run.metrics["difference_from_stock"] < 1e-5
+    layers = {type(part) for part in run.model._flatten_layers() if isinstance(part, keras.layers.RNN)}
+    assert layers == {getattr(keras.layers, asked["layer"])}
+
+
+@pytest.mark.parametrize(
+    ("asked", "sentence"), [({"layer": "lstm"}, "Did you mean 'LSTM'"), ({"bidirectional": 1}, "1")]
+)
+def test_a_layer_that_there_is_not(asked, sentence, tmp_path):
+    with pytest.raises(elman.DataError, match=sentence):
+        elman.fit(frame(), out=tmp_path / "run", **{**SMALL, **asked})
+    assert not (tmp_path / "run").exists()
