@@ -35,6 +35,7 @@ class SimpleRNN(keras.layers.SimpleRNN):
     truncate_gradient: int | None
     clip_state_gradient: float | None
     native: str | bool
+    save_state: bool
     @property
     def route(self) -> Route | None: ...
     def __init__(
@@ -65,6 +66,7 @@ class SimpleRNN(keras.layers.SimpleRNN):
         truncate_gradient: int | None = None,
         clip_state_gradient: float | None = None,
         native: str | bool = "auto",
+        save_state: bool = False,
         **kwargs: Any,
     ) -> None: ...
     def get_state(self) -> list[np.ndarray]: ...
@@ -75,6 +77,7 @@ class LSTM(keras.layers.LSTM):
     truncate_gradient: int | None
     clip_state_gradient: float | None
     native: str | bool
+    save_state: bool
     @property
     def route(self) -> Route | None: ...
     def __init__(
@@ -108,6 +111,7 @@ class LSTM(keras.layers.LSTM):
         truncate_gradient: int | None = None,
         clip_state_gradient: float | None = None,
         native: str | bool = "auto",
+        save_state: bool = False,
         **kwargs: Any,
     ) -> None: ...
     def get_state(self) -> list[np.ndarray]: ...
@@ -118,6 +122,7 @@ class GRU(keras.layers.GRU):
     truncate_gradient: int | None
     clip_state_gradient: float | None
     native: str | bool
+    save_state: bool
     @property
     def route(self) -> Route | None: ...
     def __init__(
@@ -151,6 +156,7 @@ class GRU(keras.layers.GRU):
         truncate_gradient: int | None = None,
         clip_state_gradient: float | None = None,
         native: str | bool = "auto",
+        save_state: bool = False,
         **kwargs: Any,
     ) -> None: ...
     def get_state(self) -> list[np.ndarray]: ...

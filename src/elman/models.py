@@ -86,8 +86,8 @@ def to_stock(model: Any) -> Any:
 
     Weights, outputs, names, states, seeds, frozen layers, compile settings and the optimizer with its variables are
     those of the model. What acts on training alone and Keras does not have (`truncate_gradient`,
-    `clip_state_gradient`, a recurrent layer's `activity_regularizer`) is dropped, and named in one warning of the
-    logger "elman".
+    `clip_state_gradient`, a recurrent layer's `activity_regularizer`) or on files (`save_state`) is dropped, and named
+    in one warning of the logger "elman".
 
     Args:
         model: A Sequential or Functional model, or one that can be made from its config. It is left as it is.
@@ -250,6 +250,8 @@ def _dropped(path: str, layer: Any) -> str:
                 "on as it is and load it after `import elman`."
             )
         names.append("learn_initial_state")
+    if layer.save_state:
+        names.append("save_state")
     return f"{', '.join(names)} of {path!r}" if names else ""
 
 

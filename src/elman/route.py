@@ -22,7 +22,7 @@ REASONS = {
     "stock": "it is Keras's own layer; elman.accelerate(model) makes it native",
     "backend": "Keras runs on {backend}, and the native path on TensorFlow, JAX or PyTorch",
     "cell": "its cell is a {cell}, and the native path computes what Keras's own cells do",
-    "cudnn": "use_cudnn=True asks for cuDNN, which is Keras's to call; the native path runs with \"auto\" and False",
+    "cudnn": 'use_cudnn=True asks for cuDNN, which is Keras\'s to call; the native path runs with "auto" and False',
     "activation": "activation {activation} has no native kernel; there are {activations}",
     "dtype": "dtype {dtype} has no native kernel; there are float32 and float64",
     "device": "the arrays are on {device}, and the native path runs on the CPU",
