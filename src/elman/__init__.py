@@ -27,7 +27,7 @@ _WITH_KERAS = {  # where each name that needs Keras is
     "SimpleRNN": "elman.layers",
     "SimpleRNNCell": "keras.layers",
     "accelerate": "elman.models",
-    "load_model": "elman.models",
+    "load_model": "elman.loading",
     "routes": "elman.models",
     "to_stock": "elman.models",
 }

@@ -22,7 +22,7 @@ import numpy as np
 from elman import layers, route
 from elman.layer_checks import EXTRAS, name_of
 
-__all__ = ["LayerRoute", "accelerate", "load_model", "routes", "to_stock"]
+__all__ = ["LayerRoute", "accelerate", "routes", "to_stock"]
 
 # Keras's layer, and the one of elman that computes the same.
 TWINS: tuple[tuple[type, type], ...] = (
@@ -111,30 +111,6 @@ def to_stock(model: Any) -> Any:
     if dropped:
         _log.warning("to_stock drops what Keras's own layers do not have: %s.", "; ".join(dropped))
     return stock
-
-
-def load_model(
-    filepath: Any,
-    custom_objects: Any = None,
-    compile: bool = True,  # noqa: A002  as Keras names it
-    safe_mode: bool = True,
-) -> Any:
-    """As `keras.models.load_model`, which works too after `import elman`.
-
-    Args:
-        filepath: A path of a `.keras` file, or what else Keras takes.
-        custom_objects: Optional dictionary of names to classes or functions.
-        compile: Whether to compile the model as it was.
-        safe_mode: Whether to refuse a file that holds Python lambdas.
-
-    Returns:
-        The model.
-
-    Example:
-
-        model = elman.load_model("model.keras")
-    """
-    return keras.models.load_model(filepath, custom_objects=custom_objects, compile=compile, safe_mode=safe_mode)
 
 
 def routes(model: Any) -> list[LayerRoute]:
