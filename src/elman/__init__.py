@@ -28,7 +28,7 @@ _WITH_KERAS = {  # where each name that needs Keras is
     "SimpleRNNCell": "keras.layers",
     "accelerate": "elman.models",
     "from_torch": "elman.torch_modules",
-    "load_model": "elman.models",
+    "load_model": "elman.loading",
     "routes": "elman.models",
     "to_stock": "elman.models",
     "to_torch": "elman.torch_modules",

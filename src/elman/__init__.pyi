@@ -19,8 +19,8 @@ from elman.forecasting import predict as predict
 from elman.functional import gru as gru
 from elman.functional import lstm as lstm
 from elman.functional import simple_rnn as simple_rnn
+from elman.loading import load_model as load_model
 from elman.models import accelerate as accelerate
-from elman.models import load_model as load_model
 from elman.models import routes as routes
 from elman.models import to_stock as to_stock
 from elman.route import Route as Route
@@ -37,6 +37,7 @@ class SimpleRNN(keras.layers.SimpleRNN):
     truncate_gradient: int | None
     clip_state_gradient: float | None
     native: str | bool
+    save_state: bool
     @property
     def route(self) -> Route | None: ...
     def __init__(
@@ -67,6 +68,7 @@ class SimpleRNN(keras.layers.SimpleRNN):
         truncate_gradient: int | None = None,
         clip_state_gradient: float | None = None,
         native: str | bool = "auto",
+        save_state: bool = False,
         **kwargs: Any,
     ) -> None: ...
     def get_state(self) -> list[np.ndarray]: ...
@@ -77,6 +79,7 @@ class LSTM(keras.layers.LSTM):
     truncate_gradient: int | None
     clip_state_gradient: float | None
     native: str | bool
+    save_state: bool
     @property
     def route(self) -> Route | None: ...
     def __init__(
@@ -110,6 +113,7 @@ class LSTM(keras.layers.LSTM):
         truncate_gradient: int | None = None,
         clip_state_gradient: float | None = None,
         native: str | bool = "auto",
+        save_state: bool = False,
         **kwargs: Any,
     ) -> None: ...
     def get_state(self) -> list[np.ndarray]: ...
@@ -120,6 +124,7 @@ class GRU(keras.layers.GRU):
     truncate_gradient: int | None
     clip_state_gradient: float | None
     native: str | bool
+    save_state: bool
     @property
     def route(self) -> Route | None: ...
     def __init__(
@@ -153,6 +158,7 @@ class GRU(keras.layers.GRU):
         truncate_gradient: int | None = None,
         clip_state_gradient: float | None = None,
         native: str | bool = "auto",
+        save_state: bool = False,
         **kwargs: Any,
     ) -> None: ...
     def get_state(self) -> list[np.ndarray]: ...

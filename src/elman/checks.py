@@ -11,7 +11,7 @@ _LEAST_CLIP = 2.0**-126  # the least float32 that is not flushed to zero
 
 
 def did_you_mean(word: object, words: Iterable[str]) -> str:
-    """A question that offers the nearest of `words`, whatever the case, with a space before it; empty if none is near."""
+    """A question that offers the nearest of `words`, whatever its case, with a space before; empty if none is near."""
     import difflib  # here, as `import elman` is to be quick
 
     in_lower_case = {w.lower(): w for w in words}

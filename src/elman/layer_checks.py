@@ -24,7 +24,7 @@ from elman.checks import did_you_mean, shape_text, shapes_agree
 _BASE_ARGUMENTS = ("name", "dtype", "trainable", "autocast", "input_shape", "input_dim", "zero_output_for_mask")
 _GATED_ARGUMENTS = ("implementation",)  # theirs alone
 # What elman's layers take and stock layers do not.
-EXTRAS = ("learn_initial_state", "truncate_gradient", "clip_state_gradient", "native")
+EXTRAS = ("learn_initial_state", "truncate_gradient", "clip_state_gradient", "native", "save_state")
 _FINDERS = {
     "activation": keras.activations,
     "initializer": keras.initializers,
@@ -133,8 +133,8 @@ def _check_argument(name: str, argument: str, value: Any) -> None:
         value is c or (isinstance(c, str) and value == c) for c in _CHOICES[argument]
     ):
         raise ValueError(
-            f"{name} got {argument}={_short(value)}; expected one of {', '.join(map(repr, _CHOICES[argument]))}. "
-            "Leave it out where you are not sure."
+            f"{name} got {argument}={_short(value)}; expected one of {', '.join(map(repr, _CHOICES[argument]))}. Leave "
+            "it out where you are not sure."
         )
     elif argument in _SWITCHES and isinstance(value, str):
         raise ValueError(
@@ -187,6 +187,17 @@ def check_learn_initial_state(learn_initial_state: Any, arguments: Mapping[str, 
         raise ValueError(
             "learn_initial_state=True and stateful=True are both given; expected one of them, as a stateful layer "
             "begins where the last batch ended. Drop one."
+        )
+
+
+def check_save_state(save_state: Any, arguments: Mapping[str, Any]) -> None:
+    """States are saved of a layer that keeps some."""
+    if not isinstance(save_state, bool | np.bool_):
+        raise TypeError(f"save_state is {_short(save_state)}; expected True or False.")
+    if save_state and not arguments.get("stateful"):
+        raise ValueError(
+            "save_state=True is given without stateful=True; expected both, as only a stateful layer has states from "
+            "batch to batch. Pass stateful=True, or leave out save_state."
         )
 
 
@@ -592,6 +603,21 @@ def check_new_states(layer: Any, states: Any, old: list[np.ndarray], index: Any)
             "returns it."
         )
     return [g.astype(o.dtype) for g, o in zip(given, old, strict=True)]
+
+
+def check_kept_states(layer: Any, states: list[np.ndarray]) -> None:
+    """Holds the states in a file to the shapes of the layer's.
+
+    Raises:
+        ValueError: If the number or a shape does not fit.
+    """
+    got = [state.shape for state in states]
+    expected = [tuple(state.shape) for state in layer.states]
+    if got != expected:
+        raise ValueError(
+            f"{name_of(layer)} got a file with {_states_text(got)}; expected {_states_text(expected)}, (batch, units), "
+            "as it was built. Load the file into a model of that batch, or into layers with save_state=False."
+        )
 
 
 def _as_array(value: Any) -> np.ndarray:

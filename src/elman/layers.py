@@ -26,6 +26,7 @@ States = list[Any]
 
 _NATIVE_ACTIVATIONS = [(getattr(keras.activations, name), name) for name in ACTIVATIONS]
 _HALVES = ("bfloat16", "float16")
+_STATE = "state_"  # how the states' names in a file begin
 _log = logging.getLogger("elman")
 
 
@@ -238,10 +239,28 @@ class _NativeLoop(keras.layers.RNN):
         own = {id(w) for w in self._initial_weights}
         return [*(v for v in variables if id(v) not in own), *self._initial_weights]
 
+    def save_own_variables(self, store: Any) -> None:
+        """As Keras; with `save_state` the states too."""
+        super().save_own_variables(store)
+        if self.save_state:
+            for i, state in enumerate(self.states or ()):
+                store[f"{_STATE}{i}"] = state
+
     def load_own_variables(self, store: Any) -> None:
-        """As Keras; a stock file, which has no initial states, leaves them as they are."""
-        if store.keys() or not self._initial_weights:
-            super().load_own_variables(store)
+        """As Keras; what a file does not have, initial states or with `save_state` states, is left as it is.
+
+        Raises:
+            ValueError: If states in the file are not of the layer's batch. None is set then.
+        """
+        own = {key: store[key] for key in store.keys() if not key.startswith(_STATE)}  # noqa: SIM118  no mapping
+        kept = [np.array(store[f"{_STATE}{i}"]) for i in range(len(store.keys()) - len(own))]
+        if self.save_state and kept:
+            layer_checks.check_stateful(self)
+            layer_checks.check_kept_states(self, kept)
+        if own or not self._initial_weights:
+            super().load_own_variables(own)
+        if self.save_state and kept:
+            self.set_state(kept)
 
     def get_state(self) -> list[np.ndarray]:
         """The states of a stateful layer.
@@ -284,6 +303,7 @@ class _NativeLoop(keras.layers.RNN):
             "truncate_gradient": self.truncate_gradient,
             "clip_state_gradient": self.clip_state_gradient,
             "native": self.native,
+            "save_state": self.save_state,
         }
 
 
@@ -314,12 +334,14 @@ def _constructor(stock: type) -> Callable[..., None]:
         truncate_gradient: int | None = None,
         clip_state_gradient: float | None = None,
         native: str | bool = "auto",
+        save_state: bool = False,
         **kwargs: Any,
     ) -> None:
         stock_init = stock.__init__.__get__(self)  # type: ignore[misc]
         arguments = layer_checks.check_arguments(type(self).__name__, stock_init, args, kwargs)
         check_extras(truncate_gradient, clip_state_gradient, native)
         layer_checks.check_learn_initial_state(learn_initial_state, arguments)
+        layer_checks.check_save_state(save_state, arguments)
         stock_init(**arguments)
         # Still 3 dimensions; but Bidirectional, which takes it over, leaves the word on others to the layer.
         spec = keras.layers.InputSpec(ndim=3, allow_last_axis_squeeze=True)
@@ -329,6 +351,7 @@ def _constructor(stock: type) -> Callable[..., None]:
         self.truncate_gradient = None if truncate_gradient is None else int(truncate_gradient)
         self.clip_state_gradient = None if clip_state_gradient is None else float(clip_state_gradient)
         self.native = native
+        self.save_state = bool(save_state)
 
     *known, rest = inspect.signature(stock.__init__).parameters.values()  # type: ignore[misc]
     extras = [p for p in inspect.signature(construct).parameters.values() if p.kind is p.KEYWORD_ONLY]
@@ -406,6 +429,8 @@ class SimpleRNN(_NativeLoop, keras.layers.SimpleRNN):
             to the step before it.
         native: `"auto"` runs natively where it can, `"require"` raises where it cannot, `False` runs in Keras's own
             operations.
+        save_state: Whether a stateful layer's states are in `.keras` and `.weights.h5` files, and are set when such a
+            file is loaded.
         **kwargs: `zero_output_for_mask` (outputs of masked steps are zero, rather than the output before them), and
             what every Keras layer takes: `name`, `dtype`, `trainable`.
 
@@ -463,8 +488,8 @@ class LSTM(_Gated, keras.layers.LSTM):
             does on a GPU, where elman's native path does not run).
         learn_initial_state: Whether the initial states are trainable vectors of shape `(units,)`, at first zeros, last
             in `weights`, rather than zeros. An `initial_state` in the call goes before them.
-        clip_state_gradient: Positive float or `None`. Largest L2 norm, per example and over both states jointly, of the
-            gradient that one step hands to the step before it.
+        clip_state_gradient: Positive float or `None`. Largest L2 norm, per example and over both states jointly, of
+            the gradient that one step hands to the step before it.
         **kwargs: `implementation`, too: 1 drops inputs for each gate by a mask of its own, 2 for all by the same one.
 
         All others are those of `elman.SimpleRNN`.

@@ -22,7 +22,7 @@ import numpy as np
 from elman import layers, route
 from elman.layer_checks import EXTRAS, name_of
 
-__all__ = ["LayerRoute", "accelerate", "load_model", "routes", "to_stock"]
+__all__ = ["LayerRoute", "accelerate", "routes", "to_stock"]
 
 # Keras's layer, and the one of elman that computes the same.
 TWINS: tuple[tuple[type, type], ...] = (
@@ -86,8 +86,8 @@ def to_stock(model: Any) -> Any:
 
     Weights, outputs, names, states, seeds, frozen layers, compile settings and the optimizer with its variables are
     those of the model. What acts on training alone and Keras does not have (`truncate_gradient`,
-    `clip_state_gradient`, a recurrent layer's `activity_regularizer`) is dropped, and named in one warning of the
-    logger "elman".
+    `clip_state_gradient`, a recurrent layer's `activity_regularizer`) or on files (`save_state`) is dropped, and named
+    in one warning of the logger "elman".
 
     Args:
         model: A Sequential or Functional model, or one that can be made from its config. It is left as it is.
@@ -111,30 +111,6 @@ def to_stock(model: Any) -> Any:
     if dropped:
         _log.warning("to_stock drops what Keras's own layers do not have: %s.", "; ".join(dropped))
     return stock
-
-
-def load_model(
-    filepath: Any,
-    custom_objects: Any = None,
-    compile: bool = True,  # noqa: A002  as Keras names it
-    safe_mode: bool = True,
-) -> Any:
-    """As `keras.models.load_model`, which works too after `import elman`.
-
-    Args:
-        filepath: A path of a `.keras` file, or what else Keras takes.
-        custom_objects: Optional dictionary of names to classes or functions.
-        compile: Whether to compile the model as it was.
-        safe_mode: Whether to refuse a file that holds Python lambdas.
-
-    Returns:
-        The model.
-
-    Example:
-
-        model = elman.load_model("model.keras")
-    """
-    return keras.models.load_model(filepath, custom_objects=custom_objects, compile=compile, safe_mode=safe_mode)
 
 
 def routes(model: Any) -> list[LayerRoute]:
@@ -250,6 +226,8 @@ def _dropped(path: str, layer: Any) -> str:
                 "on as it is and load it after `import elman`."
             )
         names.append("learn_initial_state")
+    if layer.save_state:
+        names.append("save_state")
     return f"{', '.join(names)} of {path!r}" if names else ""
 
 

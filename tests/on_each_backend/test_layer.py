@@ -34,7 +34,13 @@ X = RNG.normal(size=(B, T, F)).astype("float32")
 H = RNG.normal(size=(B, U)).astype("float32")
 HOLES = RNG.random((B, T)) < 0.6
 HOLES[:, 0] = True  # stock's backends disagree on a masked first step
-EXTRAS = {"learn_initial_state": True, "truncate_gradient": 3, "clip_state_gradient": 0.5, "native": False}
+EXTRAS = {
+    "learn_initial_state": True,
+    "truncate_gradient": 3,
+    "clip_state_gradient": 0.5,
+    "native": False,
+    "save_state": False,
+}
 
 
 def array(tensor: Any) -> np.ndarray:
@@ -77,6 +83,7 @@ def test_the_constructor_has_stocks_arguments_in_order_and_then_the_extras():
     assert {p.name: p.default for p in extras} == dict.fromkeys(EXTRAS) | {
         "learn_initial_state": False,
         "native": "auto",
+        "save_state": False,
     }
     assert all(p.kind is p.KEYWORD_ONLY for p in extras)
 
@@ -108,7 +115,7 @@ POSITIONAL = {
 
 def test_every_argument_may_be_positional():
     ours, stock = (kind(*POSITIONAL.values(), name="rnn").get_config() for kind in (elman.SimpleRNN, layers.SimpleRNN))
-    added = {"learn_initial_state": False, "truncate_gradient": None, "clip_state_gradient": None, "native": "auto"}
+    added = dict.fromkeys(EXTRAS) | {"learn_initial_state": False, "native": "auto", "save_state": False}
     mended = {"seed": 3, "activity_regularizer": keras.regularizers.serialize(keras.regularizers.get("l2"))}
     assert ours == {**stock, **added, **mended}
 

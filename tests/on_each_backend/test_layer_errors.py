@@ -575,7 +575,8 @@ def test_an_argument_that_is_unknown(word):
     advice, value = KERAS_2[word]
     sentence = (
         f"SimpleRNN got an unknown argument {word!r}; expected some of {ARGUMENTS}, learn_initial_state, "
-        "truncate_gradient, clip_state_gradient, native, or what every Keras layer takes (name, dtype, trainable)."
+        "truncate_gradient, clip_state_gradient, native, save_state, or what every Keras layer takes (name, dtype, "
+        "trainable)."
     )
     says(ValueError, f"{sentence} {advice}".rstrip(), lambda: elman.SimpleRNN(4, **{word: value}))
 
@@ -687,6 +688,13 @@ def test_checking_a_name_draws_no_random_number():
                 "begins where the last batch ended. Drop one."
             ),
         ),
+        (
+            {"save_state": True},
+            (
+                "save_state=True is given without stateful=True; expected both, as only a stateful layer has states "
+                "from batch to batch. Pass stateful=True, or leave out save_state."
+            ),
+        ),
         ({"truncate_gradient": 0}, "truncate_gradient is 0; expected a positive integer (time steps), or None."),
         ({"truncate_gradient": 2.0}, "truncate_gradient is 2.0; expected a positive integer (time steps), or None."),
         (
@@ -706,9 +714,10 @@ def test_an_argument_of_another_kind(arguments, sentence):
     says(ValueError, sentence, lambda: elman.SimpleRNN(4, **arguments))
 
 
-def test_learn_initial_state_is_a_switch():
-    sentence = "learn_initial_state is 'yes'; expected True or False."
-    says(TypeError, sentence, lambda: elman.SimpleRNN(4, learn_initial_state="yes"))
+@pytest.mark.parametrize("extra", ["learn_initial_state", "save_state"])
+def test_a_switch_of_the_extras(extra):
+    sentence = f"{extra} is 'yes'; expected True or False."
+    says(TypeError, sentence, lambda: elman.SimpleRNN(4, **{extra: "yes"}))
 
 
 def test_options_in_each_others_place():

@@ -1,17 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
 """Files opened in a fresh process: with elman imported before or after Keras and nothing of it touched, and where it
-cannot be imported."""
+cannot be imported. And files of Keras 2: such as Keras 3 writes, with their configs as Keras 2 wrote them."""
 
 from __future__ import annotations
 
+import json
+import logging
 import subprocess
 import sys
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import h5py
 import keras
 import numpy as np
+import pytest
 
 import elman
+
+CELLS = ("SimpleRNN", "LSTM", "GRU")
+X = np.random.default_rng(0).normal(size=(3, 5, 2)).astype("float32")
 
 LOAD = """
 def check(name):
@@ -41,13 +51,16 @@ def written(folder: Path) -> Path:
     layers = [keras.layers.Bidirectional(half), elman.SimpleRNN(3), keras.layers.Dense(1)]
     model = keras.Sequential([keras.Input((5, 2)), *layers])
     model.compile("adam", "mse")
-    x = np.random.default_rng(0).normal(size=(3, 5, 2)).astype("float32")
-    model.train_on_batch(x, x[:, 0, :1])
-    np.save(folder / "x.npy", x)
-    np.save(folder / "y.npy", np.array(keras.ops.convert_to_numpy(model(x))))
+    model.train_on_batch(X, X[:, 0, :1])
+    np.save(folder / "x.npy", X)
+    np.save(folder / "y.npy", outputs(model))
     model.save(folder / "ours.keras")
     elman.to_stock(model).save(folder / "stock.keras")
     return folder
+
+
+def outputs(model: Any) -> np.ndarray:
+    return np.array(keras.ops.convert_to_numpy(model(X)))
 
 
 def run(code: str, folder: Path) -> None:
@@ -68,3 +81,211 @@ def test_load_model_takes_what_keras_takes(tmp_path):
     model = elman.load_model(path, custom_objects=None, compile=False, safe_mode=True)
     assert not model.compiled
     assert elman.load_model(path).compiled
+
+
+# --- files of Keras 2 ----------------------------------------------------------------------------------------------
+
+
+def rewrite(path: Path, change: Callable[[Any], Any], version: str = "2.15.0") -> None:
+    """Changes the config in a file, and who wrote it."""
+    if path.suffix == ".h5":
+        with h5py.File(path, "r+") as file:
+            file.attrs["model_config"] = json.dumps(change(json.loads(file.attrs["model_config"])))
+            file.attrs["keras_version"] = version
+        return
+    with zipfile.ZipFile(path) as archive:
+        entries = {name: archive.read(name) for name in archive.namelist()}
+    entries["config.json"] = json.dumps(change(json.loads(entries["config.json"]))).encode()
+    entries["metadata.json"] = json.dumps({"keras_version": version}).encode()
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in entries.items():
+            archive.writestr(name, content)
+
+
+def each_layer(change: Callable[[str, dict[str, Any]], Any]) -> Callable[[Any], Any]:
+    """A change of a config that is handed the class and the config of each layer in it."""
+
+    def walk(value: Any) -> Any:
+        if isinstance(value, list):
+            return [walk(item) for item in value]
+        if not isinstance(value, dict):
+            return value
+        if isinstance(value.get("config"), dict):
+            change(value["class_name"].rpartition(">")[2], value["config"])
+        return {key: walk(item) for key, item in value.items()}
+
+    return walk
+
+
+@each_layer
+def as_keras_2(kind: str, config: dict[str, Any]) -> None:
+    if kind == "InputLayer":
+        config["batch_input_shape"] = config.pop("batch_shape")
+    if kind in (*CELLS, "RNN"):
+        config |= {"time_major": False, "batch_input_shape": [None, 5, 2], "implementation": 1}
+    if kind == "RNN":
+        del config["implementation"]
+    if kind == "SimpleRNNCell":
+        config["implementation"] = 1
+
+
+def sequential(layer: Any) -> Any:
+    return keras.Sequential([keras.Input((5, 2)), layer(3, name="rnn"), keras.layers.Dense(1)])
+
+
+def functional(layer: Any) -> Any:
+    x = keras.Input((5, 2))
+    return keras.Model(x, keras.layers.Dense(1)(layer(3, name="rnn")(x)))
+
+
+def in_both_directions(layer: Any) -> Any:
+    return keras.Sequential(
+        [keras.Input((5, 2)), keras.layers.Bidirectional(layer(3, name="rnn")), keras.layers.Dense(1)]
+    )
+
+
+def loaded(path: Path, caplog: Any) -> tuple[Any, list[str]]:
+    """The model, and what the logger said."""
+    with caplog.at_level(logging.WARNING, "elman"):
+        model = elman.load_model(path)
+    return model, [r.getMessage() for r in caplog.records if r.name == "elman" and "load_model" in r.getMessage()]
+
+
+@pytest.mark.parametrize(
+    ("package", "kind"),
+    [(elman, sequential), (elman, functional), (elman, in_both_directions), (keras.layers, in_both_directions)],
+    ids=["sequential", "functional", "in both directions", "stock"],
+)
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_file_of_keras_2_loads_and_what_is_dropped_is_named(cell, package, suffix, kind, tmp_path, caplog):
+    model = kind(getattr(package, cell))
+    model.save(path := tmp_path / f"old{suffix}")
+    rewrite(path, as_keras_2)
+    before = path.read_bytes()
+    again, said = loaded(path, caplog)
+    np.testing.assert_allclose(outputs(again), outputs(model), rtol=0, atol=1e-6)
+    assert type(again) is type(model)
+    assert type(again.layers[-2]) is type(model.layers[-2])
+    names = "'forward_rnn', 'backward_rnn'" if kind is in_both_directions else "'rnn'"
+    dropped = ["time_major=False", "batch_input_shape", *(["implementation"] if cell == "SimpleRNN" else [])]
+    named = "; ".join(f"{argument} of {names}" for argument in dropped)
+    assert said == [f"load_model drops what Keras 3 does not have from 'old{suffix}': {named}."]
+    if cell != "SimpleRNN" and kind is not in_both_directions:
+        assert again.layers[-2].cell.implementation == 1
+    assert path.read_bytes() == before
+
+
+def test_stacked_cells_of_keras_2_load(tmp_path, caplog):
+    cells = [keras.layers.SimpleRNNCell(3, name="first"), keras.layers.LSTMCell(4)]
+    model = keras.Sequential([keras.Input((5, 2)), keras.layers.RNN(cells, name="rnn")])
+    model.save(path := tmp_path / "old.keras")
+    rewrite(path, as_keras_2)
+    again, (said,) = loaded(path, caplog)
+    np.testing.assert_array_equal(outputs(again), outputs(model))
+    assert "time_major=False of 'rnn'; " in said
+    assert "implementation of 'first'" in said
+
+
+def test_a_functional_model_of_keras_2_has_a_module_that_is_gone(tmp_path):
+    model = functional(elman.GRU)
+    model.save(path := tmp_path / "old.keras")
+    rewrite(path, lambda config: as_keras_2(config) | {"module": "keras.src.engine.functional"})
+    np.testing.assert_array_equal(outputs(elman.load_model(path)), outputs(model))
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+def test_what_a_model_of_keras_2_was_compiled_with_is_kept(suffix, tmp_path):
+    model = sequential(elman.LSTM)
+    model.compile("sgd", "mse", metrics=["mae"])
+    model.save(path := tmp_path / f"old{suffix}")
+
+    def change(config: Any) -> Any:
+        old = as_keras_2(config)
+        if suffix == ".keras":
+            old["compile_config"] |= {"run_eagerly": None, "steps_per_execution": None, "jit_compile": None}
+        return old
+
+    rewrite(path, change)
+    again = elman.load_model(path)
+    got, expected = (m.evaluate(X, X[:, 0, :1], verbose=0) for m in (again, model))
+    assert got == pytest.approx(expected, rel=1e-6)
+    assert again.steps_per_execution == 1
+
+
+@pytest.mark.parametrize("listed", [True, False])
+def test_the_first_layer_of_an_old_sequential_model_has_its_input(listed, tmp_path, caplog):
+    """In Keras 2.0 a Sequential model was a list, without an input layer, and a GRU of one kind."""
+    model = keras.Sequential([keras.Input((5, 2)), elman.GRU(3, reset_after=False, name="rnn"), keras.layers.Dense(1)])
+    model.save(path := tmp_path / "old.h5")
+
+    def change(config: Any) -> Any:
+        _, *layers = as_keras_2(config)["config"]["layers"]
+        del layers[0]["config"]["reset_after"]
+        return config | {"config": layers if listed else {"name": "sequential", "layers": layers}}
+
+    rewrite(path, change, "2.0.8")
+    again, said = loaded(path, caplog)
+    assert again.input_shape == (None, 5, 2)
+    np.testing.assert_array_equal(outputs(again), outputs(model))
+    assert said == ["load_model drops what Keras 3 does not have from 'old.h5': time_major=False of 'rnn'."]
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+@pytest.mark.parametrize("cell", CELLS)
+def test_time_major_is_refused(cell, suffix, tmp_path):
+    sequential(getattr(keras.layers, cell)).save(path := tmp_path / f"old{suffix}")
+    rewrite(path, each_layer(lambda kind, config: config.update(time_major=True) if kind == cell else None))
+    with pytest.raises(
+        ValueError,
+        match=rf"load_model got 'old{suffix}' with time_major=True of {cell} 'rnn'; expected time_major=False, .* "
+        r"Make the model .* transpose the input, x.transpose\(1, 0, 2\)\.",
+    ):
+        elman.load_model(path)
+
+
+def test_another_hard_sigmoid_is_named(tmp_path, caplog):
+    model = keras.Sequential([keras.Input((5, 2)), elman.LSTM(3, recurrent_activation="hard_sigmoid", name="rnn")])
+    model.save(path := tmp_path / "old.h5")
+    rewrite(path, as_keras_2)
+    _, (said,) = loaded(path, caplog)
+    assert said.endswith(
+        " 'old.h5' was written by Keras 2, whose hard_sigmoid was 0.2 x + 0.5; that of Keras 3 is x / 6 + 0.5, so that "
+        "the outputs of 'rnn' change."
+    )
+
+
+@keras.saving.register_keras_serializable("elman_tests")
+class Major(keras.layers.LSTM):
+    """A layer of the user's own, with an argument of its own of that name."""
+
+    def __init__(self, units: int, time_major: bool = False, **kwargs: Any) -> None:
+        super().__init__(units, **kwargs)
+        self.time_major = time_major
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "time_major": self.time_major}
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+def test_other_files_are_opened_as_they_are(suffix, tmp_path, caplog, monkeypatch):
+    model = keras.Sequential([keras.Input((5, 2)), elman.LSTM(3, return_sequences=True), Major(4, time_major=True)])
+    model.save(path := tmp_path / f"new{suffix}")
+    opened = []
+    load = keras.models.load_model
+    monkeypatch.setattr(
+        keras.models, "load_model", lambda path, **options: opened.append(path) or load(path, **options)
+    )
+    again, said = loaded(path, caplog)
+    assert again.layers[-1].time_major
+    assert opened == [path]
+    assert not said
+
+
+def test_what_is_no_model_file_is_left_to_keras(tmp_path):
+    (tmp_path / "text.h5").write_text("no model")
+    with pytest.raises(OSError, match="signature"):
+        elman.load_model(tmp_path / "text.h5")
+    for name in ("none.keras", "none.h5", "none.txt"):
+        with pytest.raises((ValueError, FileNotFoundError)):
+            elman.load_model(tmp_path / name)
