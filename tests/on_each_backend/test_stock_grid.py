@@ -22,7 +22,7 @@ import tolerance
 
 Array = np.ndarray
 BACKEND = keras.backend.backend()
-CASES = {"tensorflow": 150, "torch": 150, "jax": 25}[BACKEND]  # JAX compiles each
+CASES = {"tensorflow": 90, "torch": 150, "jax": 25}[BACKEND]  # JAX compiles each
 SIZES = {
     "batch": (1, 2, 5, 8, 13, 32),
     "time": (1, 2, 7, 20),
