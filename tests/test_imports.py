@@ -24,13 +24,14 @@ LAYERS = (
     {"frameworks", "_portable"},
     {"functional", "layer_checks"},
     {"layers"},
+    {"cells"},
     {"loading", "models", "torch_modules"},
     {"elman"},
     {"bench", "datasets", "forecasting", "info"},
     {"cli"},
 )
 # Loaded when Keras is, or when a name of theirs is asked for; those of fit after the table has passed its checks.
-WITH_KERAS = {"layers", "layer_checks", "loading", "models", "network", "speed", "torch_modules", "training"}
+WITH_KERAS = {"cells", "layers", "layer_checks", "loading", "models", "network", "speed", "torch_modules", "training"}
 FRAMEWORKS = {"tensorflow": "tensorflow", "jax": "jax", "jaxlib": "jax", "torch": "torch"}
 
 

@@ -2,7 +2,8 @@
 """Whole models: what their recurrent layers run on, and the same model with elman's layers or with Keras's own.
 
 In: a Keras model, which is left as it is. Out: a table, or a new model that computes and trains as the old one would
-go on. A layer is made anew from its own config, by its class and not by a name, and a model from its layers' twins;
+go on. A layer is made anew from its own config, by its class and not by a name (for an RNN of cells `cells` has the
+config, or says why it stays), and a model from its layers' twins;
 then variables, states, trainable flags, compile settings and the optimizer's variables are copied, pair by pair.
 """
 
@@ -19,7 +20,7 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
-from elman import layers, route
+from elman import cells, layers, route
 from elman.layer_checks import EXTRAS, name_of
 
 __all__ = ["LayerRoute", "accelerate", "routes", "to_stock"]
@@ -35,6 +36,7 @@ _GRADIENT_OPTIONS = ("truncate_gradient", "clip_state_gradient", "activity_regul
 _OURS: tuple[type[Any], ...] = tuple(own for _, own in TWINS)
 _LAMBDA = "The object being serialized includes a `lambda`"
 _GRAPH_KEYS = {"name", "trainable", "layers", "input_layers", "output_layers"}  # of a functional model's config
+_OWN_CODE = "a class around it that makes it in its own code"
 _log = logging.getLogger("elman")
 
 
@@ -56,8 +58,10 @@ class LayerRoute(NamedTuple):
 
 
 def accelerate(model: Any) -> Any:
-    """The same model with elman's layers where it has Keras's `SimpleRNN`, `LSTM` and `GRU`.
+    """The same model with elman's layers where it has Keras's `SimpleRNN`, `LSTM` and `GRU`, and `RNN` of their cells.
 
+    Stacked cells, `RNN([cell, ...])`, become one layer each, `NAME_cell_1` and so on, in a Sequential or Functional
+    model. An `RNN` that elman has no layers for stays as it is, and is named in one warning of the logger "elman".
     Weights, outputs, names, states, seeds, frozen layers, compile settings and the optimizer with its variables are
     those of the model, so that training goes on where it was.
 
@@ -78,7 +82,18 @@ def accelerate(model: Any) -> Any:
     """
     _check_model("accelerate", model)
     twins = dict(TWINS)
-    return _Copy(model, twins).run(lambda twin: _check_none_stays("accelerate", twin, lambda k: k in twins))
+    fast = _Copy(model, twins, cells.LAYERS).run(
+        lambda twin: _check_none_stays("accelerate", twin, lambda kind: kind in twins)
+    )
+    held = _held(fast)
+    kept = [
+        f"{type(layer).__name__} {path!r}, which has {_kept_for(layer, held) or _OWN_CODE}"
+        for path, layer in _recurrent(fast)
+        if not isinstance(layer, _OURS)
+    ]
+    if kept:
+        _log.warning("accelerate keeps Keras's own: %s.", "; ".join(kept))
+    return fast
 
 
 def to_stock(model: Any) -> Any:
@@ -107,7 +122,9 @@ def to_stock(model: Any) -> Any:
     _check_model("to_stock", model)
     dropped = [text for path, layer in _recurrent(model) if (text := _dropped(path, layer))]
     twins = {own: stock for stock, own in TWINS}
-    stock = _Copy(model, twins).run(lambda twin: _check_none_stays("to_stock", twin, lambda k: issubclass(k, _OURS)))
+    stock = _Copy(model, twins, {}).run(
+        lambda twin: _check_none_stays("to_stock", twin, lambda k: issubclass(k, _OURS))
+    )
     if dropped:
         _log.warning("to_stock drops what Keras's own layers do not have: %s.", "; ".join(dropped))
     return stock
@@ -132,7 +149,8 @@ def routes(model: Any) -> list[LayerRoute]:
     """
     if not isinstance(model, keras.Layer):
         raise TypeError(f"routes got {_kind_of(model)}; expected a Keras model or layer.")
-    rows = [LayerRoute(path, *_route_of(layer)) for path, layer in _recurrent(model)]
+    held = _held(model)
+    rows = [LayerRoute(path, *_route_of(layer, held)) for path, layer in _recurrent(model)]
     print(_table(rows) if rows else f"{name_of(model)} has no recurrent layer.")
     return rows
 
@@ -164,9 +182,25 @@ def _recurrent(model: Any) -> Iterator[tuple[str, Any]]:
     return walk(model, model.name if isinstance(model, keras.layers.RNN) else "")
 
 
-def _route_of(layer: Any) -> tuple[str | None, str | None]:
+def _held(model: Any) -> set[int]:
+    """The ids of the layers that something holds which takes one layer in their place."""
+    holders = [h for h in model._flatten_layers() if not isinstance(h, keras.Sequential | _functional_class())]
+    return {id(part) for holder in holders for part in _parts(holder)}
+
+
+def _kept_for(layer: Any, held: set[int]) -> str:
+    """What one of Keras's layers has that no layer of elman has; empty if there is a layer for it."""
+    if type(layer) in dict(TWINS):
+        return ""
+    if type(layer) is not keras.layers.RNN:
+        return f"the class {type(layer).__name__}"
+    return cells.obstacle(layer, id(layer) in held) or ""
+
+
+def _route_of(layer: Any, held: set[int]) -> tuple[str | None, str | None]:
     if not isinstance(layer, _OURS):
-        return "keras", route.reason("stock")
+        what = _kept_for(layer, held)
+        return "keras", route.reason("kept", what=what) if what else route.reason("stock")
     if layer.route is None:
         return None, "not called yet"
     return layer.route.path, layer.route.reason
@@ -237,13 +271,15 @@ def _dropped(path: str, layer: Any) -> str:
 class _Copy:
     """One copying of a model.
 
-    `twins` says which class becomes which. `_made` holds each layer with its twin, parts before what holds them, so
-    that a shared layer is made once; `_whole` the ids of those made with all that is in them, from one config.
+    `twins` says which class becomes which, and `of_cells` what an RNN of a cell becomes. `_made` holds each layer with
+    its twin, or an RNN of stacked cells with its twins, parts before what holds them, so that a shared layer is made
+    once; `_whole` the ids of those made with all that is in them, from one config.
     """
 
-    def __init__(self, model: Any, twins: dict[type, type]) -> None:
-        self._model, self._twins = model, twins
-        self._made: dict[int, tuple[Any, Any]] = {}
+    def __init__(self, model: Any, twins: dict[type, type], of_cells: dict[type, type]) -> None:
+        self._model, self._twins, self._of_cells = model, twins, of_cells
+        self._held = _held(model)
+        self._made: dict[int, tuple[Any, tuple[Any, ...]]] = {}
         self._whole: set[int] = set()
         self._arguments = _compile_arguments(model)
         self._objects = _custom_objects([*model._flatten_layers(), *_leaves(self._arguments)])
@@ -259,33 +295,48 @@ class _Copy:
         for old, new in variables.values():
             new.trainable = old.trainable
             _assign(new, old)
+        _copy_states(pairs)
         for old, new in pairs:
-            _copy_state(old, new)
+            _copy_rest(old, new)
         if self._model.compiled:
             self._compile(twin, {key: new for key, (_, new) in variables.items()})
         return twin
 
     # --- layers and models ---
 
-    def _twin(self, layer: Any) -> Any:
+    def _twins_of(self, layer: Any) -> tuple[Any, ...]:
+        """A layer's twin; of stacked cells one twin each, where what holds the layer takes some."""
         if id(layer) not in self._made:
             if isinstance(layer, keras.Sequential):
-                twin = self._sequential(layer)
+                twins = (self._sequential(layer),)
             elif isinstance(layer, _functional_class()):
-                twin = self._functional(layer)
+                twins = (self._functional(layer),)
+            elif self._of_cells and cells.are_stacked(layer) and not _kept_for(layer, self._held):
+                twins = self._unstacked(layer)
             elif isinstance(layer, keras.Layer):
-                twin = self._layer(layer)
+                twins = (self._layer(layer),)
             else:
-                twin = type(layer).from_config(layer.get_config())  # a plain operation in a functional model
-            self._made[id(layer)] = layer, twin
+                twins = (type(layer).from_config(layer.get_config()),)  # a plain operation in a functional model
+            self._made[id(layer)] = layer, twins
         return self._made[id(layer)][1]
+
+    def _twin(self, layer: Any) -> Any:
+        (twin,) = self._twins_of(layer)
+        return twin
+
+    def _kind(self, layer: Any) -> type:
+        """The class of a layer's twin."""
+        if self._of_cells and type(layer) is keras.layers.RNN and not cells.are_stacked(layer):
+            return type(layer) if _kept_for(layer, self._held) else self._of_cells[type(layer.cell)]
+        return self._twins.get(type(layer), type(layer))
 
     def _sequential(self, model: Any) -> Any:
         twin = type(model)(name=model.name)
         inputs = [tensor._keras_history.operation for tensor in getattr(model, "inputs", None) or ()]
         parts = [*inputs, *model.layers]
-        for part in parts:
-            twin.add(self._twin(part), rebuild=part is parts[-1])
+        layers_of_twin = [layer for part in parts for layer in self._twins_of(part)]
+        for layer in layers_of_twin:
+            twin.add(layer, rebuild=layer is layers_of_twin[-1])
         return twin
 
     def _functional(self, model: Any) -> Any:
@@ -295,7 +346,9 @@ class _Copy:
             return self._layer(model)  # its class makes the graph in its own code
         view = keras.Model(model.input, model.output, name=model.name)  # the same graph, not compiled
         inputs = keras.tree.map_structure(lambda tensor: self._twin(tensor._keras_history.operation).output, view.input)
-        twin = keras.models.clone_model(view, input_tensors=inputs, clone_function=self._twin)
+        twin = keras.models.clone_model(
+            view, input_tensors=inputs, clone_function=self._twins_of, call_function=_call_in_turn
+        )
         if plain:
             return twin
         own = {key: value for key, value in config.items() if key not in _GRAPH_KEYS}
@@ -303,13 +356,30 @@ class _Copy:
 
     def _layer(self, layer: Any) -> Any:
         """A layer, or a model of the user's own class, from its config."""
-        kind = self._twins.get(type(layer), type(layer))
-        config = self._replaced(self._with_functions(layer, _config(layer)), _named(layer))
+        kind = self._kind(layer)
+        config = self._with_functions(layer, _config(layer))
+        if kind is not type(layer) and type(layer) is keras.layers.RNN:
+            config = cells.config_of(config, self._with_functions(layer.cell, _config(layer.cell)))
+        config = self._replaced(config, _named(layer))
         if kind is not type(layer):
-            config = _without_extras(config, kind) | {"seed": layer.cell.seed}  # which stock's config leaves out
+            config = _without_extras(config, kind) | _left_out(layer, layer.cell)
         twin = self._from_config(kind, config, layer.get_build_config() if layer.built else None)
         self._whole.add(id(layer))
         return twin
+
+    def _unstacked(self, layer: Any) -> tuple[Any, ...]:
+        """The layers of an RNN's stacked cells."""
+        config, stack = self._with_functions(layer, _config(layer)), cells.of(layer)
+        batch = int(_states(layer)[0].shape[0]) if layer.stateful and layer.built else None
+        twins = []
+        for i, cell in enumerate(stack):
+            inner = self._with_functions(cell, _config(cell))
+            inner = cells.config_of_one(config, inner, i, len(stack)) | _left_out(layer, cell)
+            shape = {"input_shape": (batch, None, int(cell.kernel.shape[0]))} if layer.built else None
+            twins.append(self._from_config(self._of_cells[type(cell)], inner, shape))
+            self._made[id(cell)] = cell, (twins[-1].cell,)
+            self._whole.add(id(cell))
+        return tuple(twins)
 
     def _from_config(self, kind: type, config: dict[str, Any], build_config: Any = None) -> Any:
         """An object of exactly this class, whether or not Keras would find it by its name."""
@@ -348,6 +418,8 @@ class _Copy:
             name = f"elman>part_{id(part)}"
             self._objects[name] = _Made(self, part)
             return {"class_name": value["class_name"], "config": {}, "registered_name": name}
+        if self._of_cells and (made := cells.of_record(value)):
+            return value | _header(made[0]) | {"config": made[1]}
         for old, new in self._twins.items():
             if _header(old).items() <= value.items():
                 return value | _header(new) | {"config": _without_extras(inner, new)}
@@ -359,14 +431,21 @@ class _Copy:
         """Every layer with its twin, what holds others before them."""
         alive = {id(layer) for layer in twin._flatten_layers()}
         pairs: list[tuple[Any, Any]] = []
-        for old, new in reversed(self._made.values()):
-            if id(new) not in alive:
+        for old, twins in reversed(self._made.values()):
+            if id(twins[0]) not in alive:
                 continue  # an operation; or a part of which a wrapper made its own
-            olds, news = (old._flatten_layers(), new._flatten_layers()) if id(old) in self._whole else ([old], [new])
-            if [self._twins.get(type(layer), type(layer)) for layer in olds] != [type(layer) for layer in news]:
+            if id(old) not in self._whole:
+                pairs += [(old, new) for new in twins]
+                continue
+            olds, news = old._flatten_layers(), twins[0]._flatten_layers()
+            if len(olds) != len(news) or not all(map(self._are_twins, olds, news)):
                 raise _unlike(old, "other layers in it")
             pairs += zip(olds, news, strict=True)
         return pairs
+
+    def _are_twins(self, old: Any, new: Any) -> bool:
+        """Whether one layer stands for the other; an RNN that a class makes in its own code stays one."""
+        return type(new) is self._kind(old) or (type(new) is type(old) is keras.layers.RNN)
 
     def _variables(self, pairs: list[tuple[Any, Any]], twin: Any) -> dict[int, tuple[Any, Any]]:
         """Each variable with its twin, by the old one's id; not the states, nor what stock layers do not have."""
@@ -374,7 +453,7 @@ class _Copy:
         dropped = {
             id(v)
             for _, layer in _recurrent(self._model)
-            if not issubclass(self._twins.get(type(layer), type(layer)), _OURS)
+            if not issubclass(self._kind(layer), _OURS)
             for v in getattr(layer, "_initial_weights", ())
         }
         found: dict[int, tuple[Any, Any]] = {}
@@ -440,6 +519,16 @@ def _functional_class() -> type:
     return type(keras.Model(tensor, tensor))
 
 
+def _call_in_turn(layers_or_operations: tuple[Any, ...], *args: Any, **kwargs: Any) -> Any:
+    """Calls one operation of a functional model; or layers one behind the other, all with the same mask."""
+    first, *rest = layers_or_operations
+    outputs = first(*args, **kwargs)
+    kwargs.pop("sequences", None)
+    for layer in rest:
+        outputs = layer(outputs, *args[1:], **kwargs)
+    return outputs
+
+
 # --- configs -------------------------------------------------------------------------------------------------------
 
 
@@ -467,6 +556,16 @@ def _header(kind: type) -> dict[str, Any]:
 def _without_extras(config: dict[str, Any], kind: type) -> dict[str, Any]:
     """The config, with no argument that a class of this kind does not take."""
     return config if issubclass(kind, _OURS) else {key: v for key, v in config.items() if key not in EXTRAS}
+
+
+def _left_out(layer: Any, cell: Any) -> dict[str, Any]:
+    """What stock's configs leave out of a layer of this cell."""
+    found = {"seed": cell.seed}
+    if hasattr(cell, "implementation"):
+        found["implementation"] = cell.implementation
+    if "use_cudnn" in vars(layer):  # stock's
+        found["use_cudnn"] = layer.use_cudnn
+    return found
 
 
 def _named(layer: Any) -> dict[tuple[str, str], Any]:
@@ -530,13 +629,23 @@ def _states(layer: Any) -> list[Any]:
     return [] if layer.states is None else keras.tree.flatten(layer.states)
 
 
-def _copy_state(old: Any, new: Any) -> None:
-    """What a layer has beside variables that are listed: states, what it derives when it loads, and vocabularies."""
-    if new.dtype_policy != old.dtype_policy:
-        new.dtype_policy = old.dtype_policy  # a model's, which is not in its config
-    if isinstance(old, keras.layers.RNN):
-        for state, twin in zip(_states(old), _states(new), strict=True):
+def _copy_states(pairs: list[tuple[Any, Any]]) -> None:
+    """Copies the states of recurrent layers; an RNN of stacked cells has those of all its twins, in their order."""
+    found: dict[int, tuple[list[Any], dict[int, Any]]] = {}
+    for old, new in pairs:
+        if isinstance(old, keras.layers.RNN):  # a pair may be there twice
+            found.setdefault(id(old), (_states(old), {}))[1].update((id(state), state) for state in _states(new))
+    for states, twins in found.values():
+        for state, twin in zip(states, twins.values(), strict=True):
             _assign(twin, state)
+
+
+def _copy_rest(old: Any, new: Any) -> None:
+    """What else a layer has: what its config does not hold, what it derives when it loads, vocabularies."""
+    if new.dtype_policy != old.dtype_policy:
+        new.dtype_policy = old.dtype_policy  # a model's
+    if "use_cudnn" in vars(old):
+        new.use_cudnn = old.use_cudnn  # that of stock's layers in a Bidirectional
     if type(old) is type(new) and type(new).load_own_variables is not keras.Layer.load_own_variables:
         store: dict[str, Any] = {}
         old.save_own_variables(store)

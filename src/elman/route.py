@@ -20,6 +20,7 @@ REASONS = {
     "off": "the environment has ELMAN_NATIVE=off; unset it for the native path",
     "portable": "elman.portable() is active, so that what is traced needs no elman",
     "stock": "it is Keras's own layer; elman.accelerate(model) makes it native",
+    "kept": "it is Keras's own layer, and elman.accelerate(model) keeps it: it has {what}",
     "backend": "Keras runs on {backend}, and the native path on TensorFlow, JAX or PyTorch",
     "cell": "its cell is a {cell}, and the native path computes what Keras's own cells do",
     "cudnn": 'use_cudnn=True asks for cuDNN, which is Keras\'s to call; the native path runs with "auto" and False',

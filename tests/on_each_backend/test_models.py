@@ -23,6 +23,7 @@ from elman import route
 BACKEND = keras.backend.backend()
 BATCH, TIME, FEATURES, UNITS = 4, 6, 3, 5
 Stock = keras.layers.SimpleRNN
+OURS = {Stock: elman.SimpleRNN, keras.layers.LSTM: elman.LSTM, keras.layers.GRU: elman.GRU}
 Dense = keras.layers.Dense
 
 
@@ -103,100 +104,106 @@ def inputs() -> Any:
     return keras.Input((TIME, FEATURES))
 
 
-def sequential() -> Any:
-    return keras.Sequential([inputs(), Stock(UNITS, return_sequences=True), Stock(UNITS), Dense(1)], name="two")
+def sequential(rnn: Any = Stock) -> Any:
+    return keras.Sequential([inputs(), rnn(UNITS, return_sequences=True), rnn(UNITS), Dense(1)], name="two")
 
 
-def built_by_a_call() -> Any:
-    model = keras.Sequential([Stock(UNITS), Dense(1)])
+def built_by_a_call(rnn: Any = Stock) -> Any:
+    model = keras.Sequential([rnn(UNITS), Dense(1)])
     model(X)
     return model
 
 
-def functional() -> Any:
+def functional(rnn: Any = Stock) -> Any:
     x = inputs()
-    y, h = Stock(UNITS, return_sequences=True, return_state=True, name="encoder")(x)
-    z = Stock(UNITS, go_backwards=True, name="decoder")(y * 0.5 + 1.0, initial_state=[h])
+    y, *h = rnn(UNITS, return_sequences=True, return_state=True, name="encoder")(x)
+    z = rnn(UNITS, go_backwards=True, name="decoder")(y * 0.5 + 1.0, initial_state=h)
     return keras.Model(x, [Dense(1)(z), z], name="states")
 
 
-def nested() -> Any:
-    inner = keras.Sequential([inputs(), Stock(UNITS, return_sequences=True, name="deep")], name="inner")
+def nested(rnn: Any = Stock) -> Any:
+    inner = keras.Sequential([inputs(), rnn(UNITS, return_sequences=True, name="deep")], name="inner")
     outer = keras.Input((TIME, FEATURES))
     middle = keras.Model(outer, inner(outer), name="middle")
     x = inputs()
-    return keras.Model(x, Dense(1)(Stock(UNITS)(middle(x))))
+    return keras.Model(x, Dense(1)(rnn(UNITS)(middle(x))))
 
 
-def shared() -> Any:
+def shared(rnn: Any = Stock) -> Any:
     x = inputs()
-    layer, head = Stock(FEATURES, return_sequences=True), keras.layers.TimeDistributed(dense := Dense(FEATURES))
+    layer, head = rnn(FEATURES, return_sequences=True), keras.layers.TimeDistributed(dense := Dense(FEATURES))
     inside = inputs()
     inner = keras.Model(inside, layer(inside), name="inner")
     return keras.Model(x, dense(head(layer(inner(layer(x))))))
 
 
-def bidirectional() -> Any:
-    own = Stock(UNITS, go_backwards=True, activation="relu", name="other")
+def bidirectional(rnn: Any = Stock) -> Any:
+    own = rnn(UNITS, go_backwards=True, activation="relu", name="other")
     return keras.Sequential(
         [
             inputs(),
             keras.layers.Masking(),
-            keras.layers.Bidirectional(Stock(UNITS, return_sequences=True), name="both"),
-            keras.layers.Bidirectional(Stock(UNITS), backward_layer=own, merge_mode="sum"),
+            keras.layers.Bidirectional(rnn(UNITS, return_sequences=True), name="both"),
+            keras.layers.Bidirectional(rnn(UNITS), backward_layer=own, merge_mode="sum"),
         ]
     )
 
 
-def distributed() -> Any:
+def distributed(rnn: Any = Stock) -> Any:
     inner = keras.Sequential(
-        [keras.Input((3, FEATURES)), keras.layers.Lambda(lambda t: keras.ops.tanh(2 * t)), Stock(UNITS)], name="inner"
+        [keras.Input((3, FEATURES)), keras.layers.Lambda(lambda t: keras.ops.tanh(2 * t)), rnn(UNITS)], name="inner"
     )
     x = keras.layers.Reshape((2, 3, FEATURES))(start := inputs())
-    y = keras.layers.TimeDistributed(Stock(UNITS), name="each")(x)
+    y = keras.layers.TimeDistributed(rnn(UNITS), name="each")(x)
     return keras.Model(start, keras.layers.TimeDistributed(inner)(x) + y)
 
 
-def custom() -> Any:
+def custom(rnn: Any = Stock) -> Any:
     x = inputs()
-    y = Residual(name="first", inner=keras.layers.Bidirectional(Stock(UNITS, return_sequences=True)))(x)
-    return Named(x, Residual(Stock(UNITS, name="inside"), name="residual")(y), name="own")
+    y = Residual(name="first", inner=keras.layers.Bidirectional(rnn(UNITS, return_sequences=True)))(x)
+    return Named(x, Residual(rnn(UNITS, name="inside"), name="residual")(y), name="own")
 
 
-def functions() -> Any:
+def functions(rnn: Any = Stock) -> Any:
     scale = 0.5
     return keras.Sequential(
         [
             inputs(),
             keras.layers.Lambda(lambda t: keras.ops.multiply(t, scale)),
-            Stock(UNITS, kernel_initializer=keras.initializers.RandomNormal(seed=1)),
+            rnn(UNITS, kernel_initializer=keras.initializers.RandomNormal(seed=1)),
             Dense(UNITS, activation=lambda t: keras.ops.sigmoid(2 * t)),
             Dense(1, activation=doubled),
         ]
     )
 
 
-def normalised() -> Any:
+def normalised(rnn: Any = Stock) -> Any:
     normalization = keras.layers.Normalization()
     normalization.adapt(3 * X + 1)
-    return keras.Sequential([inputs(), normalization, Stock(UNITS), keras.layers.BatchNormalization()])
+    return keras.Sequential([inputs(), normalization, rnn(UNITS), keras.layers.BatchNormalization()])
 
 
-def frozen() -> Any:
-    model = nested()
+def frozen(rnn: Any = Stock) -> Any:
+    model = nested(rnn)
     model.get_layer("middle").trainable = False
     model.layers[-1].bias.trainable = False
     return model
 
 
-def mixed() -> Any:
-    return keras.Sequential([inputs(), Stock(UNITS, dtype="mixed_bfloat16"), Dense(1)])
+def mixed(rnn: Any = Stock) -> Any:
+    return keras.Sequential([inputs(), rnn(UNITS, dtype="mixed_bfloat16"), Dense(1)])
 
 
 KINDS = [
     *(sequential, built_by_a_call, functional, nested, shared, bidirectional, distributed, custom, functions),
     *(normalised, frozen, mixed),
 ]
+
+
+@pytest.fixture(params=OURS, ids=lambda kind: kind.__name__)
+def rnn(request: pytest.FixtureRequest) -> Any:
+    """Each of Keras's layers of which elman has one."""
+    return request.param
 
 
 # --- what is compared ----------------------------------------------------------------------------------------------
@@ -235,12 +242,12 @@ def kinds(model: Any) -> set[type]:
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
-def test_layers_are_replaced_and_back_and_the_model_stays_the_same(kind):
-    model = kind()
+def test_layers_are_replaced_and_back_and_the_model_stays_the_same(kind, rnn):
+    model = kind(rnn)
     before, described_before, expected = values(model.variables), described(model), outputs(model)
     fast = elman.accelerate(model)
-    assert Stock not in kinds(fast)
-    assert elman.SimpleRNN in kinds(fast)
+    assert rnn not in kinds(fast)
+    assert OURS[rnn] in kinds(fast)
     assert type(fast) is type(model)
     assert fast.name == model.name
     assert described(fast) == described_before
@@ -248,7 +255,7 @@ def test_layers_are_replaced_and_back_and_the_model_stays_the_same(kind):
     assert_close(outputs(fast), expected, bits=16 if kind is mixed else 0)
 
     back = elman.to_stock(fast)
-    assert elman.SimpleRNN not in kinds(back)
+    assert OURS[rnn] not in kinds(back)
     assert described(back) == described_before
     assert same(outputs(back), expected)
     assert same(values(model.variables), before)
@@ -258,18 +265,18 @@ def test_layers_are_replaced_and_back_and_the_model_stays_the_same(kind):
     assert not shared_variables
 
 
-def test_every_layer_of_the_replaced_model_runs_natively():
+def test_every_layer_of_the_replaced_model_runs_natively(rnn):
     for kind in (sequential, functional, bidirectional):
-        fast = elman.accelerate(kind())
+        fast = elman.accelerate(kind(rnn))
         fast(X)
         assert {row.path for row in elman.routes(fast)} == {"native"}
 
 
-def test_a_model_that_is_not_built_is_replaced_too():
-    model = keras.Sequential([Stock(UNITS, seed=3), Dense(1)], name="later")
+def test_a_model_that_is_not_built_is_replaced_too(rnn):
+    model = keras.Sequential([rnn(UNITS, seed=3), Dense(1)], name="later")
     fast = elman.accelerate(model)
     assert not fast.built
-    assert type(fast.layers[0]) is elman.SimpleRNN
+    assert type(fast.layers[0]) is OURS[rnn]
     assert fast.layers[0].cell.seed == 3
     assert fast(X).shape == (BATCH, 1)
 
@@ -287,15 +294,15 @@ def fit(model: Any, steps: int) -> None:
     model.fit(X, Y, batch_size=BATCH, epochs=steps, shuffle=False, verbose=0)
 
 
-def seeded(kind: Callable[[], Any] = sequential, optimizer: Any = None, **compiled: Any) -> Any:
+def seeded(kind: Callable[..., Any] = sequential, optimizer: Any = None, **compiled: Any) -> Any:
     keras.utils.set_random_seed(5)
     model = kind()
     model.compile(optimizer or keras.optimizers.Adam(0.01, clipnorm=1.0), **{"loss": "mse"} | compiled)
     return model
 
 
-def test_training_goes_on_where_it_was():
-    model = seeded()
+def test_training_goes_on_where_it_was(rnn):
+    model = seeded(functools.partial(sequential, rnn))
     fit(model, 3)
     slots = values(model.optimizer.variables)
     fast = elman.accelerate(model)
@@ -379,9 +386,9 @@ def test_loss_scaling_is_kept():
     assert same(values(fast.optimizer.variables), values(model.optimizer.variables))
 
 
-def test_dropout_goes_on_with_the_seeds_it_had():
+def test_dropout_goes_on_with_the_seeds_it_had(rnn):
     keras.utils.set_random_seed(5)
-    model = keras.Sequential([inputs(), Stock(UNITS, dropout=0.5, recurrent_dropout=0.25), keras.layers.Dropout(0.5)])
+    model = keras.Sequential([inputs(), rnn(UNITS, dropout=0.5, recurrent_dropout=0.25), keras.layers.Dropout(0.5)])
     model(X, training=True)
     fast = elman.accelerate(model)
     assert same(values(fast.variables), values(model.variables))
@@ -392,11 +399,11 @@ def test_dropout_goes_on_with_the_seeds_it_had():
     assert_close(*got)
 
 
-def test_states_are_kept():
+def test_states_are_kept(rnn):
     model = keras.Sequential(
-        [keras.Input(batch_shape=(BATCH, TIME, FEATURES)), Stock(UNITS, stateful=True, return_sequences=True)]
+        [keras.Input(batch_shape=(BATCH, TIME, FEATURES)), rnn(UNITS, stateful=True, return_sequences=True)]
     )
-    model.add(keras.layers.Bidirectional(Stock(UNITS, stateful=True)))
+    model.add(keras.layers.Bidirectional(rnn(UNITS, stateful=True)))
     model(X)
     state = values(model.layers[0].states)
     fast = elman.accelerate(model)
@@ -406,6 +413,247 @@ def test_states_are_kept():
     assert_close(outputs(fast), outputs(model))
     assert same(values(back.layers[1].states), values(elman.to_stock(back).layers[1].states))
     assert same(values(back.layers[0].states), state)
+
+
+# --- RNN of a cell, and of stacked cells ---------------------------------------------------------------------------
+
+
+RNN = keras.layers.RNN
+CELLS = {
+    Stock: keras.layers.SimpleRNNCell,
+    keras.layers.LSTM: keras.layers.LSTMCell,
+    keras.layers.GRU: keras.layers.GRUCell,
+}
+PADDED = X * np.array([[1, 1, 1, 0, 0, 0], [1, 0, 1, 1, 0, 1], [1, 1, 1, 1, 1, 1], [1, 0, 0, 0, 0, 0]])[:, :, None]
+
+
+def three(kind: Any, **options: Any) -> list[Any]:
+    return [kind(UNITS, **options), keras.layers.LSTMCell(FEATURES, **options), keras.layers.GRUCell(2, **options)]
+
+
+def of_a_cell(cell: Any) -> Any:
+    x = keras.layers.Masking()(start := inputs())
+    y, *states = RNN(cell(UNITS), return_sequences=True, return_state=True, name="encoder")(x)
+    z = RNN(cell(UNITS), go_backwards=True, zero_output_for_mask=True, unroll=True)(y, initial_state=states)
+    both = keras.layers.Bidirectional(RNN(cell(UNITS), return_sequences=True), name="both")(y)
+    each = keras.layers.TimeDistributed(RNN(cell(UNITS)))(keras.layers.Reshape((TIME, UNITS, 2))(1.0 * both))
+    return keras.Model(start, Dense(1)(Residual(RNN(cell(UNITS), name="inside"))(each) + z))
+
+
+def of_stacked_cells(cell: Any) -> Any:
+    deep = RNN(three(cell), return_sequences=True, zero_output_for_mask=True, name="deep")
+    return keras.Sequential([inputs(), keras.layers.Masking(), deep, RNN(three(cell)), Dense(1)])
+
+
+def of_stacked_cells_in_a_graph(cell: Any) -> Any:
+    """The layer is called twice, and is in a model in the model."""
+    x = keras.layers.Masking()(start := inputs())
+    deep = RNN([cell(UNITS), cell(FEATURES)], return_sequences=True, name="deep")
+    inside = inputs()
+    inner = keras.Model(inside, RNN(keras.layers.StackedRNNCells(three(cell)), name="last")(inside))
+    return keras.Model(start, Dense(1)(inner(1.0 * deep(deep(x)))))  # a product has no mask
+
+
+def of_stacked_cells_built_by_a_call(cell: Any) -> Any:
+    model = keras.Sequential([RNN(three(cell)), Dense(1)])
+    model(X)
+    return model
+
+
+OF_CELLS = [of_a_cell, of_stacked_cells, of_stacked_cells_in_a_graph, of_stacked_cells_built_by_a_call]
+
+
+@pytest.mark.parametrize("kind", OF_CELLS, ids=lambda kind: kind.__name__)
+def test_an_rnn_of_cells_becomes_elmans_layers(kind, rnn, caplog):
+    model = seeded(functools.partial(kind, CELLS[rnn]))
+    model.optimizer.build(model.trainable_variables)
+    for i, variable in enumerate(model.optimizer.variables[2:]):
+        variable.assign(np.full(variable.shape, i, variable.dtype))
+    before, slots, expected = values(model.variables), values(model.optimizer.variables), outputs(model, PADDED)
+    fast = elman.accelerate(model)
+    assert not [record for record in caplog.records if record.name == "elman"]
+    assert RNN not in kinds(fast)
+    assert same(values(fast.variables), before)
+    assert same(values(fast.optimizer.variables), slots)
+    assert_close(outputs(fast, PADDED), expected)
+    assert {row.path for row in elman.routes(fast)} == {"native"}
+    back = elman.to_stock(fast)
+    assert not kinds(back) & {RNN, *OURS.values()}
+    assert_close(outputs(back, PADDED), expected)
+
+
+def test_training_of_stacked_cells_goes_on():
+    model = seeded(lambda: of_stacked_cells(keras.layers.GRUCell))
+    model.train_on_batch(PADDED, Y)
+    fast = elman.accelerate(model)
+    for twin in (model, fast):
+        for _ in range(3):
+            twin.train_on_batch(PADDED, Y)
+    for got, weight in zip(fast.get_weights(), model.get_weights(), strict=True):
+        np.testing.assert_allclose(got, weight, rtol=0, atol=1e-5)
+
+
+def test_an_rnn_keeps_its_name_and_options(rnn):
+    cell = CELLS[rnn](UNITS, "relu", use_bias=False, kernel_regularizer="l2", dropout=0.25, seed=3, name="cell")
+    if rnn is not Stock:
+        cell.implementation = 1
+    options = {"return_sequences": True, "go_backwards": True, "stateful": True, "unroll": True}
+    options |= {"zero_output_for_mask": True, "activity_regularizer": "l1"}
+    model = keras.Sequential([keras.Input(batch_shape=(BATCH, TIME, FEATURES)), RNN(cell, name="mine", **options)])
+    model(X)
+    (layer,) = elman.accelerate(model).layers
+    assert type(layer) is OURS[rnn]
+    assert layer.name == "mine"
+    old, new = model.layers[0].get_config(), layer.get_config()
+    inner = old.pop("cell")["config"]
+    assert {key: new[key] for key in old} == old
+    own = ("name", "trainable", "dtype")
+    assert {key: new[key] for key in inner if key not in own} == {k: v for k, v in inner.items() if k not in own}
+    assert rnn is Stock or layer.cell.implementation == 1
+    assert same(layer.get_state(), values(keras.tree.flatten(model.layers[0].states)))
+
+
+def test_stacked_cells_become_layers_that_are_named_after_them(rnn):
+    deep = RNN(three(CELLS[rnn]), return_sequences=True, name="deep")
+    fast = elman.accelerate(keras.Sequential([inputs(), deep, RNN([CELLS[rnn](UNITS)], name="one")]))
+    names = [(layer.name, type(layer)) for layer in fast.layers]
+    assert names == [
+        ("deep_cell_1", OURS[rnn]),
+        ("deep_cell_2", elman.LSTM),
+        ("deep_cell_3", elman.GRU),
+        ("one", OURS[rnn]),
+    ]
+    rows = [row.layer for row in elman.routes(fast)]
+    assert rows == [name for name, _ in names]
+
+
+def test_dropout_of_stacked_cells_goes_on_with_the_seeds_it_had(rnn):
+    keras.utils.set_random_seed(5)
+    model = keras.Sequential([inputs(), RNN(three(CELLS[rnn], dropout=0.5, recurrent_dropout=0.25))])
+    model(X, training=True)
+    fast = elman.accelerate(model)
+    assert same(values(fast.variables), values(model.variables))
+    got = []
+    for m in (fast, model):
+        keras.utils.set_random_seed(6)
+        got.append(outputs(functools.partial(m, training=True)))
+    assert_close(*got)
+
+
+def test_states_of_stacked_cells_are_kept(rnn):
+    start = keras.Input(batch_shape=(BATCH, TIME, FEATURES))
+    model = keras.Sequential([start, RNN(three(CELLS[rnn]), stateful=True)])
+    model(X)
+    fast = elman.accelerate(model)
+    states = [state for layer in fast.layers for state in layer.get_state()]
+    assert np.all([np.any(state) for state in states])
+    assert same(states, values(keras.tree.flatten(model.layers[0].states)))
+    assert_close(outputs(fast), outputs(model))
+
+
+def test_frozen_cells_stay_frozen():
+    cells = three(keras.layers.LSTMCell)
+    model = keras.Sequential([inputs(), RNN(cells), Dense(1)])
+    cells[1].trainable = False
+    fast = elman.accelerate(model)
+    assert [w.trainable for w in fast.weights] == [w.trainable for w in model.weights]
+    assert fast.layers[0].trainable
+    model.layers[0].trainable = False
+    fast = elman.accelerate(model)
+    assert not any(layer.trainable for layer in fast.layers[:3])
+    assert [w.trainable for w in fast.weights] == [w.trainable for w in model.weights]
+
+
+class Own(keras.layers.LSTMCell):
+    """A cell of the user's own."""
+
+
+def stacked(**options: Any) -> Any:
+    return RNN([keras.layers.LSTMCell(2), keras.layers.GRUCell(3)], name="kept", **options)
+
+
+def with_an_initial_state() -> Any:
+    x, h = inputs(), [keras.Input((2,)), keras.Input((2,)), keras.Input((3,))]
+    return keras.Model([x, *h], stacked()(x, initial_state=[[h[0], h[1]], h[2]]))
+
+
+def of(layer: Any) -> Any:
+    x = inputs()
+    return keras.Model(x, layer(x))
+
+
+STAYING = {
+    "cell": (lambda: of(RNN(Own(2), name="kept")), "kept", "a cell of the class Own"),
+    "nested": (lambda: of(RNN([Own(2), Own(2)], name="kept")), "kept", "a cell of the class Own"),
+    "dtype": (
+        lambda: of(RNN(keras.layers.GRUCell(2, dtype="mixed_float16"), name="kept")),
+        "kept",
+        "a cell of another dtype",
+    ),
+    "state": (
+        lambda: of(stacked(return_state=True)),
+        "kept",
+        "stacked cells with return_state=True, whose states are nested",
+    ),
+    "backwards": (lambda: of(stacked(go_backwards=True)), "kept", "stacked cells with go_backwards=True"),
+    "initial": (with_an_initial_state, "kept", "stacked cells that are called with an initial state"),
+    "wrapper": (
+        lambda: of(Residual(stacked(), name="holder")),
+        "holder/kept",
+        "stacked cells inside of what takes one layer",
+    ),
+    "class": (
+        lambda: of(
+            keras.Sequential(
+                [keras.layers.Reshape((TIME, FEATURES, 1)), keras.layers.ConvLSTM1D(2, 1, name="kept")], name="in"
+            )
+        ),
+        "in/kept",
+        "the class ConvLSTM1D",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", STAYING)
+def test_an_rnn_that_stays_is_named(name, caplog, capsys):
+    make, path, what = STAYING[name]
+    model = make()
+    with caplog.at_level(logging.WARNING, "elman"):
+        fast = elman.accelerate(model)
+    (layer,) = [layer for layer in flat(fast) if layer.name == "kept"]
+    sentence = f"accelerate keeps Keras's own: {type(layer).__name__} {path!r}, which has {what}."
+    assert [record.getMessage() for record in caplog.records if record.name == "elman"] == [sentence]
+    assert elman.routes(fast) == [(path, "keras", route.reason("kept", what=what))]
+    assert what in capsys.readouterr().out
+    assert same(fast.get_weights(), model.get_weights())
+
+
+class Reader(keras.layers.Layer):
+    """A layer that makes an RNN in its own code."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.rnn = RNN(keras.layers.LSTMCell(2), name="kept")
+
+    def build(self, shape: Any) -> None:
+        self.rnn.build(shape)
+
+    def call(self, x: Any) -> Any:
+        return self.rnn(x)
+
+
+def test_an_rnn_in_a_classes_own_code_is_named(caplog):
+    elman.accelerate(of(Reader(name="reader")))
+    assert [record.getMessage() for record in caplog.records if record.name == "elman"] == [
+        "accelerate keeps Keras's own: RNN 'reader/kept', which has a class around it that makes it in its own code."
+    ]
+
+
+def test_stacked_cells_of_a_model_that_is_not_built_are_replaced_too():
+    fast = elman.accelerate(keras.Sequential([RNN(three(keras.layers.LSTMCell)), Dense(1)]))
+    assert not fast.built
+    assert fast(X).shape == (BATCH, 1)
+    assert kinds(fast) >= {elman.LSTM, elman.GRU}
 
 
 # --- what elman's layers have and Keras's do not ---------------------------------------------------------------------
