@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from elman import _native
-from elman.options import ACTIVATIONS
+from elman.options import ACTIVATIONS, Options
 
 NATIVE = Path(__file__).parents[1] / "native"
 OPERANDS = (
@@ -126,3 +126,16 @@ def test_the_library_is_of_this_header(answers: dict[str, int]) -> None:
 def test_the_header_is_cxx_too() -> None:
     build = [compiler("c++"), "-std=c++17", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-fsyntax-only", "-x", "c++"]
     subprocess.run([*build, NATIVE / "elman.h"], check=True)
+
+
+def test_the_kernel_of_all_cells_stays_readable() -> None:
+    sources = ("level.h", "simd.h", "activations.h", "product.h", "cells.h", "recurrence.cc")
+    assert sum(len((NATIVE / name).read_text().splitlines()) for name in sources) < 2000
+
+
+@pytest.mark.parametrize(("cell", "most"), [("simple_rnn", 1), ("lstm", 5), ("gru", 4)])
+@pytest.mark.parametrize("sequences", [False, True])
+def test_the_tape_of_a_step_is_short(cell: str, most: int, sequences: bool) -> None:
+    for after in (False, True):
+        spec = _native.spec(Options(cell=cell, reset_after=after, return_sequences=sequences), 2, 3, 4, 10, "float32")
+        assert spec.tape_columns <= most * 10
