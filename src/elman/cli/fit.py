@@ -41,8 +41,8 @@ def fit(
     fresh: Annotated[bool, typer.Option("--fresh", help="Begin anew.")] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print JSON instead of the table.")] = False,
 ) -> None:
-    """Train a forecaster on DATA, a CSV or Parquet file, and judge it honestly.
-
+    """\b
+    Train a forecaster on DATA, a CSV or Parquet file, and judge it honestly:
     elman fit --data walk
     """
     given = {"target": target, "ahead": ahead, "window": window, "time": time, "unit": unit}
