@@ -74,8 +74,10 @@ def steps(suites: list[str]) -> Iterator[tuple[str, list[str], Callable[[], dict
                 command,
                 lambda name=name, more=more, command=command: figures(name, command, more),
             )
-    command = [sys.executable, "-m", "elman.cli", "bench", "--json"]
-    yield "bench", command, lambda: figures("bench", command)
+    for layer in ("simple_rnn", "lstm", "gru"):
+        name = f"bench_{layer}"
+        command = [sys.executable, "-m", "elman.cli", "bench", "--layer", layer, "--json"]
+        yield name, command, lambda name=name, command=command: figures(name, command)
 
 
 def main(suites: list[str]) -> int:
