@@ -215,6 +215,17 @@ def test_a_wrong_stock_layer_is_no_yardstick() -> None:
     assert set(check.differences(problem, results, stock=["keras on jax"])) == {"keras on jax", "elman on jax"}
 
 
+@pytest.mark.parametrize(
+    ("name", "relative", "refused"),
+    [("torch.nn", 5e-5, False), ("torch.nn", 2e-4, True), ("elman on torch", 5e-5, True)],
+)
+def test_a_peer_may_round_more_than_elman(name: str, relative: float, refused: bool) -> None:
+    problem = shapes.problem(SHAPE, 0)
+    right = check.truth(problem, np.float32)
+    rough = [array + np.float32(relative * np.abs(array).max()) for array in right]
+    assert (name in check.differences(problem, {name: rough, "elman on jax": right}, stock=())) is refused
+
+
 @pytest.mark.parametrize("wrong", ["elman on jax", "keras on torch"])
 def test_a_subject_whose_results_differ_has_no_time_and_its_shape_no_ratio(answers: type[Answers], wrong: str) -> None:
     answers.results[wrong] = [array * 2 for array in check.truth(shapes.problem(SHAPE, 0), np.float32)]
