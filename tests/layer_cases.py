@@ -8,6 +8,7 @@ call by name, from `elman.reference`. No framework, no tolerance. Case n is the 
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
 from collections.abc import Sequence
@@ -189,6 +190,10 @@ def _made_possible(choice: Choice, backend: str) -> Choice:
     changes: dict[str, Any] = _made_possible_for_the_cell(choice)
     if choice.dtype == "float64" and backend == "jax":
         changes["dtype"] = "float32"
+    if choice.dtype == "float64" and backend == "torch":  # whose softplus is the identity from 20 on: off by 2e-9
+        changes |= {
+            name: "elu" for name in ("activation", "recurrent_activation") if getattr(choice, name) == "softplus"
+        }
     if choice.dtype in HALVES and backend == "jax" and choice.compiled:
         # Between operations that it fuses, XLA keeps more of a number than its type has. Of 2 there is no more.
         changes |= {name: 0.5 for name in ("dropout", "recurrent_dropout") if getattr(choice, name)}
@@ -307,8 +312,9 @@ def draw(choice: Choice, masks: Sequence[Masks]) -> list[Call]:
     while choice.shape.time:
         for _ in range(20):
             calls = _draw(choice, masks, rng)
-            if _fair(calls, rng):
-                return calls
+            with contextlib.suppress(FloatingPointError), np.errstate(over="raise"):  # what overflows is no problem
+                if _fair(calls, rng):
+                    return calls
         choice = dataclasses.replace(choice, shape=choice.shape._replace(time=choice.shape.time // 2))
     raise AssertionError(f"no fair problem for {choice}")
 

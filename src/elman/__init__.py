@@ -26,12 +26,17 @@ _WITH_KERAS = {  # where each name that needs Keras is
     "RNN": "keras.layers",
     "SimpleRNN": "elman.layers",
     "SimpleRNNCell": "keras.layers",
+    "HorizonMonitor": "elman.diagnosis",
+    "Report": "elman.diagnosis",
+    "Trace": "elman.diagnosis",
     "accelerate": "elman.models",
+    "diagnose": "elman.diagnosis",
     "from_torch": "elman.torch_modules",
     "load_model": "elman.loading",
     "routes": "elman.models",
     "to_stock": "elman.models",
     "to_torch": "elman.torch_modules",
+    "trace": "elman.diagnosis",
 }
 _WITH_TABLES = dict.fromkeys(("DataError", "Run", "fit", "predict"), "elman.forecasting")  # that need Polars
 __all__ = [  # noqa: PLE0604

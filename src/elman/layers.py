@@ -167,18 +167,7 @@ class _NativeLoop(keras.layers.RNN):
         return type(self.cell) is self._keras_cell
 
     def _options(self) -> Options:
-        cell = self.cell
-        return Options(
-            cell=self._cell,
-            activation=_named(cell.activation),
-            recurrent_activation=_named(getattr(cell, "recurrent_activation", keras.activations.sigmoid)),
-            go_backwards=self.go_backwards,
-            zero_output_for_mask=self.zero_output_for_mask,
-            return_sequences=self.return_sequences,
-            truncate_gradient=self.truncate_gradient,
-            clip_state_gradient=self.clip_state_gradient,
-            reset_after=getattr(cell, "reset_after", True),
-        )
+        return options_of(self, self._cell)
 
     def _differs_from_stock(self, options: Options, mask: Any, training: bool) -> bool:
         """Whether stock's own loop does not compute what this layer promises.
@@ -322,6 +311,22 @@ def _computed_in(dtype: str) -> str:
 def _named(activation: Any) -> Any:
     """An activation's name where there is a native kernel of it, else the function itself."""
     return next((name for own, name in _NATIVE_ACTIVATIONS if own is activation), activation)
+
+
+def options_of(layer: Any, cell: str) -> Options:
+    """Those of a layer of elman or of Keras, whose cell has this name."""
+    own = layer.cell
+    return Options(
+        cell=cell,
+        activation=_named(own.activation),
+        recurrent_activation=_named(getattr(own, "recurrent_activation", keras.activations.sigmoid)),
+        go_backwards=layer.go_backwards,
+        zero_output_for_mask=layer.zero_output_for_mask,
+        return_sequences=layer.return_sequences,
+        truncate_gradient=getattr(layer, "truncate_gradient", None),
+        clip_state_gradient=getattr(layer, "clip_state_gradient", None),
+        reset_after=getattr(own, "reset_after", True),
+    )
 
 
 def _constructor(stock: type) -> Callable[..., None]:

@@ -88,7 +88,7 @@ def accelerate(model: Any) -> Any:
     held = _held(fast)
     kept = [
         f"{type(layer).__name__} {path!r}, which has {_kept_for(layer, held) or _OWN_CODE}"
-        for path, layer in _recurrent(fast)
+        for path, layer in recurrent_layers(fast)
         if not isinstance(layer, _OURS)
     ]
     if kept:
@@ -120,7 +120,7 @@ def to_stock(model: Any) -> Any:
         elman.to_stock(model).save("model.keras")
     """
     _check_model("to_stock", model)
-    dropped = [text for path, layer in _recurrent(model) if (text := _dropped(path, layer))]
+    dropped = [text for path, layer in recurrent_layers(model) if (text := _dropped(path, layer))]
     twins = {own: stock for stock, own in TWINS}
     stock = _Copy(model, twins, {}).run(
         lambda twin: _check_none_stays("to_stock", twin, lambda k: issubclass(k, _OURS))
@@ -150,7 +150,7 @@ def routes(model: Any) -> list[LayerRoute]:
     if not isinstance(model, keras.Layer):
         raise TypeError(f"routes got {_kind_of(model)}; expected a Keras model or layer.")
     held = _held(model)
-    rows = [LayerRoute(path, *_route_of(layer, held)) for path, layer in _recurrent(model)]
+    rows = [LayerRoute(path, *_route_of(layer, held)) for path, layer in recurrent_layers(model)]
     print(_table(rows) if rows else f"{name_of(model)} has no recurrent layer.")
     return rows
 
@@ -165,7 +165,7 @@ def _parts(layer: Any) -> list[Any]:
     return list(layer._flatten_layers(include_self=False, recursive=False))
 
 
-def _recurrent(model: Any) -> Iterator[tuple[str, Any]]:
+def recurrent_layers(model: Any) -> Iterator[tuple[str, Any]]:
     """Each recurrent layer once, with its name as the user knows it."""
     seen = set()
 
@@ -229,7 +229,7 @@ def _check_model(function: str, model: Any) -> None:
 def _check_none_stays(function: str, twin: Any, to_replace: Callable[[type], bool]) -> None:
     """A layer of a user's own class stays as it is; one that a class makes in its own code is made there again."""
     kinds = {kind for pair in TWINS for kind in pair}
-    staying = [(path, type(layer)) for path, layer in _recurrent(twin) if to_replace(type(layer))]
+    staying = [(path, type(layer)) for path, layer in recurrent_layers(twin) if to_replace(type(layer))]
     if not staying:
         return
     named = ", ".join(f"{kind.__name__} {path!r}" for path, kind in staying)
@@ -449,10 +449,12 @@ class _Copy:
 
     def _variables(self, pairs: list[tuple[Any, Any]], twin: Any) -> dict[int, tuple[Any, Any]]:
         """Each variable with its twin, by the old one's id; not the states, nor what stock layers do not have."""
-        states = {id(v) for model in (self._model, twin) for _, layer in _recurrent(model) for v in _states(layer)}
+        states = {
+            id(v) for model in (self._model, twin) for _, layer in recurrent_layers(model) for v in _states(layer)
+        }
         dropped = {
             id(v)
-            for _, layer in _recurrent(self._model)
+            for _, layer in recurrent_layers(self._model)
             if not issubclass(self._kind(layer), _OURS)
             for v in getattr(layer, "_initial_weights", ())
         }

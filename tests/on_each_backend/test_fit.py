@@ -21,8 +21,9 @@ from safetensors import safe_open
 from typer.testing import CliRunner
 
 import elman
+from elman import files
 from elman.cli.app import app
-from elman.forecasting import files, report, training
+from elman.forecasting import report, training
 from fit_cases import DAYS, NOISE, ROWS, WAVE, csv_file, frame
 
 TESTS = Path(__file__).resolve().parents[1]
@@ -35,7 +36,7 @@ import os, pathlib, signal, sys
 sys.path.insert(0, sys.argv[1])
 import elman
 from elman.cli.app import app
-from elman.forecasting import files
+from elman import files
 from fit_cases import frame
 what, moment, counted = sys.argv[3], int(sys.argv[4]), 0
 def count(name):

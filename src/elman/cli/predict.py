@@ -8,9 +8,8 @@ from typing import Annotated
 
 import typer
 
-from elman import datasets
+from elman import datasets, files
 from elman.cli.screen import screen, table_of, usage_errors
-from elman.forecasting import files
 from elman.forecasting import predict as predict_rows
 
 

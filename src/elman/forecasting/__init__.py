@@ -4,7 +4,7 @@
 `fit` and `predict` are the ways in, `Run` is what comes out. Keras is imported after the table has passed every check.
 """
 
-from elman.forecasting.errors import DataError
+from elman.errors import DataError
 from elman.forecasting.fit import fit
 from elman.forecasting.predict import predict
 from elman.forecasting.run import Run

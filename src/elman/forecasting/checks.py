@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from elman.checks import did_you_mean
-from elman.forecasting.errors import DataError
+from elman.errors import DataError
 from elman.forecasting.table import CHUNK, FILLS, Table
 
 LAYERS = ("SimpleRNN", "LSTM", "GRU")

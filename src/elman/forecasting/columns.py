@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 
 from elman.checks import did_you_mean
-from elman.forecasting.errors import DataError
+from elman.errors import DataError
 
 _MISSING = ("", "na", "n/a", "nan", "null", "none", "-")  # as spreadsheets and databases write an empty cell
 LOOK = 1000  # cells by which a column's kind is told

@@ -18,7 +18,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import elman
-from elman.forecasting import baselines, checks, files, folder, report
+from elman import files
+from elman.forecasting import baselines, checks, folder, report
 from elman.forecasting import table as tables
 from elman.forecasting import windows as of_windows
 from elman.forecasting.forecast import forecast, last_forecast

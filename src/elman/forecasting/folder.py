@@ -13,8 +13,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from elman.forecasting import files
-from elman.forecasting.errors import DataError
+from elman import files
+from elman.errors import DataError
 from elman.forecasting.run import CONFIG, FILES, METRICS, Run
 
 RUNS = "elman-runs"

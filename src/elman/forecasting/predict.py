@@ -12,9 +12,9 @@ import numpy as np
 import polars as pl
 
 from elman.checks import did_you_mean
+from elman.errors import DataError
 from elman.forecasting import table as tables
 from elman.forecasting.columns import listed
-from elman.forecasting.errors import DataError
 from elman.forecasting.forecast import as_frame, forecast, last_windows
 from elman.forecasting.run import Run
 from elman.forecasting.source import open_table

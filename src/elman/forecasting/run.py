@@ -13,8 +13,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from elman.errors import DataError
 from elman.forecasting import report
-from elman.forecasting.errors import DataError
 
 CONFIG, METRICS, MODEL, FORECAST = "run.json", "metrics.json", "model.keras", "forecast.csv"
 FORECAST_PICTURE, LEARNING_PICTURE, CHECKPOINT = "forecast.png", "learning.png", "checkpoint.safetensors"

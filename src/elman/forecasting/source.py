@@ -19,7 +19,7 @@ import numpy as np
 import polars as pl
 
 from elman.checks import did_you_mean
-from elman.forecasting.errors import DataError
+from elman.errors import DataError
 
 _BATCH = 50_000  # rows
 _BLOCK = 1 << 20  # bytes

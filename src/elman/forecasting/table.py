@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
+from elman.errors import DataError
 from elman.forecasting import columns as of_columns
 from elman.forecasting.columns import Chosen
-from elman.forecasting.errors import DataError
 from elman.forecasting.source import Source
 
 FILLS = ("linear", "previous", "split", "keep")

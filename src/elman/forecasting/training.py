@@ -23,8 +23,8 @@ import numpy as np
 import safetensors.numpy
 from safetensors import safe_open
 
-from elman.forecasting import files
-from elman.forecasting.errors import DataError
+from elman import files
+from elman.errors import DataError
 from elman.forecasting.run import CHECKPOINT
 from elman.forecasting.windows import Windows
 

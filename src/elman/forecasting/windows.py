@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from elman.forecasting.errors import DataError
+from elman.errors import DataError
 from elman.forecasting.table import Table
 
 PARTS = ("train", "validation", "test")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The one exception that fit and predict raise for what a user can mend."""
+"""The exception for data and files that a user can mend."""
 
 from __future__ import annotations
 

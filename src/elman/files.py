@@ -14,7 +14,7 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from elman.forecasting.errors import DataError
+from elman.errors import DataError
 
 PREFIX = ".writing-"
 

@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a diagnosis is given, held to what it can be: one sentence for each thing that is wrong.
+
+In: a model, x and y as the user passes them. Out: arrays in the structure of the model's inputs, at most so many rows.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+
+from elman.checks import shape_text
+from elman.diagnosis import observe
+from elman.diagnosis.observe import Array, Found
+
+EXAMPLES = 256
+
+
+class Layers(NamedTuple):
+    """The recurrent layers of a model.
+
+    Attributes:
+        measured: Those to measure and to reset.
+        backward: Those of Bidirectionals that read from the end.
+    """
+
+    measured: list[Found]
+    backward: list[Found]
+
+
+def layers(function: str, model: Any, layer: str | None) -> Layers:
+    """The recurrent layers to measure.
+
+    Raises:
+        TypeError: If it is no Keras model.
+        ValueError: If it has none, none of that name, or a stateful one.
+    """
+    if not isinstance(model, keras.Model):
+        raise TypeError(f"{function} got {type(model).__name__}; expected a Keras model. Put a layer in a Sequential.")
+    found, backward = observe.find(model)
+    if not found:
+        raise ValueError(
+            f"Model {model.name!r} has no recurrent layer that elman knows; expected a SimpleRNN, LSTM or GRU. An RNN "
+            "of Keras's cells becomes one by elman.accelerate(model)."
+        )
+    stateful = next((each.name for each in found + backward if each.layer.stateful), None)
+    if stateful is not None:
+        raise ValueError(
+            f"Layer {stateful!r} is stateful, so its states come from whatever was called before; expected "
+            "stateful=False. Build the model with stateful=False and set the same weights."
+        )
+    if layer is not None:
+        names = [each.name for each in found]
+        found = [each for each in found if layer in {each.name, each.layer.name}]
+        if not found:
+            raise ValueError(f"layer is {layer!r}; expected one of {', '.join(map(repr, names))}, or None for all.")
+    return Layers(found, backward)
+
+
+def arrays(function: str, model: Any, x: Any) -> Any:
+    """x as NumPy arrays, in the structure of the model's inputs.
+
+    Raises:
+        TypeError: If it holds no numbers.
+        ValueError: If a shape does not fit.
+    """
+    parts = [_array(function, part) for part in keras.tree.flatten(x)]
+    inputs = _inputs(model)
+    if inputs is None:
+        return parts[0] if len(parts) == 1 else keras.tree.pack_sequence_as(x, parts)
+    flat = keras.tree.flatten(inputs)
+    if isinstance(x, dict) and isinstance(inputs, dict):
+        parts = [_array(function, x[name]) for name in _known(x, inputs)]
+    if len(parts) != len(flat):
+        raise ValueError(
+            f"x has {len(parts)} arrays; expected {len(flat)}, one for each input of model {model.name!r}."
+        )
+    for part, tensor in zip(parts, flat, strict=True):
+        _check_shape(part, tensor, model)
+    return keras.tree.pack_sequence_as(inputs, parts)
+
+
+def _known(x: dict[str, Any], inputs: dict[str, Any]) -> list[str]:
+    if set(x) != set(inputs):
+        raise ValueError(f"x has the keys {sorted(x)}; expected {sorted(inputs)}, the names of the model's inputs.")
+    return sorted(inputs)
+
+
+def _inputs(model: Any) -> Any:
+    """The structure of a model's inputs, or `None` where only its call knows it."""
+    if isinstance(model, keras.Sequential):
+        return model.inputs[0] if model.built and model.inputs else None
+    return getattr(model, "_inputs_struct", None)
+
+
+def _array(function: str, part: Any) -> Array:
+    if keras.ops.is_tensor(part):
+        part = keras.ops.convert_to_numpy(part)
+    array = np.asarray(part)
+    if array.dtype.kind not in "fiub":
+        raise TypeError(
+            f"{function} got x of dtype {array.dtype} ({type(part).__name__}); expected an array of numbers, or one "
+            "for each input of the model. Encode text as integers or one-hot."
+        )
+    return array
+
+
+def _check_shape(part: Array, tensor: Any, model: Any) -> None:
+    expected = tuple(tensor.shape)
+    fits = part.ndim == len(expected) and all(
+        want is None or got == want for got, want in zip(part.shape[1:], expected[1:], strict=True)
+    )
+    if not fits:
+        advice = " For a single sequence pass x[None]." if part.ndim == len(expected) - 1 else ""
+        raise ValueError(
+            f"x has shape {part.shape}; expected {shape_text((None, *expected[1:]))}, as input {tensor.name!r} of "
+            f"model {model.name!r} has it.{advice}"
+        )
+
+
+def sample(x: Any, y: Any, seed: int, most: int = EXAMPLES) -> tuple[Any, Array | None, int]:
+    """Some rows of x and y, in their order, and how many there were.
+
+    Raises:
+        ValueError: If the arrays have different lengths, or fewer than two rows.
+    """
+    targets = None if y is None else np.asarray(y)
+    parts = keras.tree.flatten(x)
+    counts = {len(part) for part in parts} | (set() if targets is None else {len(targets)})
+    if len(counts) != 1:
+        told = ", ".join(map(str, sorted(counts)))
+        raise ValueError(f"x and y have {told} examples; expected the same number.")
+    (count,) = counts
+    if count < 2:
+        raise ValueError(
+            f"x has {count} example{'' if count == 1 else 's'}; expected at least 2, better {EXAMPLES}: how much the "
+            "output changes is measured against how much it differs between examples."
+        )
+    if count > most:
+        chosen = np.sort(np.random.default_rng(seed).choice(count, most, replace=False))
+        x = keras.tree.map_structure(lambda part: part[chosen], x)
+        targets = None if targets is None else targets[chosen]
+    return x, targets, count

@@ -1,0 +1,741 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`elman.diagnose`, `elman.trace` and `elman.HorizonMonitor`: known answers, the same figures everywhere, bad input."""
+
+from __future__ import annotations
+
+import csv
+import json
+import logging
+import math
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+import elman
+from elman.diagnosis import horizon, need
+from elman.diagnosis.layer import Layer
+from elman.diagnosis.verdict import Facts, Setting, advice, verdict
+
+Array = np.ndarray
+RNG = np.random.default_rng(0)
+NUMBERS = RNG.normal(size=(64, 30, 3)).astype("float32")
+
+
+def sequential(*layers: Any, shape: tuple[int | None, ...] = (30, 3)) -> Any:
+    return keras.Sequential([keras.Input(shape), *layers])
+
+
+def delay_line(k: int, steps: int | None, kind: Any = elman.SimpleRNN, masking: bool = False, **own: Any) -> Any:
+    """The input k steps ago, by a chain of k + 1 linear units."""
+    before = [keras.layers.Masking()] if masking else []
+    recurrent = kind(k + 1, activation="linear", use_bias=False, name="line", **own)
+    model = sequential(*before, recurrent, keras.layers.Dense(1, use_bias=False), shape=(steps, 1))
+    kernel, readout = np.zeros((1, k + 1)), np.zeros((k + 1, 1))
+    kernel[0, 0] = readout[k, 0] = 1
+    recurrent.set_weights([kernel, np.eye(k + 1, k=1)])
+    model.layers[-1].set_weights([readout])
+    return model
+
+
+def only(report: elman.Report) -> Layer:
+    (layer,) = report.layers.values()
+    return layer
+
+
+# --- known answers ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("k", [0, 1, 2, 7, 33, 64, 99, 100])
+def test_a_delay_line_of_k_steps_has_horizon_k_plus_1(k: int) -> None:
+    x = np.random.default_rng(k).normal(size=(32, 110, 1))
+    report = elman.diagnose(delay_line(k, 110), x)
+    assert (report.horizon, report.horizon_low, report.horizon_high) == (k + 1, k + 1, k + 1)
+    assert report.deviation[k + 1 :] == [0.0] * (110 - k)
+    assert min(report.deviation[: k + 1]) > 0.5
+
+
+def test_a_long_sequence_is_searched_to_the_step() -> None:
+    k, steps = 700, horizon._EVERY * 2
+    x = np.random.default_rng(1).normal(size=(4, steps, 1))
+    report = elman.diagnose(delay_line(k, steps), x)
+    assert report.horizon == k + 1
+    assert len(report.lags) < steps
+
+
+@pytest.mark.parametrize("kind", [elman.SimpleRNN, keras.layers.SimpleRNN], ids=["elman", "stock"])
+@pytest.mark.parametrize("side", ["left", "right", "holes"])
+def test_masked_steps_do_not_count(kind: Any, side: str) -> None:
+    rng = np.random.default_rng(2)
+    x = rng.normal(size=(48, 20, 1))
+    padded = rng.integers(0, 9, 48)
+    steps = np.arange(20)
+    if side == "left":
+        x[steps < padded[:, None]] = 0
+    elif side == "right":
+        x[steps >= 20 - padded[:, None]] = 0
+    else:
+        x[rng.random((48, 20)) < 0.3] = 0
+    assert elman.diagnose(delay_line(4, 20, kind, masking=True), x).horizon == 5
+
+
+def test_a_layer_that_goes_backwards_counts_as_it_reads() -> None:
+    x = np.random.default_rng(3).normal(size=(32, 20, 1))
+    assert elman.diagnose(delay_line(4, 20, go_backwards=True), x).horizon == 5
+
+
+def test_an_output_of_every_step_counts_by_its_last_valid_one() -> None:
+    rng = np.random.default_rng(4)
+    x = rng.normal(size=(32, 20, 1))
+    x[np.arange(20) >= 20 - rng.integers(0, 9, 32)[:, None]] = 0
+    assert elman.diagnose(delay_line(4, 20, masking=True, return_sequences=True), x).horizon == 5
+
+
+def test_stacked_delay_lines_add_up() -> None:
+    first, second = delay_line(3, 20, return_sequences=True), delay_line(4, 20)
+    both = sequential(first, second, shape=(20, 1))
+    report = elman.diagnose(both, np.random.default_rng(5).normal(size=(32, 20, 1)))
+    assert report.horizon == 8
+    assert list(report.layers) == [f"{first.name}/line", f"{second.name}/line"]
+
+
+def test_one_layer_alone_can_be_reset() -> None:
+    first, second = delay_line(3, 20, return_sequences=True), delay_line(4, 20)
+    both = sequential(first, second, shape=(20, 1))
+    x = np.random.default_rng(5).normal(size=(32, 20, 1))
+    report = elman.diagnose(both, x, layer=f"{second.name}/line")
+    assert (report.horizon, list(report.layers)) == (5, [f"{second.name}/line"])
+    assert any("the others keep their states" in note for note in report.notes)
+
+
+def test_of_a_bidirectional_the_forward_half_is_measured_and_it_is_said() -> None:
+    line = delay_line(4, 20).layers[0]
+    both = keras.layers.Bidirectional(elman.SimpleRNN(5, activation="linear", use_bias=False, name="line"))
+    model = sequential(both, keras.layers.Dense(1, use_bias=False), shape=(20, 1))
+    both.forward_layer.set_weights(line.get_weights())
+    model.layers[-1].set_weights([np.eye(10)[:, [4]]])
+    report = elman.diagnose(model, np.random.default_rng(6).normal(size=(32, 20, 1)))
+    assert report.horizon == 5
+    assert list(report.layers) == [f"{both.name}/{both.forward_layer.name}"]
+    assert any("the forward half alone" in note for note in report.notes)
+
+
+@pytest.mark.parametrize("kind", [elman.SimpleRNN, keras.layers.SimpleRNN], ids=["elman", "stock"])
+@pytest.mark.parametrize("gain", [0.5, 0.9, 1.0, 1.05])
+def test_a_scaled_orthogonal_linear_network_has_exponent_ln_g_and_reach_g_to_the_lag(gain: float, kind: Any) -> None:
+    recurrent = kind(16, activation="linear")
+    model = sequential(recurrent, keras.layers.Dense(2), shape=(60, 3))
+    kernel, _, bias = recurrent.get_weights()
+    turn, _ = np.linalg.qr(np.random.default_rng(7).normal(size=(16, 16)))
+    recurrent.set_weights([kernel, gain * turn, bias])
+    layer = only(elman.diagnose(model, np.random.default_rng(8).normal(size=(40, 60, 3))))
+    assert_allclose(layer.lyapunov, math.log(gain), atol=1e-3)
+    for curve in (layer.reach, layer.reach_low, layer.reach_high):
+        assert_allclose(curve, gain ** np.array(layer.lags), rtol=1e-3)
+    assert_allclose(layer.forgetting, gain ** np.arange(1, 61), rtol=1e-3, atol=1e-12)  # a difference of doubles
+    if gain < 1:
+        assert_allclose(layer.half_life, math.log(2) / -math.log(gain), rtol=1e-3)
+    assert layer.lags == list(range(60))
+
+
+def test_a_gradient_that_leaves_the_range_of_numbers_still_has_its_exponent() -> None:
+    recurrent = elman.SimpleRNN(4, activation="linear", use_bias=False)
+    model = sequential(recurrent, shape=(400, 1))
+    recurrent.set_weights([np.ones((1, 4)), 0.1 * np.eye(4)])
+    layer = only(elman.diagnose(model, np.random.default_rng(9).normal(size=(8, 400, 1))))
+    assert_allclose(layer.lyapunov, math.log(0.1), atol=1e-3)
+
+
+@pytest.mark.parametrize("kind", [elman.LSTM, keras.layers.LSTM], ids=["elman", "stock"])
+@pytest.mark.parametrize(("forget", "expected"), [(60.0, 30), (-60.0, 1)], ids=["open", "shut"])
+def test_an_lstm_with_its_forget_gate_forced(kind: Any, forget: float, expected: int) -> None:
+    recurrent = kind(4, activation="linear", unit_forget_bias=False)
+    model = sequential(recurrent, keras.layers.Dense(1))
+    kernel = np.zeros((3, 16))
+    kernel[:, 8:12] = np.random.default_rng(10).normal(size=(3, 4))
+    bias = np.repeat([60.0, forget, 0.0, 60.0], 4)  # i, f, g, o
+    recurrent.set_weights([kernel, np.zeros((4, 16)), bias])
+    report = elman.diagnose(model, NUMBERS)
+    assert report.horizon == expected
+    assert only(report).saturation["f"] == 1
+    if forget < 0:
+        assert max(only(report).reach[1:]) < 1e-20
+
+
+@pytest.mark.parametrize(("update", "expected"), [(60.0, None), (-60.0, 1)], ids=["kept", "replaced"])
+def test_a_gru_with_its_update_gate_forced(update: float, expected: int | None) -> None:
+    recurrent = elman.GRU(4)
+    model = sequential(recurrent, keras.layers.Dense(1))
+    kernel, back, bias = (np.zeros_like(weight) for weight in recurrent.get_weights())
+    kernel[:, 8:] = RNG.normal(size=(3, 4))
+    bias[0, :4] = update
+    recurrent.set_weights([kernel, back, bias])
+    if expected is None:  # the state never leaves zero
+        with pytest.raises(ValueError, match="is the same for all"):
+            elman.diagnose(model, NUMBERS)
+    else:
+        assert elman.diagnose(model, NUMBERS).horizon == expected
+
+
+@pytest.mark.parametrize("step", [0, 11, 29])
+def test_a_planted_nan_is_found_at_its_step_and_layer(step: int) -> None:
+    x = NUMBERS.copy()
+    x[5, step, 1] = np.nan
+    model = sequential(elman.SimpleRNN(4, return_sequences=True, name="one"), elman.LSTM(4, name="two"))
+    report = elman.diagnose(model, x)
+    assert (report.verdict, report.horizon) == ("diverged", None)
+    assert {name: layer.first_nonfinite for name, layer in report.layers.items()} == {"one": step, "two": step}
+    assert f"step {step} of layer 'one', in the input" in report.because
+    assert report.advice[0].argument == "x"
+    json.dumps(report.to_dict(), allow_nan=False)
+
+
+def test_a_layer_that_outgrows_its_type_is_found() -> None:
+    grows = elman.SimpleRNN(1, activation="linear", use_bias=False, name="grows")
+    model = sequential(elman.SimpleRNN(2, return_sequences=True, name="fine"), grows)
+    grows.set_weights([np.ones((2, 1)), np.full((1, 1), 1e4)])
+    report = elman.diagnose(model, NUMBERS)
+    assert report.verdict == "diverged"
+    assert report.layers["fine"].first_nonfinite is None
+    assert 8 <= report.layers["grows"].first_nonfinite <= 11  # 1e4 to the 10th is above what float32 holds
+    assert "in the layer's states" in report.because
+    assert report.advice == []  # not compiled: no learning rate to lower
+
+
+def test_dead_relu_units_and_saturation_are_counted() -> None:
+    recurrent = elman.SimpleRNN(4, activation="relu")
+    model = sequential(recurrent, keras.layers.Dense(1))
+    kernel, back, bias = recurrent.get_weights()
+    recurrent.set_weights([kernel, 0 * back, np.array([-1e3, -1e3, -1e3, 1e3])])
+    assert only(elman.diagnose(model, NUMBERS)).dead == 0.75
+    tanh = elman.SimpleRNN(4)
+    model = sequential(tanh, keras.layers.Dense(1))
+    tanh.set_weights([kernel, 0 * back, np.array([9.0, -9.0, 9.0, 0.0])])
+    assert only(elman.diagnose(model, 0.1 * NUMBERS)).saturation == {"h": 0.75}
+
+
+# --- the same figures everywhere -------------------------------------------------------------------------------------
+
+
+def weights(kind: str, features: int, units: int) -> list[Array]:
+    rng = np.random.default_rng(11)
+    gates = {"SimpleRNN": 1, "LSTM": 4, "GRU": 3}[kind]
+    bias = (2, gates * units) if kind == "GRU" else (gates * units,)
+    shapes = ((features, gates * units), (units, gates * units), bias)
+    return [rng.normal(size=shape, scale=0.4) for shape in shapes]
+
+
+def two_layers(kind: str, package: Any) -> Any:
+    make = getattr(package, kind)
+    model = sequential(make(6, return_sequences=True, name="a"), make(5, name="b"), keras.layers.Dense(2, name="out"))
+    model.get_layer("a").set_weights(weights(kind, 3, 6))
+    model.get_layer("b").set_weights(weights(kind, 6, 5))
+    model.get_layer("out").set_weights([RNG_OUT, np.zeros(2)])
+    return model
+
+
+RNG_OUT = np.random.default_rng(12).normal(size=(5, 2))
+FIGURES = {  # of PyTorch
+    "SimpleRNN": [
+        -0.602878485,
+        1.1497295,
+        0.0174065655,
+        0.104735543,
+        -0.586858696,
+        1.18111427,
+        0.00847615063,
+        0.0211117857,
+        0.171358584,
+        0.00130208333,
+        1.58108284,
+        0.244592188,
+        7.0,
+    ],
+    "LSTM": [
+        -0.583610488,
+        1.18768801,
+        0.00413439509,
+        0.0272458073,
+        -0.748634538,
+        0.925881917,
+        0.00144889595,
+        0.0230102912,
+        0.0545325102,
+        0.0,
+        0.0,
+        0.0,
+        0.0,
+        0.0,
+        2.267788,
+        0.755739421,
+        8.0,
+    ],
+    "GRU": [
+        -0.373808902,
+        1.85428217,
+        0.0463985154,
+        0.11476112,
+        -0.55611306,
+        1.24641414,
+        0.0176570162,
+        0.110699779,
+        0.20540057,
+        0.0,
+        0.0,
+        0.0,
+        3.05465647,
+        1.48770964,
+        12.0,
+    ],
+}
+
+
+def figures(report: elman.Report) -> list[float]:
+    a, b = report.layers.values()
+    return [
+        *(value for layer in (a, b) for value in (layer.lyapunov, layer.half_life, layer.reach[7], layer.reach_low[3])),
+        a.forgetting[2],
+        *a.saturation.values(),
+        report.deviation[1],
+        report.deviation[3],
+        float(report.horizon or 0),
+    ]
+
+
+@pytest.mark.parametrize("package", [elman, keras.layers], ids=["elman", "stock"])
+@pytest.mark.parametrize("kind", ["SimpleRNN", "LSTM", "GRU"])
+def test_figures_are_the_same_on_every_backend_and_of_stock_layers(kind: str, package: Any) -> None:
+    found = figures(elman.diagnose(two_layers(kind, package), NUMBERS))
+    assert_allclose(found, FIGURES[kind], rtol=1e-5)
+
+
+def test_a_diagnosis_is_the_same_for_the_same_seed() -> None:
+    model = two_layers("GRU", elman)
+    x = np.random.default_rng(13).normal(size=(400, 30, 3))
+    y = np.random.default_rng(14).normal(size=(400, 2))
+    first, again, other = (elman.diagnose(model, x, y, seed=seed) for seed in (1, 1, 2))
+    assert first == again
+    assert first.deviation != other.deviation
+    assert (first.examples, first.of) == (256, 400)
+    assert first.lines()[0].startswith(f"{model.name}: 256 of 400 examples")
+
+
+def test_a_model_is_left_as_it_is() -> None:
+    model = two_layers("SimpleRNN", elman)
+    before = model(NUMBERS)
+    elman.diagnose(model, NUMBERS)
+    elman.trace(model, NUMBERS[:2])
+    assert "inner_loop" not in vars(model.get_layer("a"))
+    assert_allclose(keras.ops.convert_to_numpy(model(NUMBERS)), keras.ops.convert_to_numpy(before))
+    with pytest.raises(ValueError, match="x has shape"):
+        elman.diagnose(model, NUMBERS[..., :2])
+    assert "inner_loop" not in vars(model.get_layer("a"))
+
+
+def test_what_runs_for_a_diagnosis_is_the_model() -> None:
+    from elman.diagnosis import observe
+
+    for kind in ("SimpleRNN", "LSTM", "GRU"):
+        model = two_layers(kind, elman)
+        seen = observe.run(model, NUMBERS, observe.all_layers(model))
+        assert_allclose(seen.outputs, keras.ops.convert_to_numpy(model(NUMBERS)), rtol=1e-4, atol=1e-6)
+
+
+# --- models and data of every form -----------------------------------------------------------------------------------
+
+
+def test_the_loss_by_steps_kept_ends_at_the_models_own() -> None:
+    model = two_layers("SimpleRNN", elman)
+    model.compile(loss="mae")
+    y = RNG.normal(size=(64, 2)).astype("float32")
+    report = elman.diagnose(model, NUMBERS, y)
+    own = model.evaluate(NUMBERS, y, verbose=0)
+    assert_allclose([report.full_loss, report.loss[-1]], own, rtol=1e-5)
+    assert len(report.loss) == len(report.lags) == 31
+    assert report.loss[0] != pytest.approx(own, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("loss", "units", "targets"),
+    [
+        ("sparse_categorical_crossentropy", 3, lambda rng: rng.integers(0, 3, 64)),
+        ("sparse_categorical_crossentropy", 3, lambda rng: rng.integers(0, 3, (64, 1))),
+        ("categorical_crossentropy", 3, lambda rng: np.eye(3)[rng.integers(0, 3, 64)]),
+        ("binary_crossentropy", 1, lambda rng: rng.integers(0, 2, 64)),
+        ("huber", 2, lambda rng: rng.normal(size=(64, 2))),
+    ],
+)
+def test_losses_of_every_kind(loss: str, units: int, targets: Any) -> None:
+    ends = {"sparse": "softmax", "categorical": "softmax", "binary": "sigmoid", "huber": "linear"}
+    last = keras.layers.Dense(units, activation=ends[loss.partition("_")[0]])
+    model = sequential(elman.SimpleRNN(4), last)
+    model.compile(loss=loss)
+    y = targets(np.random.default_rng(15))
+    report = elman.diagnose(model, NUMBERS, y)
+    assert_allclose(report.full_loss, model.evaluate(NUMBERS, y, verbose=0), rtol=1e-4)
+    assert report.verdict != "healthy"  # nothing was learned
+
+
+def test_targets_of_every_step_count_by_the_last_one() -> None:
+    model = sequential(elman.SimpleRNN(4, return_sequences=True), keras.layers.Dense(1))
+    y = RNG.normal(size=(64, 30, 1))
+    predicted = keras.ops.convert_to_numpy(model(NUMBERS))[:, -1]
+    assert_allclose(elman.diagnose(model, NUMBERS, y).full_loss, np.mean((predicted - y[:, -1]) ** 2), rtol=1e-5)
+
+
+def two_inputs(names: bool) -> Any:
+    sequence, other = keras.Input((30, 3), name="sequence"), keras.Input((2,), name="other")
+    hidden = keras.layers.Concatenate()([elman.GRU(4)(sequence), other])
+    inputs = {"sequence": sequence, "other": other} if names else [sequence, other]
+    return keras.Model(inputs, keras.layers.Dense(1)(hidden))
+
+
+def test_several_inputs() -> None:
+    other = RNG.normal(size=(64, 2)).astype("float32")
+    by_place = elman.diagnose(two_inputs(names=False), [NUMBERS, other])
+    by_name = elman.diagnose(two_inputs(names=True), {"other": other, "sequence": NUMBERS})
+    assert by_place.horizon is not None
+    assert by_name.horizon is not None
+    with pytest.raises(ValueError, match="x has the keys"):
+        elman.diagnose(two_inputs(names=True), {"other": other, "x": NUMBERS})
+
+
+def test_an_input_in_a_list_of_one() -> None:
+    inputs = keras.Input((30, 3), name="rows")
+    model = keras.Model([inputs], keras.layers.Dense(1)(elman.SimpleRNN(4)(inputs)))
+    assert elman.diagnose(model, NUMBERS).horizon is not None
+
+
+def test_words_by_their_numbers() -> None:
+    model = sequential(keras.layers.Embedding(20, 4, mask_zero=True), elman.LSTM(5), keras.layers.Dense(1), shape=(12,))
+    words = np.random.default_rng(16).integers(0, 20, (40, 12))
+    words[:, 0] = 1
+    assert elman.diagnose(model, words).steps == 12
+
+
+@pytest.mark.parametrize("dtype", ["mixed_bfloat16", "float64"])
+def test_other_types(dtype: str) -> None:
+    if dtype == "float64" and keras.backend.backend() == "jax":
+        dtype = "mixed_float16"
+    model = sequential(elman.SimpleRNN(4, dtype=dtype), keras.layers.Dense(1, dtype="float32"))
+    assert elman.diagnose(model, NUMBERS).horizon is not None
+
+
+def test_a_class_of_the_users_own() -> None:
+    class Own(keras.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.recurrent = elman.SimpleRNN(4)
+            self.out = keras.layers.Dense(1)
+
+        def call(self, x: Any, training: bool = False) -> Any:
+            return self.out(self.recurrent(x))
+
+    model = Own()
+    model(NUMBERS)
+    assert list(elman.diagnose(model, NUMBERS).layers) == [model.recurrent.name]
+
+
+# --- verdicts and advice ---------------------------------------------------------------------------------------------
+
+
+def layer_with(**changed: Any) -> Layer:
+    lags = list(range(30))
+    reach = [0.9**lag for lag in lags]
+    own = {
+        "kind": "SimpleRNN",
+        "units": 64,
+        "lags": lags,
+        "reach": reach,
+        "reach_low": reach,
+        "reach_high": reach,
+        "lyapunov": -0.1,
+        "lyapunov_error": 0.01,
+        "half_life": 6.9,
+        "forgetting": reach,
+        "saturation": {"h": 0.0},
+        "dead": 0.0,
+        "first_nonfinite": None,
+    }
+    return Layer(**(own | changed))
+
+
+def facts_with(layer: Layer, setting: dict[str, Any] | None = None, **changed: Any) -> Facts:
+    usual = {"activation": "tanh", "truncate": None, "drive": 1.0, "fresh": -0.1, "initializer": None}
+    own: dict[str, Any] = {
+        "layers": {"rnn": layer},
+        "settings": {"rnn": Setting(**(usual | (setting or {})))},
+        "steps": 30,
+        "horizon": 12,
+        "need": 10,
+        "left": 0.0,
+        "ratio": 0.9,
+        "learning_rate": (0.001, 0.001),
+        "nonfinite_input": False,
+    }
+    return Facts(**(own | changed))
+
+
+GAIN = keras.initializers.Orthogonal(gain=1.25)
+
+
+@pytest.mark.parametrize(
+    ("facts", "name", "argument"),
+    [
+        (facts_with(layer_with(), ratio=0.05), "healthy", None),
+        (facts_with(layer_with(), ratio=0.4, left=0.4), "healthy", None),
+        (facts_with(layer_with(), ratio=0.4, left=0.1), "underfits", "epochs"),
+        (facts_with(layer_with(), ratio=None, need=None), "healthy", None),
+        (facts_with(layer_with(saturation={"h": 0.8}), {"drive": 30.0}), "saturated", "keras.layers.Normalization"),
+        (facts_with(layer_with(lyapunov=0.3), learning_rate=(0.3, 0.001)), "exploding", "learning_rate"),
+        (
+            facts_with(layer_with(reach=[0.1**k for k in range(30)]), {"fresh": -1.5, "initializer": GAIN}),
+            "vanishing",
+            "recurrent_initializer",
+        ),
+        (facts_with(layer_with(reach=[0.1**k for k in range(30)])), "vanishing", "layer"),
+        (facts_with(layer_with(), {"truncate": 3}, horizon=4), "memory unused", "truncate_gradient"),
+        (facts_with(layer_with(), {"activation": "sigmoid"}, horizon=4), "memory unused", "activation"),
+        (facts_with(layer_with(units=3)), "underfits", "units"),
+        (facts_with(layer_with(dead=0.8), {"activation": "relu"}), "underfits", "activation"),
+        (facts_with(layer_with(), horizon=30, need=None), "data short of memory", "window"),
+        (facts_with(layer_with(first_nonfinite=3), horizon=None, ratio=None), "diverged", "learning_rate"),
+    ],
+)
+def test_a_verdict_and_its_first_advice(facts: Facts, name: str, argument: str | None) -> None:
+    found = verdict(facts)
+    given = advice(facts, found.name)
+    assert found.name == name
+    assert (given[0].argument if given else None) == argument
+    assert len(given) <= 3
+    assert len({each.argument for each in given}) == len(given)
+    for each in given:
+        assert each.argument.rpartition(".")[2] in each.text or each.argument in {"layer", "window", "epochs"}
+
+
+def test_what_the_data_asks_for_is_found() -> None:
+    rng = np.random.default_rng(17)
+    x, valid = rng.normal(size=(600, 25, 2)), np.ones((600, 25), bool)
+    assert need.of(x, x[:, -8, :1], valid) == pytest.approx((8, 0.0), abs=1e-6)
+    assert need.of(x, x[:, -3, :1] * x[:, -3, 1:], valid)[0] == 3
+    noisy = x[:, -12, :1] + x[:, -2, 1:] + rng.normal(size=(600, 1))
+    assert need.of(x, noisy, valid) == pytest.approx((12, 1 / 3), abs=0.06)
+    assert need.of(x, rng.normal(size=(600, 1)), valid) is None
+    shorter = valid & (np.arange(25) < rng.integers(15, 25, 600)[:, None])
+    last = shorter.sum(axis=1) - 1
+    assert need.of(x, x[np.arange(600), last - 4, :1], shorter)[0] == 5
+
+
+def test_the_scale_of_the_input_is_advised() -> None:
+    model = sequential(elman.SimpleRNN(8), keras.layers.Dense(1))
+    model.compile(loss="mse")
+    x = 100 * np.random.default_rng(18).normal(size=(256, 30, 3)).astype("float32")
+    report = elman.diagnose(model, x, x[:, -4, :1] / 100)
+    assert report.verdict == "saturated"
+    assert report.advice[0].argument == "keras.layers.Normalization"
+
+
+def test_a_constant_output_is_explained_where_targets_differ() -> None:
+    recurrent = elman.SimpleRNN(4)
+    model = sequential(recurrent, keras.layers.Dense(1))
+    model.compile(loss="mse", optimizer=keras.optimizers.Adam(0.5))
+    recurrent.set_weights([np.zeros((3, 4)), np.zeros((4, 4)), np.full(4, 30.0)])
+    report = elman.diagnose(model, NUMBERS, NUMBERS[:, -1, :1])
+    assert (report.horizon, report.verdict) == (1, "saturated")
+    assert report.advice[0].argument == "learning_rate"
+    assert any("the same for all" in note for note in report.notes)
+
+
+# --- bad input -------------------------------------------------------------------------------------------------------
+
+
+def padded_rows() -> Array:
+    x = NUMBERS.copy()
+    x[3] = 0
+    return x
+
+
+def compiled(*layers: Any) -> Any:
+    model = sequential(*layers)
+    model.compile(loss="mse")
+    return model
+
+
+@pytest.mark.parametrize(
+    ("model", "x", "sentence"),
+    [
+        (lambda: keras.layers.Dense(1), NUMBERS, "got Dense; expected a Keras model"),
+        (lambda: sequential(keras.layers.Flatten(), keras.layers.Dense(1)), NUMBERS, "has no recurrent layer"),
+        (lambda: sequential(elman.SimpleRNN(4)), NUMBERS[0], r"x has shape \(30, 3\); expected .* pass x\[None\]"),
+        (lambda: sequential(elman.SimpleRNN(4)), NUMBERS[..., :1], r"expected \(\?, 30, 3\)"),
+        (lambda: sequential(elman.SimpleRNN(4)), [NUMBERS, NUMBERS], "x has 2 arrays; expected 1"),
+        (lambda: sequential(elman.SimpleRNN(4)), NUMBERS.astype(str), "expected an array of numbers"),
+        (lambda: sequential(elman.SimpleRNN(4)), NUMBERS[:1], "x has 1 example; expected at least 2"),
+        (lambda: sequential(elman.SimpleRNN(4)), NUMBERS[:0], "x has 0 examples; expected at least 2"),
+        (lambda: sequential(elman.SimpleRNN(4)), NUMBERS * 0, "is the same for all 64 examples"),
+        (lambda: sequential(elman.SimpleRNN(4), shape=(None, 3)), NUMBERS[:, :1], "sequences of 1 step; expected at"),
+        (lambda: sequential(elman.SimpleRNN(4, activation="softplus")), NUMBERS, "activation='softplus'; expected one"),
+        (lambda: sequential(keras.layers.Masking(), elman.SimpleRNN(4)), padded_rows(), "is masked at every step"),
+        (
+            lambda: keras.Sequential([keras.Input(batch_shape=(64, 30, 3)), elman.SimpleRNN(4, stateful=True)]),
+            NUMBERS,
+            "is stateful",
+        ),
+        (lambda: sequential(keras.layers.RNN(elman.SimpleRNNCell(4))), NUMBERS, "by elman.accelerate"),
+    ],
+)
+def test_bad_input_is_one_clear_sentence(model: Any, x: Any, sentence: str) -> None:
+    with pytest.raises((ValueError, TypeError), match=sentence) as error:
+        elman.diagnose(model(), x)
+    assert "\n" not in str(error.value)
+
+
+def test_targets_that_do_not_fit_are_told() -> None:
+    model = compiled(elman.SimpleRNN(4), keras.layers.Dense(2))
+    with pytest.raises(ValueError, match=r"x and y have 32, 64 examples; expected the same number"):
+        elman.diagnose(model, NUMBERS, np.zeros((32, 2)))
+    with pytest.raises(ValueError, match=r"y has shape \(64, 5\); expected \(examples, 2\)"):
+        elman.diagnose(model, NUMBERS, np.zeros((64, 5)))
+    with pytest.raises(ValueError, match=r"layer is 'rnn'; expected one of '.*', or None"):
+        elman.diagnose(model, NUMBERS, layer="rnn")
+
+
+# --- trace -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("package", [elman, keras.layers], ids=["elman", "stock"])
+def test_a_trace_holds_every_step(package: Any) -> None:
+    model = two_layers("SimpleRNN", package)
+    found = elman.trace(model, NUMBERS[:3])
+    kernel, back, bias = weights("SimpleRNN", 3, 6)
+    h = np.zeros((3, 6))
+    for t in range(30):
+        z = NUMBERS[:3, t] @ kernel + h @ back + bias
+        h = np.tanh(z)
+        assert_allclose(found.layers["a"].pre_activations["h"][:, t], z, rtol=1e-4, atol=1e-6)
+        assert_allclose(found.layers["a"].states["h"][:, t], h, rtol=1e-4, atol=1e-6)
+    assert_allclose(found.x, NUMBERS[:3])
+    assert found.layers["b"].gates == {}
+
+
+def test_a_trace_of_gates_agrees_with_the_layers_states() -> None:
+    x = NUMBERS[:3].copy()
+    x[:, 25:] = 0
+    lstm = elman.LSTM(4, return_sequences=True, return_state=True)
+    inputs = keras.Input((30, 3))
+    model = keras.Model(inputs, lstm(keras.layers.Masking()(inputs)))
+    (layer,) = elman.trace(model, x).layers.values()
+    y, h, c = map(keras.ops.convert_to_numpy, model(x))
+    assert_allclose(layer.states["h"], y, rtol=1e-4, atol=1e-6)
+    assert_allclose(layer.states["h"][:, -1], h, rtol=1e-4, atol=1e-6)
+    assert_allclose(layer.states["c"][:, -1], c, rtol=1e-4, atol=1e-6)
+    sigmoid = 1 / (1 + np.exp(-layer.pre_activations["f"]))
+    assert_allclose(sigmoid, layer.gates["f"], rtol=1e-9)
+    assert_allclose(np.tanh(layer.pre_activations["g"]), layer.gates["g"], rtol=1e-9)
+    assert not layer.mask[:, 25:].any()
+
+
+@pytest.mark.parametrize("reset_after", [True, False])
+def test_a_trace_of_a_gru(reset_after: bool) -> None:
+    model = sequential(elman.GRU(4, reset_after=reset_after))
+    (layer,) = elman.trace(model, NUMBERS[:2]).layers.values()
+    h = np.concatenate([np.zeros((2, 1, 4)), layer.states["h"]], axis=1)
+    z, n = layer.gates["z"], np.tanh(layer.pre_activations["n"])
+    assert_allclose(z * h[:, :-1] + (1 - z) * n, h[:, 1:], rtol=1e-9)
+
+
+# --- the monitor -----------------------------------------------------------------------------------------------------
+
+KEYS = ("horizon", "reach_half_life", "largest_gradient", "saturation")
+
+
+def test_a_monitor_adds_its_figures_to_the_logs(tmp_path: Any) -> None:
+    model = compiled(elman.SimpleRNN(4), keras.layers.Dense(1))
+    log = tmp_path / "log.csv"
+    history = model.fit(
+        NUMBERS,
+        NUMBERS[:, -2, :1],
+        epochs=3,
+        verbose=0,
+        callbacks=[elman.HorizonMonitor(NUMBERS, every=1), keras.callbacks.CSVLogger(str(log))],
+    ).history
+    report = elman.diagnose(model, NUMBERS)
+    for key in KEYS:
+        assert len(history[key]) == 3
+        assert all(math.isfinite(value) for value in history[key])
+    assert history["horizon"][-1] == report.horizon
+    assert_allclose(history["reach_half_life"][-1], only(report).half_life, rtol=1e-5)
+    with log.open() as file:
+        rows = list(csv.DictReader(file))
+    assert set(KEYS) <= set(rows[0])
+
+
+class Clock:
+    """Time that goes on by what is done: a second for each batch, and so much for each measurement."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, cost: float) -> None:
+        self.now, self.measured = 0.0, []
+        usual = elman.HorizonMonitor._measure
+
+        def measure(monitor: Any) -> dict[str, float]:
+            self.now += cost
+            self.measured.append(self.now)
+            return usual(monitor)
+
+        monkeypatch.setattr(elman.HorizonMonitor, "_measure", measure)
+        monkeypatch.setattr("elman.diagnosis.monitor.time.perf_counter", lambda: self.now)
+
+    def tick(self, batch: int, logs: Any = None) -> None:
+        self.now += 1
+
+
+@pytest.mark.parametrize("cost", [0.001, 1.0, 5.0, 100.0])
+def test_auto_keeps_to_its_share_of_the_time(monkeypatch: pytest.MonkeyPatch, cost: float) -> None:
+    clock = Clock(monkeypatch, cost)
+    model = compiled(elman.SimpleRNN(2), keras.layers.Dense(1))
+    ticking = keras.callbacks.LambdaCallback(on_train_batch_end=clock.tick)
+    history = model.fit(
+        NUMBERS,
+        NUMBERS[:, -2, :1],
+        batch_size=8,
+        epochs=60,
+        verbose=0,
+        callbacks=[ticking, elman.HorizonMonitor(NUMBERS[:8])],
+    ).history
+    assert all(len(history[key]) == 60 for key in KEYS)
+    assert len(clock.measured) >= 2  # the first and the last epoch
+    if len(clock.measured) > 2:
+        assert cost * len(clock.measured) <= 0.05 * 60 * 8
+    assert (len(clock.measured) == 60) == (cost == 0.001)
+    assert (len(clock.measured) == 2) == (cost >= 15 or cost == 100.0)
+
+
+def test_a_monitor_measures_every_so_many_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch, 1.0)
+    model = compiled(elman.SimpleRNN(2), keras.layers.Dense(1))
+    monitor = elman.HorizonMonitor(NUMBERS[:8], every=4)
+    model.fit(NUMBERS, NUMBERS[:, -2, :1], epochs=10, verbose=0, callbacks=[monitor])
+    assert len(clock.measured) == 4  # epochs 1, 4, 8 and 10
+
+
+@pytest.mark.parametrize("stop", [True, False])
+def test_the_first_nan_is_named_and_ends_the_training(stop: bool, caplog: pytest.LogCaptureFixture) -> None:
+    model = compiled(elman.SimpleRNN(4, name="rnn"), keras.layers.Dense(1))
+    x = NUMBERS.copy()
+    x[:, 7] = np.nan
+    monitor = elman.HorizonMonitor(x, stop_on_nan=stop)
+    with caplog.at_level(logging.WARNING, "elman"):
+        history = model.fit(x, NUMBERS[:, -2, :1], epochs=3, verbose=0, callbacks=[monitor]).history
+    assert len(history["loss"]) == (1 if stop else 3)
+    (said,) = [record.getMessage() for record in caplog.records if "NaN" in record.getMessage()]
+    assert "of layer 'rnn'" in said
+
+
+def test_a_monitors_arguments_are_checked() -> None:
+    with pytest.raises(ValueError, match="every is 0; expected a positive integer"):
+        elman.HorizonMonitor(NUMBERS, every=0)
+    model = compiled(keras.layers.Flatten(), keras.layers.Dense(1))
+    with pytest.raises(ValueError, match="has no recurrent layer"):
+        model.fit(NUMBERS, NUMBERS[:, 0, :1], verbose=0, callbacks=[elman.HorizonMonitor(NUMBERS)])
