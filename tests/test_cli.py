@@ -13,7 +13,7 @@ import elman
 from elman.cli.info import show
 from elman.info import Framework, Info, Library
 
-COMMANDS = ("fit", "predict", "bench", "info")
+COMMANDS = ("fit", "predict", "diagnose", "bench", "info")
 
 
 def run(*arguments: str, code: str = "from elman.cli import main; main()") -> subprocess.CompletedProcess[str]:

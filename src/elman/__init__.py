@@ -38,10 +38,12 @@ _WITH_KERAS = {  # where each name that needs Keras is
     "to_torch": "elman.torch_modules",
     "trace": "elman.diagnosis",
 }
+_ROOMS = ("initializers",)  # modules whose names are not here
 _WITH_TABLES = dict.fromkeys(("DataError", "Run", "fit", "predict"), "elman.forecasting")  # that need Polars
 __all__ = [  # noqa: PLE0604
     *_WITH_KERAS,
     *_WITH_TABLES,
+    *_ROOMS,
     "NativeUnavailable",
     "Route",
     "__version__",
@@ -58,7 +60,7 @@ def __dir__() -> list[str]:
 
 
 def __getattr__(name: str) -> Any:
-    where = _WITH_KERAS | _WITH_TABLES
+    where = _WITH_KERAS | _WITH_TABLES | {room: f"elman.{room}" for room in _ROOMS}
     if name not in where:
         raise AttributeError(f"module 'elman' has no attribute {name!r}; dir(elman) lists what it has")
     try:
@@ -75,7 +77,7 @@ def __getattr__(name: str) -> Any:
                 '"elman[cli]".'
             ) from error
         raise
-    return getattr(module, name)
+    return module if name in _ROOMS else getattr(module, name)
 
 
 def _register_tensorflow() -> None:

@@ -9,9 +9,15 @@ from keras.layers import GRUCell as GRUCell
 from keras.layers import LSTMCell as LSTMCell
 from keras.layers import SimpleRNNCell as SimpleRNNCell
 
+from elman import initializers as initializers
 from elman._native import NativeUnavailable as NativeUnavailable
 from elman._native import set_num_threads as set_num_threads
 from elman._portable import portable as portable
+from elman.diagnosis import HorizonMonitor as HorizonMonitor
+from elman.diagnosis import Report as Report
+from elman.diagnosis import Trace as Trace
+from elman.diagnosis import diagnose as diagnose
+from elman.diagnosis import trace as trace
 from elman.forecasting import DataError as DataError
 from elman.forecasting import Run as Run
 from elman.forecasting import fit as fit
@@ -169,15 +175,20 @@ __all__ = [
     "LSTM",
     "RNN",
     "GRUCell",
+    "HorizonMonitor",
     "LSTMCell",
     "NativeUnavailable",
+    "Report",
     "Route",
     "SimpleRNN",
     "SimpleRNNCell",
+    "Trace",
     "__version__",
     "accelerate",
+    "diagnose",
     "from_torch",
     "gru",
+    "initializers",
     "load_model",
     "lstm",
     "portable",
@@ -186,4 +197,5 @@ __all__ = [
     "simple_rnn",
     "to_stock",
     "to_torch",
+    "trace",
 ]

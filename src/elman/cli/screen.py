@@ -39,6 +39,6 @@ def usage_errors() -> Iterator[None]:
     """Prints the sentence of what a user can mend, and ends with status 2."""
     try:
         yield
-    except (ValueError, ImportError) as error:
+    except (ValueError, TypeError, ImportError) as error:
         typer.echo(f"elman: {error}", err=True)
         raise typer.Exit(2) from error

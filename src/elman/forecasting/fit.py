@@ -37,6 +37,8 @@ from elman.forecasting.source import Source, open_table
 from elman.forecasting.table import Table
 from elman.forecasting.windows import Windows
 
+_LEAST_EXAMPLES, _EXAMPLES = 16, 1024  # held-out windows on which memory is measured
+
 
 class _Prepared(NamedTuple):
     """A table that passed all checks, and what was decided on it."""
@@ -231,6 +233,7 @@ def _run(
                 {"elman": trained.network, "stock": trained.stock}, trained.batches
             ),
             "difference_from_stock": trained.difference,
+            "memory": _memory(trained.model, windows),
             "versions": _versions(keras),
         }
     )
@@ -290,6 +293,22 @@ def _forecasts(prepared: _Prepared, trained: _Trained) -> dict[str, np.ndarray]:
     found["linear"] = trained.linear(windows, held_out)
     found[report.NETWORK] = forecast(trained.model, prepared.table, held_out, windows.window)
     return found
+
+
+def _memory(model: Any, windows: Windows) -> dict[str, Any] | None:
+    """How far back the recurrent layers look, on held-out windows; `None` where nothing can be told.
+
+    The linear path beside them keeps the whole window, whatever they forget.
+    """
+    starts = windows.starts["test"]
+    if len(starts) < _LEAST_EXAMPLES or windows.window < 2:
+        return None
+    some = starts[np.linspace(0, len(starts) - 1, min(len(starts), _EXAMPLES), dtype=int)]
+    targets = windows.targets(some)
+    if not np.ptp(targets, axis=0).any():
+        return None
+    found = elman.diagnose(model, windows.inputs(some), targets)
+    return {"horizon": found.horizon, "verdict": found.verdict, "because": found.because}
 
 
 def _learned(model: Any, table: Table, windows: Windows, linear: baselines.Linear) -> bool:

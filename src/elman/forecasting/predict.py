@@ -19,6 +19,9 @@ from elman.forecasting.forecast import as_frame, forecast, last_windows
 from elman.forecasting.run import Run
 from elman.forecasting.source import open_table
 from elman.forecasting.table import Table
+from elman.forecasting.windows import Windows
+
+_MOST = 4096  # windows as examples
 
 
 def predict(run: Any, table: Any, every: bool = False) -> pl.DataFrame:
@@ -41,10 +44,36 @@ def predict(run: Any, table: Any, every: bool = False) -> pl.DataFrame:
 
         elman.predict("elman-runs/beach-1f2e3d4c", "today.csv")
     """
+    run, read, first_row = _read(run, table)
+    window = run.metrics["window"]
+    starts = _every(read, window) if every else _last(read, window)
+    return as_frame(read, starts, window, forecast(run.model, read, starts, window), first_row)
+
+
+def examples(run: Any, table: Any) -> tuple[Any, np.ndarray, np.ndarray]:
+    """A run's model, and windows of a table with what follows each: `(windows, window, features)`, `(windows, ahead)`.
+
+    Args:
+        run: As `predict`.
+        table: As `predict`.
+
+    Raises:
+        elman.DataError: As `predict`.
+    """
+    run, read, _ = _read(run, table)
+    window, ahead = run.metrics["window"], run.metrics["ahead"]
+    starts = _every(read, window + ahead)
+    starts = starts[np.linspace(0, len(starts) - 1, min(len(starts), _MOST), dtype=int)]
+    of = Windows(read.rows, read.target, window, ahead, {})
+    return run.model, of.inputs(starts), of.targets(starts)
+
+
+def _read(run: Any, table: Any) -> tuple[Run, Table, int]:
+    """A run, a table of the columns that it was trained on, and the number of the table's first row."""
     if not isinstance(run, Run):
         run = Run.load(run)
     facts, arguments = run.metrics["table"], run.metrics["arguments"]
-    features, window = facts["features"], run.metrics["window"]
+    features = facts["features"]
     source = open_table(table)
     needed = [name for name in (*features, facts["time"], facts["group"]) if name is not None]
     if lost := [name for name in needed if name not in source.columns]:
@@ -53,9 +82,7 @@ def predict(run: Any, table: Any, every: bool = False) -> pl.DataFrame:
             f"{did_you_mean(lost[0], source.columns)}"
         )
     asked = {"target": run.metrics["target"], "features": features, "time": facts["time"], "group": facts["group"]}
-    read = tables.read(source, asked, arguments["fill"])
-    starts = _every(read, window) if every else _last(read, window)
-    return as_frame(read, starts, window, forecast(run.model, read, starts, window), source.first_row)
+    return run, tables.read(source, asked, arguments["fill"]), source.first_row
 
 
 def _last(table: Table, window: int) -> np.ndarray:

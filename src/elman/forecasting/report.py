@@ -103,9 +103,19 @@ def after(data: dict[str, Any]) -> list[str]:
         f"Trained {training['epochs']} epochs, the best was {training['best_epoch']}; route: {ran}.",
         f"{seconds['elman']:.3g} s per epoch, {seconds['stock']:.3g} s in stock Keras; outputs within {difference}.",
     ]
+    if (memory := data.get("memory")) is not None:
+        lines.append(_memory(memory, data["window"]))
     if training["interrupted"]:
         lines.insert(1, "Training was interrupted; the same command goes on with it.")
     return lines
+
+
+def _memory(memory: dict[str, Any], window: int) -> str:
+    if memory["horizon"] == 0:
+        return "Its state plays no part in the forecast: the linear path beside it does all."
+    if memory["horizon"] is None:
+        return f"Memory: {memory['verdict']}. {memory['because']}"
+    return f"Its state looks back {memory['horizon']} of {_rows(window)}: {memory['verdict']}."
 
 
 def _rows(count: int) -> str:
