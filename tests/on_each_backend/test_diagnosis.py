@@ -57,12 +57,14 @@ def test_a_delay_line_of_k_steps_has_horizon_k_plus_1(k: int) -> None:
     assert min(report.deviation[: k + 1]) > 0.5
 
 
-def test_a_long_sequence_is_searched_to_the_step() -> None:
-    k, steps = 700, horizon._EVERY * 2
+def test_a_long_sequence_is_searched_to_the_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(horizon, "_EVERY", 16)
+    monkeypatch.setattr(horizon, "_FINER", 4)
+    k, steps = 70, 120
     x = np.random.default_rng(1).normal(size=(4, steps, 1))
     report = elman.diagnose(delay_line(k, steps), x)
     assert report.horizon == k + 1
-    assert len(report.lags) < steps
+    assert len(report.lags) < steps - 10
 
 
 @pytest.mark.parametrize("kind", [elman.SimpleRNN, keras.layers.SimpleRNN], ids=["elman", "stock"])
@@ -691,7 +693,7 @@ class Clock:
         self.now += 1
 
 
-@pytest.mark.parametrize("cost", [0.001, 1.0, 5.0, 100.0])
+@pytest.mark.parametrize("cost", [0.001, 5.0, 100.0])
 def test_auto_keeps_to_its_share_of_the_time(monkeypatch: pytest.MonkeyPatch, cost: float) -> None:
     clock = Clock(monkeypatch, cost)
     model = compiled(elman.SimpleRNN(2), keras.layers.Dense(1))

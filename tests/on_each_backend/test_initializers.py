@@ -88,8 +88,10 @@ def test_with_the_gain_of_a_batch_gradients_neither_shrink_nor_grow(activation: 
     model = keras.Sequential([keras.Input((30, 3)), layer])
     seen = observe.run(model, (scale * X).astype("float32"), observe.all_layers(model))
     (call,) = seen.calls.values()
-    # Of other draws than those it was found on, from which that of relu differs most.
-    assert abs(gradient.reach(call).exponent) < (0.15 if activation == "relu" else 0.05)
+    # Of other draws than those it was found on. Of relu's, half of whose slopes are zero, no two are alike.
+    assert abs(gradient.reach(call).exponent) < (0.3 if activation == "relu" else 0.05)
+    unscaled = call._replace(weights=(call.weights[0], call.weights[1] / initializer.gain, call.weights[2]))
+    assert gradient.reach(unscaled).exponent < -0.1 or activation == "linear" or scale == 0.1
     if activation == "linear":
         assert initializer.gain == pytest.approx(1.0, abs=1e-3)
 

@@ -147,11 +147,11 @@ def _vanishing(facts: Facts) -> Verdict | None:
     if facts.reach() >= _REACHES or (facts.ratio is None and facts.need is None and not _short(facts)):
         return None
     name, layer = max(facts.layers.items(), key=lambda item: item[1].lyapunov)
-    to = f"{facts.asked} steps, which the data asks for," if facts.need else f"the first of {facts.steps} steps"
+    to = f"{facts.asked - 1} steps back, as far as the data asks" if facts.need else "at the first step"
     return Verdict(
         "vanishing",
-        f"Of a gradient at the last step {facts.reach():.2g} arrives at {to} in the layer that carries most of it; in "
-        f"{name!r} it halves every {layer.half_life:.2g} steps. {_used(facts)}",
+        f"Of a gradient at the last step {facts.reach():.2g} arrives {to}; in layer {name!r}, which carries most of it, "
+        f"it halves every {layer.half_life:.2g} steps. {_used(facts)}",
     )
 
 
