@@ -67,7 +67,7 @@ def steps(suites: list[str]) -> Iterator[tuple[str, list[str], Callable[[], dict
         yield name, command, lambda name=name, command=command: figures(name, command)
     for backend in (suite for suite in suites if suite in checks.BACKENDS):
         more = {"KERAS_BACKEND": backend}
-        for name in ("fit_step", "fit_table", "fit_kill", "fit_unmet"):
+        for name in ("fit_step", "fit_table", "fit_kill", "fit_unmet", "diagnose_trained", "diagnose_advice"):
             command = [sys.executable, f"benchmarks/{name}.py"]
             yield (
                 f"{name}_{backend}",

@@ -150,8 +150,8 @@ def _vanishing(facts: Facts) -> Verdict | None:
     to = f"{facts.asked - 1} steps back, as far as the data asks" if facts.need else "at the first step"
     return Verdict(
         "vanishing",
-        f"Of a gradient at the last step {facts.reach():.2g} arrives {to}; in layer {name!r}, which carries most of it, "
-        f"it halves every {layer.half_life:.2g} steps. {_used(facts)}",
+        f"Of a gradient at the last step {facts.reach():.2g} arrives {to}; in layer {name!r}, which carries most of "
+        f"it, it halves every {layer.half_life:.2g} steps. {_used(facts)}",
     )
 
 
