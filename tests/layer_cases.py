@@ -194,8 +194,9 @@ def _made_possible(choice: Choice, backend: str) -> Choice:
         changes |= {
             name: "elu" for name in ("activation", "recurrent_activation") if getattr(choice, name) == "softplus"
         }
-    if choice.dtype in HALVES and backend == "jax" and choice.compiled:
-        # Between operations that it fuses, XLA keeps more of a number than its type has. Of 2 there is no more.
+    if choice.dtype in HALVES and backend == "jax":
+        # Between operations that it fuses, those that it differentiates among them, XLA keeps more of a number than
+        # its type has. Of 2 there is no more.
         changes |= {name: 0.5 for name in ("dropout", "recurrent_dropout") if getattr(choice, name)}
     if choice.learn_initial_state:
         changes |= {"stateful": False, "initial_state": False}

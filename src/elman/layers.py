@@ -172,7 +172,8 @@ class _NativeLoop(keras.layers.RNN):
     def _differs_from_stock(self, options: Options, mask: Any, training: bool) -> bool:
         """Whether stock's own loop does not compute what this layer promises.
 
-        It has no extras. In float64 it multiplies in float32 on PyTorch, and fails on JAX. With a mask, on JAX a masked
+        It has no extras. In float64 it multiplies in float32 on PyTorch, and fails on JAX, as in half types does
+        stateless_call there, with dropout or of a GRU. With a mask, on JAX a masked
         first step gives the initial state, and unrolled loops forget zero_output_for_mask (JAX), fail backwards
         (PyTorch), and zero the wrong steps backwards (TensorFlow).
         """
@@ -181,7 +182,8 @@ class _NativeLoop(keras.layers.RNN):
             return True
         if _BACKEND == "tensorflow":
             return mask is not None and self.unroll and self.go_backwards and self.zero_output_for_mask
-        return mask is not None or self.compute_dtype == "float64"
+        half = _BACKEND == "jax" and self.compute_dtype in _HALVES
+        return half or mask is not None or self.compute_dtype == "float64"
 
     def _operands(self, sequences: Tensor, initial_state: Any, mask: Any, training: bool) -> tuple[Any, ...]:
         """Those of an adapter's recurrence. Half types are computed in float32, each weight rounded as in Keras."""

@@ -211,6 +211,24 @@ def test_float64_is_computed_in_float64(native):
             assert (np.abs(array(stock(x)) - truth()).max() <= 1e-14) == (BACKEND == "tensorflow")
 
 
+@pytest.mark.parametrize("native", ["auto", False])
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_stateless_calls_in_mixed_precision(policy, native):
+    results = []
+    for kind in KINDS:
+        layer = layer_of(kind, dropout=0.5, dtype=policy)
+        if kind is elman.SimpleRNN:
+            layer.native = native
+        variables = [[w.value for w in ws] for ws in (layer.trainable_variables, layer.non_trainable_variables)]
+        try:
+            y = layer.stateless_call(*variables, X, training=True)[0] if BACKEND == "jax" else layer(X, training=True)
+            results.append(str(keras.backend.standardize_dtype(y.dtype)))
+        except TypeError as error:
+            results.append("carry" if "carry" in str(error) else str(error))
+    half = policy.removeprefix("mixed_")
+    assert results == [half, "carry" if BACKEND == "jax" else half]
+
+
 # --- kept ----------------------------------------------------------------------------------------------------------
 
 
