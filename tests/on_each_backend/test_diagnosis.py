@@ -410,6 +410,17 @@ def test_an_input_in_a_list_of_one() -> None:
     assert elman.diagnose(model, NUMBERS).horizon is not None
 
 
+def test_numbers_in_lists() -> None:
+    model = sequential(elman.SimpleRNN(4), keras.layers.Dense(1))
+    assert elman.diagnose(model, NUMBERS.tolist()).deviation == elman.diagnose(model, NUMBERS).deviation
+
+
+def test_an_input_with_infinities_that_the_activation_ends() -> None:
+    model = sequential(elman.SimpleRNN(4), keras.layers.Dense(1))
+    x = np.where(NUMBERS > np.array([2, np.inf, np.inf]), np.inf, NUMBERS)
+    assert any("The input has infinities" in note for note in elman.diagnose(model, x).notes)
+
+
 def test_words_by_their_numbers() -> None:
     model = sequential(keras.layers.Embedding(20, 4, mask_zero=True), elman.LSTM(5), keras.layers.Dense(1), shape=(12,))
     words = np.random.default_rng(16).integers(0, 20, (40, 12))
@@ -600,6 +611,15 @@ def test_targets_that_do_not_fit_are_told() -> None:
         elman.diagnose(model, NUMBERS, np.zeros((32, 2)))
     with pytest.raises(ValueError, match=r"y has shape \(64, 5\); expected \(examples, 2\)"):
         elman.diagnose(model, NUMBERS, np.zeros((64, 5)))
+    with pytest.raises(ValueError, match="y has NaN or infinities"):
+        elman.diagnose(model, NUMBERS, np.full((64, 2), np.nan))
+    with pytest.raises(TypeError, match="got y of dtype"):
+        elman.diagnose(model, NUMBERS, np.full((64, 2), "a"))
+    inputs = keras.Input((30, 3))
+    two = keras.Model(inputs, [elman.GRU(2)(inputs), elman.LSTM(2)(inputs)])
+    assert elman.diagnose(two, NUMBERS).horizon is not None
+    with pytest.raises(ValueError, match="has several outputs; expected one where y is passed"):
+        elman.diagnose(two, NUMBERS, [np.zeros((64, 2))] * 2)
     with pytest.raises(ValueError, match=r"layer is 'rnn'; expected one of '.*', or None"):
         elman.diagnose(model, NUMBERS, layer="rnn")
 

@@ -66,8 +66,10 @@ def arrays(function: str, model: Any, x: Any) -> Any:
         TypeError: If it holds no numbers.
         ValueError: If a shape does not fit.
     """
-    parts = [_array(function, part) for part in keras.tree.flatten(x)]
     inputs = _inputs(model)
+    if isinstance(x, list | tuple) and x and not isinstance(keras.tree.flatten(x)[0], str | bytes):
+        x = np.asarray(x) if np.isscalar(keras.tree.flatten(x)[0]) else x  # one array, written as lists of numbers
+    parts = [_array(function, part) for part in keras.tree.flatten(x)]
     if inputs is None:
         return parts[0] if len(parts) == 1 else keras.tree.pack_sequence_as(x, parts)
     flat = keras.tree.flatten(inputs)
@@ -95,14 +97,14 @@ def _inputs(model: Any) -> Any:
     return getattr(model, "_inputs_struct", None)
 
 
-def _array(function: str, part: Any) -> Array:
+def _array(function: str, part: Any, name: str = "x") -> Array:
     if keras.ops.is_tensor(part):
         part = keras.ops.convert_to_numpy(part)
     array = np.asarray(part)
     if array.dtype.kind not in "fiub":
         raise TypeError(
-            f"{function} got x of dtype {array.dtype} ({type(part).__name__}); expected an array of numbers, or one "
-            "for each input of the model. Encode text as integers or one-hot."
+            f"{function} got {name} of dtype {array.dtype} ({type(part).__name__}); expected an array of numbers, or "
+            "one for each input of the model. Encode text as integers or one-hot."
         )
     return array
 
@@ -120,15 +122,29 @@ def _check_shape(part: Array, tensor: Any, model: Any) -> None:
         )
 
 
-def sample(x: Any, y: Any, seed: int, most: int = EXAMPLES) -> tuple[Any, Array | None, int]:
+def targets(model: Any, y: Any) -> Array:
+    """y as a NumPy array.
+
+    Raises:
+        TypeError: If it holds no numbers.
+        ValueError: If the model has several outputs, or y has NaN or infinities.
+    """
+    if len(getattr(model, "outputs", None) or ()) > 1:
+        raise ValueError(f"Model {model.name!r} has several outputs; expected one where y is passed. Leave y out.")
+    array = _array("diagnose", y, "y")
+    if not np.isfinite(array).all():
+        raise ValueError("y has NaN or infinities; expected numbers. Leave those examples out, of x as well.")
+    return array
+
+
+def sample(x: Any, y: Array | None, seed: int, most: int = EXAMPLES) -> tuple[Any, Array | None, int]:
     """Some rows of x and y, in their order, and how many there were.
 
     Raises:
         ValueError: If the arrays have different lengths, or fewer than two rows.
     """
-    targets = None if y is None else np.asarray(y)
     parts = keras.tree.flatten(x)
-    counts = {len(part) for part in parts} | (set() if targets is None else {len(targets)})
+    counts = {len(part) for part in parts} | (set() if y is None else {len(y)})
     if len(counts) != 1:
         told = ", ".join(map(str, sorted(counts)))
         raise ValueError(f"x and y have {told} examples; expected the same number.")
@@ -141,5 +157,5 @@ def sample(x: Any, y: Any, seed: int, most: int = EXAMPLES) -> tuple[Any, Array 
     if count > most:
         chosen = np.sort(np.random.default_rng(seed).choice(count, most, replace=False))
         x = keras.tree.map_structure(lambda part: part[chosen], x)
-        targets = None if targets is None else targets[chosen]
-    return x, targets, count
+        y = None if y is None else y[chosen]
+    return x, y, count

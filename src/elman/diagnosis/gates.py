@@ -34,10 +34,10 @@ class Inside(NamedTuple):
     pre_activations: dict[str, Array]
 
 
+@np.errstate(over="ignore", invalid="ignore")  # NaN and infinities are told by first_nonfinite
 def inside(call: Call) -> Inside:
     """Every value of a layer at every step."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        y, _, tape = reference.forward(call.x, *call.weights, call.states, call.valid, options=call.options)
+    y, _, tape = reference.forward(call.x, *call.weights, call.states, call.valid, options=call.options)
     cell = call.options.cell
     x_in, h_in, *rest = (np.stack(part, axis=-2) for part in zip(*tape, strict=True))
     values = dict(zip(_TAPES[cell], rest, strict=True))
@@ -111,8 +111,8 @@ def dead(call: Call, found: Inside) -> float:
     return float((seen[call.valid] == 0).all(axis=0).mean())
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def drive(call: Call) -> float:
     """The root mean square of what the input alone adds to the sums, x W: far above 1 it saturates them."""
     kernel, *_ = call.weights
-    with np.errstate(over="ignore", invalid="ignore"):
-        return float(np.sqrt(np.mean(np.square(call.x[call.valid] @ kernel))))
+    return float(np.sqrt(np.mean(np.square(call.x[call.valid] @ kernel))))

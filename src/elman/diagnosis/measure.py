@@ -46,9 +46,9 @@ def diagnose(model: Any, x: Any, y: Any = None, layer: str | None = None, *, see
         `.to_html(path)`, `.to_dict()`, `.compare(other)`.
 
     Raises:
-        TypeError: If `model` is no Keras model, or `x` holds no numbers.
-        ValueError: If the model has no recurrent layer or a stateful one, a shape does not fit, there is one example
-            or one step, or the output is the same for all examples.
+        TypeError: If `model` is no Keras model, or `x` or `y` holds no numbers.
+        ValueError: If `y` has NaN, the model has no recurrent layer or a stateful one, a shape does not fit, there is
+            one example or one step, or the output is the same for all examples.
 
     Example:
 
@@ -58,6 +58,7 @@ def diagnose(model: Any, x: Any, y: Any = None, layer: str | None = None, *, see
     """
     layers = checks.layers("diagnose", model, layer)
     x = checks.arrays("diagnose", model, x)
+    y = None if y is None else checks.targets(model, y)
     some, targets, count = checks.sample(x, y, seed)
     every = observe.all_layers(model)
     seen = observe.run(model, some, every)
@@ -105,7 +106,7 @@ def diagnose(model: Any, x: Any, y: Any = None, layer: str | None = None, *, see
         verdict=found.name,
         because=found.because,
         advice=advice(facts, found.name),
-        notes=_notes(model, layers, layer, seen),
+        notes=_notes(model, layers, layer, seen, nonfinite_input=facts.nonfinite_input),
     )
 
 
@@ -255,8 +256,10 @@ def _learning_rate(model: Any) -> tuple[float, float] | None:
     return float(keras.ops.convert_to_numpy(optimizer.learning_rate)), default.default
 
 
-def _notes(model: Any, layers: Layers, layer: str | None, seen: Seen) -> list[str]:
+def _notes(model: Any, layers: Layers, layer: str | None, seen: Seen, *, nonfinite_input: bool) -> list[str]:
     notes = []
+    if nonfinite_input and np.isfinite(seen.outputs).all():
+        notes.append("The input has infinities, which the activations end: look at the data.")
     if _constant(seen.outputs):
         notes.append("The output is the same for all examples.")
     if layers.backward:
