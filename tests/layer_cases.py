@@ -191,9 +191,9 @@ def _made_possible(choice: Choice, backend: str) -> Choice:
     if choice.dtype == "float64" and backend == "jax":
         changes["dtype"] = "float32"
     if choice.dtype == "float64" and backend == "torch":  # whose softplus is the identity from 20 on: off by 2e-9
-        changes |= {
-            name: "elu" for name in ("activation", "recurrent_activation") if getattr(choice, name) == "softplus"
-        }
+        for name in ("activation", "recurrent_activation"):
+            if changes.get(name, getattr(choice, name)) == "softplus":
+                changes[name] = "elu"
     if choice.dtype in HALVES and backend == "jax":
         # Between operations that it fuses, those that it differentiates among them, XLA keeps more of a number than
         # its type has. Of 2 there is no more.

@@ -48,9 +48,9 @@ def only(report: elman.Report) -> Layer:
 # --- known answers ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("k", [0, 1, 2, 7, 33, 64, 99, 100])
+@pytest.mark.parametrize("k", [0, 1, 2, 7, 33, 100])
 def test_a_delay_line_of_k_steps_has_horizon_k_plus_1(k: int) -> None:
-    x = np.random.default_rng(k).normal(size=(32, 110, 1))
+    x = np.random.default_rng(k).normal(size=(16, 110, 1))
     report = elman.diagnose(delay_line(k, 110), x)
     assert (report.horizon, report.horizon_low, report.horizon_high) == (k + 1, k + 1, k + 1)
     assert report.deviation[k + 1 :] == [0.0] * (110 - k)
@@ -722,16 +722,16 @@ def test_auto_keeps_to_its_share_of_the_time(monkeypatch: pytest.MonkeyPatch, co
         NUMBERS,
         NUMBERS[:, -2, :1],
         batch_size=8,
-        epochs=60,
+        epochs=40,
         verbose=0,
         callbacks=[ticking, elman.HorizonMonitor(NUMBERS[:8])],
     ).history
-    assert all(len(history[key]) == 60 for key in KEYS)
+    assert all(len(history[key]) == 40 for key in KEYS)
     assert len(clock.measured) >= 2  # the first and the last epoch
     if len(clock.measured) > 2:
-        assert cost * len(clock.measured) <= 0.05 * 60 * 8
-    assert (len(clock.measured) == 60) == (cost == 0.001)
-    assert (len(clock.measured) == 2) == (cost >= 15 or cost == 100.0)
+        assert cost * len(clock.measured) <= 0.05 * 40 * 8
+    assert (len(clock.measured) == 40) == (cost == 0.001)
+    assert (len(clock.measured) == 2) == (cost == 100.0)
 
 
 def test_a_monitor_measures_every_so_many_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
