@@ -187,17 +187,8 @@ def choose(number: int, backend: str) -> Choice:
 
 def _made_possible(choice: Choice, backend: str) -> Choice:
     """The choice without what does not go together, or cannot be told apart."""
-    changes: dict[str, Any] = _made_possible_for_the_cell(choice)
-    if choice.dtype == "float64" and backend == "jax":
-        changes["dtype"] = "float32"
-    if choice.dtype == "float64" and backend == "torch":  # whose softplus is the identity from 20 on: off by 2e-9
-        for name in ("activation", "recurrent_activation"):
-            if changes.get(name, getattr(choice, name)) == "softplus":
-                changes[name] = "elu"
-    if choice.dtype in HALVES and backend == "jax":
-        # Between operations that it fuses, those that it differentiates among them, XLA keeps more of a number than
-        # its type has. Of 2 there is no more.
-        changes |= {name: 0.5 for name in ("dropout", "recurrent_dropout") if getattr(choice, name)}
+    choice = dataclasses.replace(choice, **_made_possible_for_the_cell(choice))
+    changes: dict[str, Any] = _made_possible_for_the_type(choice, backend)
     if choice.learn_initial_state:
         changes |= {"stateful": False, "initial_state": False}
     if choice.learn_initial_state or not choice.initial_state or choice.bidirectional or choice.states > 1:
@@ -219,6 +210,20 @@ def _made_possible_for_the_cell(choice: Choice) -> dict[str, Any]:
         changes["implementation"] = 1  # as Keras sets it
     if choice.cell != "gru":
         changes["reset_after"] = True
+    return changes
+
+
+def _made_possible_for_the_type(choice: Choice, backend: str) -> dict[str, Any]:
+    changes: dict[str, Any] = {}
+    if choice.dtype == "float64" and backend == "jax":
+        changes["dtype"] = "float32"
+    if choice.dtype == "float64" and backend == "torch":  # whose softplus is the identity from 20 on: off by 2e-9
+        names = ("activation", "recurrent_activation")
+        changes |= {name: "elu" for name in names if getattr(choice, name) == "softplus"}
+    if choice.dtype in HALVES and backend == "jax":
+        # Between operations that it fuses, those that it differentiates among them, XLA keeps more of a number than
+        # its type has. Of 2 there is no more.
+        changes |= {name: 0.5 for name in ("dropout", "recurrent_dropout") if getattr(choice, name)}
     return changes
 
 
