@@ -418,7 +418,7 @@ def test_numbers_in_lists() -> None:
 
 def test_an_input_with_infinities_that_the_activation_ends() -> None:
     model = sequential(elman.SimpleRNN(4), keras.layers.Dense(1))
-    x = np.where(NUMBERS > np.array([2, np.inf, np.inf]), np.inf, NUMBERS)
+    x = np.where(np.array([2, np.inf, np.inf]) < NUMBERS, np.inf, NUMBERS)
     assert any("The input has infinities" in note for note in elman.diagnose(model, x).notes)
 
 
