@@ -69,8 +69,8 @@ class Chrono(keras.initializers.Initializer):
 
     The forget gate's bias is `ln(u)`, `u` uniform in `[1, longest - 1]` for each unit, and the input gate's its
     negative (Tallec and Ollivier 2018, "Can recurrent neural networks warp time?"). A GRU's update gate `z` is both at
-    once (`h_t = z h_{t-1} + (1 - z) n`), and has `ln(u)`. All other biases are 0. Keras adds 1 to nothing here, but
-    puts its own forget bias in this place unless the layer has `unit_forget_bias=False`.
+    once (`h_t = z h_{t-1} + (1 - z) n`), and has `ln(u)`. All other biases are 0. An LSTM needs
+    `unit_forget_bias=False`: else Keras asks for each gate's biases by themselves, and puts its own in this place.
 
     Args:
         longest: About how many steps the task asks for; at least 3.

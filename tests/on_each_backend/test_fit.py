@@ -220,6 +220,21 @@ def test_the_order_of_windows_depends_on_seed_and_epoch_alone():
     assert fresh._order.tolist() == orders[1, 1]
 
 
+def test_two_runs_at_once_do_not_share_a_folder(tmp_path):
+    refused = []
+
+    def begin_another(_):
+        if not refused:
+            with pytest.raises(elman.DataError, match="another elman fit is at work in") as error:
+                elman.fit(frame(), target="temp", window=8, units=4, epochs=1, out=tmp_path / "run", fresh=True)
+            refused.append(error)
+
+    own = {"target": "temp", "window": 8, "units": 4, "epochs": 1, "out": tmp_path / "run"}
+    assert elman.fit(frame(), **own, tell=begin_another).metrics["training"]["epochs"] == 1
+    assert refused
+    elman.fit(frame(), **own, fresh=True)
+
+
 def test_killed_at_three_moments_it_ends_with_the_same_numbers(run, tmp_path):
     folder = tmp_path / "killed"
     choose = random.Random(20)  # the moments are random, and the same in every run of the test

@@ -150,8 +150,8 @@ def fit(
     if (run := folder.finished(path, config, fresh=fresh)) is not None:
         return run
     prepared = _prepare(source, asked, window, int(ahead), fill)
-    folder.make(path, config, fresh=fresh)
-    return _run(prepared, source, config, path, tell)
+    with folder.held(path, config, fresh=fresh):
+        return _run(prepared, source, config, path, tell)
 
 
 def _prepare(source: Source, asked: dict[str, Any], window: int | None, ahead: int, fill: str | None) -> _Prepared:

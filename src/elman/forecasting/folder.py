@@ -7,9 +7,13 @@ this run is never touched.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import hashlib
 import json
+import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -65,11 +69,34 @@ def _differing(folder: Path, config: dict[str, Any]) -> list[str]:
     return [words.get(key, key) for key in config if before.get(key) != config[key]]
 
 
-def make(folder: Path, config: dict[str, Any], *, fresh: bool) -> None:
-    """Makes the folder, or clears out of it what `fresh` or a killed process leaves there."""
+@contextlib.contextmanager
+def held(folder: Path, config: dict[str, Any], *, fresh: bool) -> Iterator[None]:
+    """Makes the folder and keeps other processes out of it; a process that is killed lets go of it.
+
+    Raises:
+        DataError: If another one is at work in it, or it cannot be written.
+    """
     new = not folder.exists()
     with files.telling(folder):
         folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder, os.O_RDONLY)
+    try:
+        with files.telling(folder):
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise DataError(
+                    f"another elman fit is at work in {folder}; expected one at a time. Wait until it has ended, or "
+                    "choose another folder with out (--out)."
+                ) from error
+        _begin(folder, config, new=new, fresh=fresh)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _begin(folder: Path, config: dict[str, Any], *, new: bool, fresh: bool) -> None:
+    """Clears out what `fresh` or a killed process leaves there, and says whose folder it is."""
     files.clear(folder)
     if fresh:
         with files.telling(folder):
