@@ -8,7 +8,7 @@ with states reset; the loss; the verdict.
 from __future__ import annotations
 
 import inspect
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -63,50 +63,85 @@ def diagnose(model: Any, x: Any, y: Any = None, layer: str | None = None, *, see
     every = observe.all_layers(model)
     seen = observe.run(model, some, every)
     _check_seen(model, layers, seen)
-    calls = {each.name: seen.calls[each.name] for each in layers.measured}
-    steps = next(iter(calls.values())).x.shape[1]
-    figures = {each.name: _figures(each, calls[each.name], seed) for each in layers.measured}
+    figures = {each.name: _figures(each, seen.calls[each.name], seed) for each in layers.measured}
     finite = bool(np.isfinite(seen.outputs).all()) and all(f.first_nonfinite is None for f in figures.values())
-    curve = loss = None
+    learned = None if targets is None else _learned(model, x, y, layers, seen, targets, finite=finite)
+    curve = None
     if finite:
         _check_differs(model, seen.outputs, figures, targets)
-        resets = horizon.Resets(model, some, every, list(calls), steps)
+        resets = horizon.Resets(model, some, every, list(figures), seen.calls[layers.measured[0].name].x.shape[1])
         curve = horizon.measure(resets, seen.outputs, seed)
-    if targets is not None:
-        loss = _loss(model, seen, targets, next(iter(calls.values())).valid)
-    full_loss = None if loss is None or not finite else loss(seen.outputs)
-    needed = None if loss is None or not finite else _need(model, x, y, layers)
-    facts = Facts(
-        layers=figures,
-        settings={each.name: _setting(each, calls[each.name]) for each in layers.measured},
-        steps=int(np.median([call.valid.sum(axis=1) for call in calls.values()])),
-        horizon=None if curve is None else curve.horizon,
-        need=None if needed is None else needed.steps,
-        left=None if needed is None or loss is None or loss.crossentropy else needed.left,
-        ratio=None if loss is None or full_loss is None else full_loss / max(loss.of_a_constant(), 1e-12),
-        learning_rate=_learning_rate(model),
-        nonfinite_input=not all(np.isfinite(part).all() for part in keras.tree.flatten(some)),
-    )
+    facts = _facts(model, some, layers, seen, figures, curve, learned)
     found = verdict(facts)
     return Report(
         model=model.name,
         examples=len(seen.outputs),
         of=count,
-        steps=steps,
+        steps=seen.calls[layers.measured[0].name].x.shape[1],
         horizon=facts.horizon,
         horizon_low=None if curve is None else curve.low,
         horizon_high=None if curve is None else curve.high,
         lags=[] if curve is None else curve.kept,
         deviation=[] if curve is None else curve.deviation,
-        loss=None if curve is None or loss is None else [loss(outputs) for outputs in curve.outputs],
-        full_loss=full_loss,
-        loss_name=None if loss is None else loss.name,
+        loss=None if curve is None or learned is None else [learned.loss(outputs) for outputs in curve.outputs],
+        full_loss=None if learned is None else learned.full,
+        loss_name=None if learned is None else learned.loss.name,
         need=facts.need,
         layers=figures,
         verdict=found.name,
         because=found.because,
         advice=advice(facts, found.name),
         notes=_notes(model, layers, layer, seen, nonfinite_input=facts.nonfinite_input),
+    )
+
+
+class _Learned(NamedTuple):
+    """What targets tell.
+
+    Attributes:
+        loss: Against them.
+        full: With nothing forgotten; `None` if there are NaN or infinities.
+        ratio: That over the loss of the best constant.
+        need: What the data asks for, where it can be told.
+    """
+
+    loss: Loss
+    full: float | None
+    ratio: float | None
+    need: need.Need | None
+
+
+def _learned(model: Any, x: Any, y: Any, layers: Layers, seen: Seen, targets: Array, *, finite: bool) -> _Learned:
+    """x and y are all examples, `seen` and `targets` those that were drawn."""
+    loss = _loss(model, seen, targets, seen.calls[layers.measured[0].name].valid)
+    if not finite:
+        return _Learned(loss, None, None, None)
+    full = loss(seen.outputs)
+    return _Learned(loss, full, full / max(loss.of_a_constant(), 1e-12), _need(model, x, y, layers))
+
+
+def _facts(
+    model: Any,
+    x: Any,
+    layers: Layers,
+    seen: Seen,
+    figures: dict[str, Layer],
+    curve: horizon.Curve | None,
+    learned: _Learned | None,
+) -> Facts:
+    calls = {each.name: seen.calls[each.name] for each in layers.measured}
+    needed = None if learned is None else learned.need
+    compares = needed is not None and learned is not None and not learned.loss.crossentropy
+    return Facts(
+        layers=figures,
+        settings={each.name: _setting(each, calls[each.name]) for each in layers.measured},
+        steps=int(np.median([call.valid.sum(axis=1) for call in calls.values()])),
+        horizon=None if curve is None else curve.horizon,
+        need=None if needed is None else needed.steps,
+        left=needed.left if needed is not None and compares else None,
+        ratio=None if learned is None else learned.ratio,
+        learning_rate=_learning_rate(model),
+        nonfinite_input=not all(np.isfinite(part).all() for part in keras.tree.flatten(x)),
     )
 
 
