@@ -101,9 +101,9 @@ def odd(request: pytest.FixtureRequest) -> elman.Report:
 # --- pictures --------------------------------------------------------------------------------------------------------
 
 
-def test_every_report_can_be_drawn(odd: elman.Report, tmp_path: Path) -> None:
+def test_every_report_can_be_drawn(odd: elman.Report) -> None:
     figure = odd.plot()
-    figure.savefig(tmp_path / "figure.png")
+    figure.draw_without_rendering()
     assert isinstance(figure, Figure)
     for axes in figure.axes:
         assert axes.get_xlabel()
@@ -240,9 +240,10 @@ def test_two_reports_beside_each_other(tmp_path: Path) -> None:
     assert "<svg" in both._repr_html_()
 
 
-def test_any_two_reports_can_be_compared(odd: elman.Report, tmp_path: Path) -> None:
-    for both in (odd.compare(report()), report().compare(odd)):
-        both.plot().savefig(tmp_path / "both.png")
+@pytest.mark.parametrize("name", ["two layers", "diverged"])
+def test_any_two_reports_can_be_compared(name: str) -> None:
+    for both in (ODD[name].compare(report()), report().compare(ODD[name])):
+        both.plot().draw_without_rendering()
         Page(page.html_of(both))
         assert str(both)
 
