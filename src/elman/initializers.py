@@ -7,7 +7,8 @@ every backend.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 from numbers import Integral, Real
 from typing import Any
 
@@ -19,7 +20,7 @@ from elman.options import ACTIVATIONS, Options
 
 __all__ = ["Chrono", "ScaledIdentity", "orthogonal_on_batch"]
 
-_LEAST_GAIN, _MOST_GAIN = 0.05, 20.0
+_GAINS = np.geomspace(0.05, 20, 25)  # what is tried first, each 1.28 times the one before
 
 
 @keras.saving.register_keras_serializable("elman")
@@ -70,11 +71,11 @@ class Chrono(keras.initializers.Initializer):
     The forget gate's bias is `ln(u)`, `u` uniform in `[1, longest - 1]` for each unit, and the input gate's its
     negative (Tallec and Ollivier 2018, "Can recurrent neural networks warp time?"). A GRU's update gate `z` is both at
     once (`h_t = z h_{t-1} + (1 - z) n`), and has `ln(u)`. All other biases are 0. An LSTM needs
-    `unit_forget_bias=False`: else Keras asks for each gate's biases by themselves, and puts its own in this place.
+    `unit_forget_bias=False`: else Keras asks for the biases piece by piece, and puts ones in the forget gate's place.
 
     Args:
         longest: About how many steps the task asks for; at least 3.
-        layer: `"LSTM"` or `"GRU"`, whose gates lie differently.
+        units: Of the layer: they tell an LSTM's biases from a GRU's, and both from a piece of an LSTM's.
         seed: Of the draw.
 
     Raises:
@@ -83,55 +84,53 @@ class Chrono(keras.initializers.Initializer):
 
     Example:
 
-    >>> chrono = elman.initializers.Chrono(longest=200)
+    >>> chrono = elman.initializers.Chrono(longest=200, units=32)
     >>> layer = elman.LSTM(32, bias_initializer=chrono, unit_forget_bias=False)
     """
 
     longest: int
-    layer: str
+    units: int
     seed: int
 
-    def __init__(self, longest: int, layer: str = "LSTM", seed: int = 0) -> None:
+    def __init__(self, longest: int, units: int, seed: int = 0) -> None:
         if isinstance(longest, bool) or not isinstance(longest, Integral) or longest < 3:
             raise ValueError(f"longest is {longest!r}; expected an integer of at least 3, the steps to remember.")
-        if layer not in _BIASES:
-            raise ValueError(f'layer is {layer!r}; expected "LSTM" or "GRU".')
+        if isinstance(units, bool) or not isinstance(units, Integral) or units < 1:
+            raise ValueError(f"units is {units!r}; expected a positive integer, the layer's units.")
         if isinstance(seed, bool) or not isinstance(seed, Integral):
             raise TypeError(f"seed is {seed!r}; expected an integer.")
         self.longest = int(longest)
-        self.layer = layer
+        self.units = int(units)
         self.seed = int(seed)
 
     def __call__(self, shape: Sequence[int], dtype: Any = None) -> Any:
         """A tensor of that shape."""
-        gates = _BIASES[self.layer]
-        rows = tuple(shape[:-1])
-        if shape[-1] % gates or rows not in ({(), (2,)} if self.layer == "GRU" else {()}):
-            one = f"({gates} * units,)" + (f" or (2, {gates} * units)" if self.layer == "GRU" else "")
-            raise ValueError(
-                f"Chrono for {self.layer} got the shape {tuple(shape)}; expected {one}. Set it as bias_initializer, of "
-                "an LSTM with unit_forget_bias=False."
-            )
-        units = shape[-1] // gates
+        shape, units = tuple(shape), self.units
         kept = np.log(np.random.default_rng(self.seed).uniform(1, self.longest - 1, units))
-        bias = np.zeros((*rows, gates, units))
-        first = bias[0] if rows else bias
-        if self.layer == "LSTM":  # i, f, g, o
-            first[0], first[1] = -kept, kept
-        else:  # z, r, n
-            first[0] = kept
-        return _tensor(bias.reshape(shape), dtype)
+        bias = np.zeros(shape)
+        if shape == (4 * units,):  # an LSTM's i, f, g, o
+            bias[:units], bias[units : 2 * units] = -kept, kept
+        elif shape in {(3 * units,), (2, 3 * units)}:  # a GRU's z, r, n; a second row is for the state's product
+            np.atleast_2d(bias)[0, :units] = kept
+        elif shape in {(units,), (2 * units,)}:
+            raise ValueError(
+                f"Chrono got the shape {shape}, a piece of the biases of an LSTM of {units} units; expected all, "
+                f"({4 * units},). Set unit_forget_bias=False on the layer."
+            )
+        else:
+            raise ValueError(
+                f"Chrono for {units} units got the shape {shape}; expected ({4 * units},) of an LSTM, ({3 * units},) "
+                f"or (2, {3 * units}) of a GRU. Set it as bias_initializer, with the layer's units."
+            )
+        return _tensor(bias, dtype)
 
     def get_config(self) -> dict[str, Any]:
         """The arguments."""
-        return {"longest": self.longest, "layer": self.layer, "seed": self.seed}
-
-
-_BIASES = {"LSTM": 4, "GRU": 3}
+        return {"longest": self.longest, "units": self.units, "seed": self.seed}
 
 
 def _tensor(array: np.ndarray, dtype: Any) -> Any:
-    return keras.ops.convert_to_tensor(array.astype("float32"), dtype or keras.config.floatx())
+    return keras.ops.convert_to_tensor(array, dtype or keras.config.floatx())
 
 
 def orthogonal_on_batch(
@@ -140,10 +139,12 @@ def orthogonal_on_batch(
     """An orthogonal recurrent kernel whose gain is set by a batch, so that gradients neither shrink nor grow at first.
 
     The activation's slope shrinks a gradient at every step, more so the larger the input is. The gain makes up for it:
-    it is where the mean over examples of `ln |g_{T-k}| / |g_T|` per step is nearest to 0, of a loss at the last step in
-    a random direction, found by bisection between 0.05 and 20. It is to a recurrent kernel what "All you need is a good
-    init" (Mishkin and Matas 2016) is to the layers of a deep network; the label is elman's. Of relu, half of whose
-    slopes are zero, other draws of that gain still grow or shrink by up to 20 % per step.
+    it is the least gain between 0.05 and 20 where the mean over examples of `ln |g_{T-k}| / |g_T|` per step is 0, of a
+    loss at the last step in a random direction. Where there is none, as of few units, or of inputs that saturate them
+    at any gain, it is about where the mean is nearest to 0; and 1 where at no gain a gradient arrives in half of the
+    examples. It is to a recurrent kernel what "All you need is a good init" (Mishkin and Matas 2016) is to the layers
+    of a deep network; the label is elman's. Of relu, half of whose slopes are zero, other draws of that gain still grow
+    or shrink by up to 20 % per step.
 
     Args:
         x: The layer's input, `(batch, time, features)`, at least 2 steps; after whatever stands before the layer.
@@ -175,12 +176,28 @@ def orthogonal_on_batch(
     turn, upper = np.linalg.qr(rng.standard_normal((units, units)))
     turn *= np.sign(np.diag(upper))  # uniform over all turns
     direction = rng.standard_normal((len(x), units))
-    low, high = np.log(_LEAST_GAIN), np.log(_MOST_GAIN)
-    for _ in range(30):
-        middle = (low + high) / 2
-        growth = _growth(x, valid, kernel, np.exp(middle) * turn, direction, activation)
-        low, high = (middle, high) if growth < 0 else (low, middle)
-    return keras.initializers.Orthogonal(gain=round(float(np.exp((low + high) / 2)), 4), seed=seed)
+
+    def growth(gain: float) -> float:
+        return _growth(x, valid, kernel, gain * turn, direction, activation)
+
+    return keras.initializers.Orthogonal(gain=round(_balanced(growth), 4), seed=seed)
+
+
+def _balanced(growth: Callable[[float], float]) -> float:
+    """The gain of all those tried at which `growth` is nearest to 0; the least one where it passes 0 several times.
+
+    Bisection between the ends is not enough: at large gains tanh and sigmoid saturate, and growth falls again.
+    """
+    tried = {float(gain): growth(gain) for gain in _GAINS}
+    for (low, before), (high, after) in pairwise(list(tried.items())):
+        if -np.inf < before < 0 <= after:
+            for _ in range(16):
+                middle = float(np.sqrt(low * high))
+                tried[middle] = growth(middle)
+                low, high = (middle, high) if tried[middle] < 0 else (low, middle)
+            break
+    distance = {gain: abs(found) for gain, found in tried.items() if np.isfinite(found)}
+    return min(distance, key=distance.__getitem__, default=1.0)
 
 
 def _check(x: np.ndarray, valid: np.ndarray, units: Any, activation: Any, kernel: Any) -> None:
@@ -196,6 +213,8 @@ def _check(x: np.ndarray, valid: np.ndarray, units: Any, activation: Any, kernel
         raise ValueError(f"activation is {activation!r}; expected one of {', '.join(ACTIVATIONS)}.")
     if kernel is not None and np.shape(kernel) != (x.shape[2], units):
         raise ValueError(f"kernel has shape {np.shape(kernel)}; expected (features, units) = {(x.shape[2], units)}.")
+    if kernel is not None and not np.isfinite(np.asarray(kernel, "float64")).all():
+        raise ValueError("kernel has NaN or infinities; expected numbers. Pass one that has not diverged.")
 
 
 def _growth(
@@ -206,7 +225,8 @@ def _growth(
     direction: np.ndarray,
     activation: str,
 ) -> float:
-    """The mean logarithm of a gradient's growth per step on its way back; minus infinity where it ends."""
+    """The mean logarithm of a gradient's growth per step on its way back, over the examples in which it arrives; minus
+    infinity where that is not half of them, plus infinity where numbers end."""
     options = Options(activation=activation)
     operands = (x, kernel, recurrent_kernel, None, (np.zeros_like(direction),), valid, None, None)
     dy = np.zeros((*x.shape[:2], direction.shape[1]))
@@ -214,11 +234,14 @@ def _growth(
     none = (np.zeros_like(direction),)
     with np.errstate(all="ignore"):  # too large a gain may grow past every number
         if _native.obstacle():
-            _, _, tape = reference.forward(*operands, options=options)
+            y, _, tape = reference.forward(*operands, options=options)
             norms = reference.backward(*operands, tape, dy, none, options=options).norms
         else:
             y, _, kept = _numpy.forward(options, operands, keep_tape=True)
             norms = _numpy.backward(options, operands, y, kept, dy, none, want_dx=False).norms
-        growth = np.log(norms[:, 0] / norms[:, -1]) / (valid.sum(axis=1) - 1)
-    growth = growth[~np.isnan(growth)]
-    return float(growth.mean()) if len(growth) else np.inf
+        steps = valid.sum(axis=1) - 1
+        growth = np.log(norms[:, 0] / norms[:, -1])[steps > 0] / steps[steps > 0]
+    if not np.isfinite(y).all() or np.isposinf(growth).any():  # relu's slope at NaN is 0, as if nothing arrived
+        return np.inf
+    arrives = growth[np.isfinite(growth)]
+    return float(arrives.mean()) if len(arrives) and 2 * len(arrives) >= len(growth) else -np.inf
