@@ -96,9 +96,7 @@ struct Recurrence {
     if (!in.input_dropout) return copy_row(to, x, features);
     for (int copy = 0; copy < x_copies; ++copy, to += features) {
       const T* const dropout = static_cast<const T*>(in.input_dropout) + (copy * batch + b) * features;
-      for_vectors<T>(features, [&](int64_t j, int64_t n) {
-        store_some(to + j, load_some(x + j, n) * load_some(dropout + j, n), n);
-      });
+      multiply_row(to, x, dropout, features, false);
     }
   }
 
@@ -918,10 +916,7 @@ struct Backward : Recurrence<T, Cell> {
                      continue;
                    }
                    const T* const dropout = dropouts + (mask + w.input_rows[r]) * this->features + column;
-                   for_vectors<T>(width, [&](int64_t j, int64_t n) {
-                     const Vector<T> d = load(z + j) * load_some(dropout + j, n);
-                     store_some(dx + j, block > 0 ? load_some(dx + j, n) + d : d, n);
-                   });
+                   multiply_row(dx, z, dropout, width, block > 0);
                  }
                });
     }

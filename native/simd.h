@@ -52,29 +52,42 @@ ELMAN_INLINE void store(T* p, Vector<T> v) {
   *reinterpret_cast<typename Simd<T>::Unaligned*>(p) = v;
 }
 
-// Copies n < 2 * kLanes elements by ever smaller blocks: a row's end costs no call and no loop over elements.
-template <class T>
-ELMAN_INLINE void copy_end(T* to, const T* from, int64_t n) {
-#pragma GCC unroll 8
-  for (int block = kLanes<T>; block >= 1; block /= 2) {
-    if (!(n & block)) continue;
-    switch (block * sizeof(T)) {  // constant sizes: plain moves
-      case 64: __builtin_memcpy(to, from, 64); break;
-      case 32: __builtin_memcpy(to, from, 32); break;
-      case 16: __builtin_memcpy(to, from, 16); break;
-      case 8: __builtin_memcpy(to, from, 8); break;
-      default: __builtin_memcpy(to, from, 4);
-    }
-    to += block;
-    from += block;
-  }
+// kCount elements that lie anywhere.
+template <class T, int kCount>
+struct Block {
+  typedef T Elements __attribute__((vector_size(kCount * sizeof(T)), aligned(sizeof(T)), may_alias));
+  static ELMAN_INLINE const Elements& at(const T* p) { return *reinterpret_cast<const Elements*>(p); }
+  static ELMAN_INLINE Elements& at(T* p) { return *reinterpret_cast<Elements*>(p); }
+};
+
+// Calls step(j, block) for n modulo 2 * kCount elements from j on, by ever smaller blocks: a row's end costs no call, no
+// loop over elements, and no way through memory, where a wide load would wait for the narrow stores before it.
+template <class T, int kCount, class Step>
+ELMAN_INLINE void for_end(int64_t j, int64_t n, Step step) {
+  if (n & kCount) step(j, Block<T, kCount>());
+  if constexpr (kCount > 1) for_end<T, kCount / 2>(j + (n & kCount), n, step);
+}
+
+// The same for a row of any n.
+template <class T, class Step>
+ELMAN_INLINE void for_blocks(int64_t n, Step step) {
+  int64_t j = 0;
+  for (; j + kLanes<T> <= n; j += kLanes<T>) step(j, Block<T, kLanes<T>>());
+  for_end<T, kLanes<T> / 2>(j, n, step);
 }
 
 template <class T>
 ELMAN_INLINE void copy_row(T* to, const T* from, int64_t n) {
-  int64_t j = 0;
-  for (; j + kLanes<T> <= n; j += kLanes<T>) store(to + j, load(from + j));
-  copy_end(to + j, from + j, n - j);
+  for_blocks<T>(n, [&](int64_t j, auto block) { block.at(to + j) = block.at(from + j); });
+}
+
+// to = a b, or to += a b, element by element.
+template <class T>
+ELMAN_INLINE void multiply_row(T* to, const T* a, const T* b, int64_t n, bool add) {
+  for_blocks<T>(n, [&](int64_t j, auto block) {
+    const auto product = block.at(a + j) * block.at(b + j);
+    block.at(to + j) = add ? block.at(to + j) + product : product;
+  });
 }
 
 // Asks for the cache lines of a row before they are needed. Rows of a batch lie far apart, and time may run
@@ -87,7 +100,7 @@ ELMAN_INLINE void fetch_row(const T* p, int64_t n) {
 template <class T>
 ELMAN_INLINE Vector<T> load_end(const T* p, int64_t n) {
   alignas(ELMAN_VECTOR_BYTES) T whole[kLanes<T>] = {};
-  copy_end(whole, p, n & (kLanes<T> - 1));  // what it is in any case; the compiler does not know it
+  copy_row(whole, p, n & (kLanes<T> - 1));  // what it is in any case; the compiler does not know it
   return load(whole);
 }
 
@@ -95,7 +108,7 @@ template <class T>
 ELMAN_INLINE void store_end(T* p, Vector<T> v, int64_t n) {
   alignas(ELMAN_VECTOR_BYTES) T whole[kLanes<T>];
   store(whole, v);
-  copy_end(p, whole, n & (kLanes<T> - 1));
+  copy_row(p, whole, n & (kLanes<T> - 1));
 }
 
 template <class T>
