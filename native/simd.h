@@ -26,14 +26,12 @@ struct Simd;
 template <>
 struct Simd<float> {
   typedef float Vector __attribute__((vector_size(ELMAN_VECTOR_BYTES)));
-  typedef float Unaligned __attribute__((vector_size(ELMAN_VECTOR_BYTES), aligned(4), may_alias));
   typedef int32_t Bits __attribute__((vector_size(ELMAN_VECTOR_BYTES)));
   typedef int32_t Int;
 };
 template <>
 struct Simd<double> {
   typedef double Vector __attribute__((vector_size(ELMAN_VECTOR_BYTES)));
-  typedef double Unaligned __attribute__((vector_size(ELMAN_VECTOR_BYTES), aligned(8), may_alias));
   typedef int64_t Bits __attribute__((vector_size(ELMAN_VECTOR_BYTES)));
   typedef int64_t Int;
 };
@@ -43,15 +41,6 @@ using Vector = typename Simd<T>::Vector;
 template <class T>
 constexpr int kLanes = ELMAN_VECTOR_BYTES / int(sizeof(T));
 
-template <class T>
-ELMAN_INLINE Vector<T> load(const T* p) {
-  return *reinterpret_cast<const typename Simd<T>::Unaligned*>(p);
-}
-template <class T>
-ELMAN_INLINE void store(T* p, Vector<T> v) {
-  *reinterpret_cast<typename Simd<T>::Unaligned*>(p) = v;
-}
-
 // kCount elements that lie anywhere.
 template <class T, int kCount>
 struct Block {
@@ -59,6 +48,15 @@ struct Block {
   static ELMAN_INLINE const Elements& at(const T* p) { return *reinterpret_cast<const Elements*>(p); }
   static ELMAN_INLINE Elements& at(T* p) { return *reinterpret_cast<Elements*>(p); }
 };
+
+template <class T>
+ELMAN_INLINE Vector<T> load(const T* p) {
+  return Block<T, kLanes<T>>::at(p);
+}
+template <class T>
+ELMAN_INLINE void store(T* p, Vector<T> v) {
+  Block<T, kLanes<T>>::at(p) = v;
+}
 
 // Calls step(j, block) for n modulo 2 * kCount elements from j on, by ever smaller blocks: a row's end costs no call, no
 // loop over elements, and no way through memory, where a wide load would wait for the narrow stores before it.
