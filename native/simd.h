@@ -41,25 +41,30 @@ using Vector = typename Simd<T>::Vector;
 template <class T>
 constexpr int kLanes = ELMAN_VECTOR_BYTES / int(sizeof(T));
 
-// kCount elements that lie anywhere.
+// kCount elements that lie anywhere. By value: Clang before 18 takes a reference to a vector for an aligned one.
 template <class T, int kCount>
 struct Block {
-  typedef T Elements __attribute__((vector_size(kCount * sizeof(T)), aligned(sizeof(T)), may_alias));
-  static ELMAN_INLINE const Elements& at(const T* p) { return *reinterpret_cast<const Elements*>(p); }
-  static ELMAN_INLINE Elements& at(T* p) { return *reinterpret_cast<Elements*>(p); }
+  typedef T Elements __attribute__((vector_size(kCount * sizeof(T))));
+
+  static ELMAN_INLINE Elements load(const T* p) {
+    Elements v;
+    __builtin_memcpy(&v, p, sizeof v);
+    return v;
+  }
+  static ELMAN_INLINE void store(T* p, Elements v) { __builtin_memcpy(p, &v, sizeof v); }
 };
 
 template <class T>
 ELMAN_INLINE Vector<T> load(const T* p) {
-  return Block<T, kLanes<T>>::at(p);
+  return Block<T, kLanes<T>>::load(p);
 }
 template <class T>
 ELMAN_INLINE void store(T* p, Vector<T> v) {
-  Block<T, kLanes<T>>::at(p) = v;
+  Block<T, kLanes<T>>::store(p, v);
 }
 
 // Calls step(j, block) for n modulo 2 * kCount elements from j on, by ever smaller blocks: a row's end costs no call, no
-// loop over elements, and no way through memory, where a wide load would wait for the narrow stores before it.
+// loop over elements, and no wide load that waits for the narrow stores before it.
 template <class T, int kCount, class Step>
 ELMAN_INLINE void for_end(int64_t j, int64_t n, Step step) {
   if (n & kCount) step(j, Block<T, kCount>());
@@ -76,15 +81,15 @@ ELMAN_INLINE void for_blocks(int64_t n, Step step) {
 
 template <class T>
 ELMAN_INLINE void copy_row(T* to, const T* from, int64_t n) {
-  for_blocks<T>(n, [&](int64_t j, auto block) { block.at(to + j) = block.at(from + j); });
+  for_blocks<T>(n, [&](int64_t j, auto block) { block.store(to + j, block.load(from + j)); });
 }
 
 // to = a b, or to += a b, element by element.
 template <class T>
 ELMAN_INLINE void multiply_row(T* to, const T* a, const T* b, int64_t n, bool add) {
   for_blocks<T>(n, [&](int64_t j, auto block) {
-    const auto product = block.at(a + j) * block.at(b + j);
-    block.at(to + j) = add ? block.at(to + j) + product : product;
+    const auto product = block.load(a + j) * block.load(b + j);
+    block.store(to + j, add ? block.load(to + j) + product : product);
   });
 }
 
