@@ -14,9 +14,9 @@ import os
 import struct
 import sys
 from collections.abc import Callable
-from numbers import Integral
 from typing import TYPE_CHECKING, NamedTuple
 
+from elman.checks import is_integer
 from elman.options import ACTIVATIONS, Options
 
 if TYPE_CHECKING:
@@ -43,11 +43,16 @@ class NativeUnavailable(RuntimeError):
 
 
 def library_path(name: str = "elman") -> Path:
-    """Where the wheel puts the native library: beside this file."""
+    """Path of the native library in one of the package's folders; in the first of them if it is in none.
+
+    A wheel has one folder. An editable install has two: `src/elman` and, for the compiled files, one in site-packages.
+    """
     from pathlib import Path  # here, as `import elman` is to be quick
 
     suffix = {"darwin": ".dylib", "win32": ".dll"}.get(sys.platform, ".so")
-    return Path(__file__).with_name(f"lib{name}{suffix}")
+    folders = [Path(__file__).parent, *map(Path, sys.modules["elman"].__path__)]
+    paths = [folder / f"lib{name}{suffix}" for folder in folders]
+    return next((path for path in paths if path.exists()), paths[0])
 
 
 @functools.cache
@@ -224,7 +229,7 @@ def set_num_threads(n: int | None) -> None:
     Raises:
         ValueError: If `n` is neither.
     """
-    if n is not None and (not isinstance(n, Integral) or isinstance(n, bool) or n < 1):
+    if n is not None and not is_integer(n, least=1):
         raise ValueError(f"set_num_threads got n={n!r}; expected a positive integer, or None for the default.")
     if obstacle() is None:  # without the library nothing runs on threads of elman's
         library().elman_set_num_threads(0 if n is None else min(int(n), 255))

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from math import isfinite
 from numbers import Integral, Real
 from typing import Any
 
@@ -17,6 +18,38 @@ def did_you_mean(word: object, words: Iterable[str]) -> str:
     in_lower_case = {w.lower(): w for w in words}
     nearest = difflib.get_close_matches(str(word).lower(), in_lower_case, n=1)
     return f" Did you mean {in_lower_case[nearest[0]]!r}?" if nearest else ""
+
+
+def is_integer(value: object, least: int | None = None) -> bool:
+    """True if `value` is a Python or NumPy integer, not a boolean, and at least `least`."""
+    return isinstance(value, Integral) and not isinstance(value, bool) and (least is None or int(value) >= least)
+
+
+def is_real(value: object) -> bool:
+    """True if `value` is a finite Python or NumPy number, and not a boolean."""
+    if not isinstance(value, Real) or isinstance(value, bool):
+        return False
+    try:
+        return isfinite(float(value))
+    except OverflowError:  # an integer beyond float64
+        return False
+
+
+def positive_integer(name: str, value: object, meaning: str = "", error: type[Exception] = ValueError) -> int:
+    """Returns `value` as a Python integer.
+
+    Args:
+        name: Of the argument, for the message.
+        value: The argument.
+        meaning: What the number is and what to pass instead; it ends the message.
+        error: The exception's class.
+
+    Raises:
+        ValueError: (or `error`) If `value` is not a positive integer.
+    """
+    if not is_integer(value, least=1):
+        raise error(f"{name} is {value!r}; expected a positive integer{f', {meaning}' if meaning else ''}.")
+    return int(value)  # type: ignore[call-overload]
 
 
 def shape_text(shape: Iterable[int | None]) -> str:
@@ -40,9 +73,9 @@ def check_extras(truncate_gradient: Any, clip_state_gradient: Any, native: Any) 
         ValueError: If one is of another.
     """
     k, c = truncate_gradient, clip_state_gradient
-    if k is not None and (isinstance(k, bool) or not isinstance(k, Integral) or k < 1):
+    if k is not None and not is_integer(k, least=1):
         raise ValueError(f"truncate_gradient is {k!r}; expected a positive integer (time steps), or None.")
-    if c is not None and (isinstance(c, bool) or not isinstance(c, Real) or not _LEAST_CLIP <= float(c) < float("inf")):
+    if c is not None and not (is_real(c) and float(c) >= _LEAST_CLIP):
         raise ValueError(
             f"clip_state_gradient is {c!r}; expected a positive number (an L2 norm, at least {_LEAST_CLIP:.3g}), or "
             "None."

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from numbers import Integral, Real
 from typing import Any
 
 import keras
 import numpy as np
 
 from elman import _native, _numpy, reference
+from elman.checks import is_integer, is_real, positive_integer
 from elman.options import ACTIVATIONS, Options
 
 __all__ = ["Chrono", "ScaledIdentity", "orthogonal_on_batch"]
@@ -45,7 +45,7 @@ class ScaledIdentity(keras.initializers.Initializer):
     gain: float
 
     def __init__(self, gain: float = 1.0) -> None:
-        if isinstance(gain, bool) or not isinstance(gain, Real) or not np.isfinite(float(gain)):
+        if not is_real(gain):
             raise ValueError(f"gain is {gain!r}; expected a finite number, 1.0 to hand states on as they are.")
         self.gain = float(gain)
 
@@ -93,11 +93,10 @@ class Chrono(keras.initializers.Initializer):
     seed: int
 
     def __init__(self, longest: int, units: int, seed: int = 0) -> None:
-        if isinstance(longest, bool) or not isinstance(longest, Integral) or longest < 3:
+        if not is_integer(longest, least=3):
             raise ValueError(f"longest is {longest!r}; expected an integer of at least 3, the steps to remember.")
-        if isinstance(units, bool) or not isinstance(units, Integral) or units < 1:
-            raise ValueError(f"units is {units!r}; expected a positive integer, the layer's units.")
-        if isinstance(seed, bool) or not isinstance(seed, Integral):
+        positive_integer("units", units, "the layer's units")
+        if not is_integer(seed):
             raise TypeError(f"seed is {seed!r}; expected an integer.")
         self.longest = int(longest)
         self.units = int(units)
@@ -207,8 +206,7 @@ def _check(x: np.ndarray, valid: np.ndarray, units: Any, activation: Any, kernel
         raise ValueError(f"mask has shape {valid.shape}; expected (batch, time) = {x.shape[:2]}.")
     if not np.isfinite(x[valid]).all():
         raise ValueError("x has NaN or infinities; expected numbers. Fill them, or leave those examples out.")
-    if isinstance(units, bool) or not isinstance(units, Integral) or units < 1:
-        raise ValueError(f"units is {units!r}; expected a positive integer.")
+    positive_integer("units", units)
     if activation not in ACTIVATIONS:
         raise ValueError(f"activation is {activation!r}; expected one of {', '.join(ACTIVATIONS)}.")
     if kernel is not None and np.shape(kernel) != (x.shape[2], units):

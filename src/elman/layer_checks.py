@@ -11,14 +11,14 @@ import difflib
 import inspect
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from numbers import Integral, Real
+from numbers import Real
 from types import ModuleType
 from typing import Any, NoReturn
 
 import keras
 import numpy as np
 
-from elman.checks import did_you_mean, shape_text, shapes_agree
+from elman.checks import did_you_mean, is_integer, shape_text, shapes_agree
 
 # What a layer's **kwargs take beside the arguments that its constructor names.
 _BASE_ARGUMENTS = ("name", "dtype", "trainable", "autocast", "input_shape", "input_dim", "zero_output_for_mask")
@@ -112,7 +112,7 @@ def _raise_unknown(name: str, word: str, known: Sequence[str]) -> NoReturn:
 
 
 def _check_units(name: str, units: Any) -> None:
-    if not isinstance(units, Integral) or isinstance(units, bool) or units < 1:
+    if not is_integer(units, least=1):
         raise ValueError(
             f"{name} got units={_short(units)}; expected a positive integer, the size of its state. Pass for example "
             f"{name}(32)."

@@ -8,12 +8,11 @@ In: the arguments of `fit`; a `Table` and its parts. Out: nothing, or a `DataErr
 from __future__ import annotations
 
 from collections.abc import Sequence
-from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 
-from elman.checks import did_you_mean
+from elman.checks import did_you_mean, is_integer, is_real, positive_integer
 from elman.errors import DataError
 from elman.forecasting.table import CHUNK, FILLS, Table
 
@@ -42,11 +41,10 @@ def check_arguments(
     whole |= {name: value for name, value in (("window", window), ("batch_size", batch_size)) if value is not None}
     sizes = units if isinstance(units, Sequence) and not isinstance(units, str) else [units]
     for name, value in [*whole.items(), *(("units", size) for size in sizes)]:
-        if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
-            raise DataError(f"{name} is {value!r}; expected a positive integer.")
+        positive_integer(name, value, error=DataError)
     if not sizes:
         raise DataError("units is empty; expected a positive integer, or one for each layer.")
-    if isinstance(seed, bool) or not isinstance(seed, Integral) or not 0 <= int(seed) < 2**31:
+    if not is_integer(seed, least=0) or seed >= 2**31:
         raise DataError(f"seed is {seed!r}; expected an integer from 0 to 2147483647.")
     if layer not in LAYERS:
         raise DataError(f"layer is {layer!r}; expected one of {', '.join(LAYERS)}.{did_you_mean(layer, LAYERS)}")
@@ -55,7 +53,7 @@ def check_arguments(
     if fill is not None and fill not in FILLS:
         raise DataError(f"fill is {fill!r}; expected one of {', '.join(FILLS)}.{did_you_mean(fill, FILLS)}")
     rate = learning_rate
-    if isinstance(rate, bool) or not isinstance(rate, Real) or not 0 < float(rate) < float("inf"):
+    if not is_real(rate) or rate <= 0:
         raise DataError(f"learning_rate is {rate!r}; expected a positive number.")
 
 
