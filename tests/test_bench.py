@@ -93,15 +93,15 @@ def row(found: Report, which: str) -> dict[str, Any]:
 # --- arithmetic ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("layer", "gates"), [("simple_rnn", 1), ("lstm", 4), ("gru", 3)])
-def test_flops_are_the_multiply_adds_of_the_products(layer: str, gates: int) -> None:
+@pytest.mark.parametrize(("cell", "gates"), [("simple_rnn", 1), ("lstm", 4), ("gru", 3)])
+def test_flops_are_the_multiply_adds_of_the_products(cell: str, gates: int) -> None:
     for batch, time, features, units in (*shapes.DEFAULT, SHAPE):
         x, h = (batch, features), (batch, units)
         step = 2 * x[0] * x[1] * units + 2 * h[0] * h[1] * units  # x W, h U
         step_back = 2 * features * batch * units + 2 * units * batch * units + 2 * batch * units * units  # dW, dU, dh
         shape = Shape(batch, time, features, units)
-        assert shapes.flops(shape, "forward", layer) == gates * time * step
-        assert shapes.flops(shape, "forward_backward", layer) == gates * time * (step + step_back)
+        assert shapes.flops(shape, "forward", cell) == gates * time * step
+        assert shapes.flops(shape, "forward_backward", cell) == gates * time * (step + step_back)
 
 
 def test_geometric_mean() -> None:
@@ -141,11 +141,11 @@ def test_workers_take_turns(answers: type[Answers]) -> None:
     assert turns == [*jax, *torch, *torch, *jax, *jax, *torch]
 
 
-@pytest.mark.parametrize("layer", run.LAYERS)
-def test_problem_is_the_same_for_the_same_seed(layer: str) -> None:
-    first, again, other = (shapes.problem(SHAPE, seed, layer) for seed in (1, 1, 2))
-    assert first.layer == layer
-    for one, two, three in zip(first, again, other, strict=True):
+@pytest.mark.parametrize("cell", run.CELLS)
+def test_problem_is_the_same_for_the_same_seed(cell: str) -> None:
+    first, again, other = (shapes.problem(SHAPE, seed, cell) for seed in (1, 1, 2))
+    assert first.cell == cell
+    for one, two, three in zip(first.arrays, again.arrays, other.arrays, strict=True):
         assert one.dtype == np.float32
         assert one.flags.c_contiguous
         np.testing.assert_array_equal(one, two)
@@ -167,8 +167,8 @@ def test_what_is_no_shape_is_told(text: str) -> None:
 
 
 def test_wrong_arguments_are_told() -> None:
-    with pytest.raises(ValueError, match=r"layer is 'lstn'; expected one of simple_rnn"):
-        bench(layer="lstn")
+    with pytest.raises(ValueError, match=r"cell is 'lstn'; expected one of simple_rnn"):
+        bench(cell="lstn")
     with pytest.raises(ValueError, match=r"repeats is 0; expected a positive number"):
         bench(repeats=0)
     with pytest.raises(ValueError, match=r"'theano' is no backend; expected some of numpy, tensorflow"):
@@ -320,7 +320,9 @@ def test_the_command_fails_when_a_result_differs(answers: type[Answers]) -> None
     assert "keras on jax is refused" in done.stdout
 
 
-@pytest.mark.parametrize("words", [["--shapes", "3x4"], ["--backends", "theano"], ["--layer", "lstn"]])
+@pytest.mark.parametrize(
+    "words", [["--shapes", "3x4"], ["--backends", "theano"], ["--cell", "lstn"], ["--layer", "lstn"]]
+)
 def test_the_command_tells_a_wrong_option(words: list[str]) -> None:
     done = CliRunner().invoke(app, ["bench", *words])
     assert done.exit_code == 2

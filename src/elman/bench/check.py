@@ -26,8 +26,8 @@ TENSORS = ("y of the forward", "y", "dkernel", "drecurrent_kernel", "dbias")
 
 def truth(problem: Problem, dtype: type[np.floating]) -> list[Array]:
     """What the reference computes in `dtype`, in the order of `TENSORS`."""
-    x, kernel, recurrent_kernel, bias, dy = (array.astype(dtype) for array in problem)
-    options = Options(problem.layer)
+    x, kernel, recurrent_kernel, bias, dy = (array.astype(dtype) for array in problem.arrays)
+    options = Options(problem.cell)
     operands = (x, kernel, recurrent_kernel, bias, None, None, None, None)
     y, final, tape = reference.forward(*operands, options=options)
     no_final = tuple(np.zeros_like(state) for state in final)

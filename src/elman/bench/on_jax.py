@@ -25,7 +25,7 @@ def facts() -> dict[str, Any]:
 
 
 def _elman(problem: Problem) -> Calls:
-    function = getattr(elman, problem.layer)
+    function = getattr(elman, problem.cell)
 
     def layer(weights: Weights, x: Tensor) -> Tensor:
         return function(x, *weights, native="require")[0]
@@ -34,7 +34,7 @@ def _elman(problem: Problem) -> Calls:
 
 
 def _keras(problem: Problem) -> Calls:
-    stock = getattr(keras.layers, KERAS[problem.layer])(problem.units, return_sequences=True, dtype="float32")
+    stock = getattr(keras.layers, KERAS[problem.cell])(problem.units, return_sequences=True, dtype="float32")
     stock.build(problem.x.shape)
     state = [variable.value for variable in stock.non_trainable_variables]
 

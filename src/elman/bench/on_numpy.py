@@ -28,10 +28,10 @@ def facts() -> dict[str, Any]:
 
 
 def _elman(threads: int | None, problem: Problem) -> Calls:
-    x, kernel, recurrent_kernel, bias, dy = problem
-    options, function = Options(problem.layer), getattr(elman, problem.layer)
+    x, kernel, recurrent_kernel, bias, dy = problem.arrays
+    options, function = Options(problem.cell), getattr(elman, problem.cell)
     operands = (x, kernel, recurrent_kernel, bias, (), None, None, None)
-    no_final = (None,) * CELLS[problem.layer].states
+    no_final = (None,) * CELLS[problem.cell].states
 
     def forward() -> Array:
         return function(x, kernel, recurrent_kernel, bias, native="require")[0]

@@ -25,12 +25,12 @@ def facts() -> dict[str, Any]:
 
 
 def _elman(problem: Problem) -> Calls:
-    function, weights = getattr(elman, problem.layer), [tf.Variable(array) for array in problem.weights]
+    function, weights = getattr(elman, problem.cell), [tf.Variable(array) for array in problem.weights]
     return _traced(lambda x: function(x, *weights, native="require")[0], weights, problem, jit=False)
 
 
 def _keras(jit: bool, problem: Problem) -> Calls:
-    stock = getattr(keras.layers, KERAS[problem.layer])(problem.units, return_sequences=True, dtype="float32")
+    stock = getattr(keras.layers, KERAS[problem.cell])(problem.units, return_sequences=True, dtype="float32")
     stock.build(problem.x.shape)
     stock.set_weights(list(problem.weights))
     return _traced(stock, [variable.value for variable in stock.trainable_variables], problem, jit)

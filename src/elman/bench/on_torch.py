@@ -27,13 +27,13 @@ def facts() -> dict[str, Any]:
 
 
 def _elman(problem: Problem) -> Calls:
-    function = getattr(elman, problem.layer)
+    function = getattr(elman, problem.cell)
     weights = [torch.tensor(array, requires_grad=True) for array in problem.weights]
     return _eager(lambda x: function(x, *weights, native="require")[0], weights, problem)
 
 
 def _keras(problem: Problem) -> Calls:
-    stock = getattr(keras.layers, KERAS[problem.layer])(problem.units, return_sequences=True, dtype="float32")
+    stock = getattr(keras.layers, KERAS[problem.cell])(problem.units, return_sequences=True, dtype="float32")
     stock.build(problem.x.shape)
     stock.set_weights(list(problem.weights))
     return _eager(stock, [variable.value for variable in stock.trainable_variables], problem)
@@ -41,7 +41,7 @@ def _keras(problem: Problem) -> Calls:
 
 def _torch_nn(problem: Problem) -> Calls:
     kernel, recurrent_kernel, bias = (torch.tensor(_swapped(problem, array)) for array in problem.weights)
-    stock = getattr(torch.nn, TORCH[problem.layer])(len(kernel), problem.units, batch_first=True)
+    stock = getattr(torch.nn, TORCH[problem.cell])(len(kernel), problem.units, batch_first=True)
     first, second = bias if bias.dim() == 2 else (bias, torch.zeros_like(bias))
     with torch.no_grad():
         stock.weight_ih_l0.copy_(kernel.T)
@@ -61,7 +61,7 @@ def _torch_nn(problem: Problem) -> Calls:
 
 def _swapped(problem: Problem, array: Array) -> Array:
     """A GRU's gates z, r, n in torch's order r, z, n, or back; others as they are."""
-    if problem.layer != "gru":
+    if problem.cell != "gru":
         return array
     first, second, third = np.split(array, 3, axis=-1)
     return np.concatenate([second, first, third], axis=-1)

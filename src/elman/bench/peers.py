@@ -40,7 +40,7 @@ SUBJECTS = (
 )
 BACKENDS = ("numpy", "tensorflow", "jax", "torch")
 
-KERAS = {"simple_rnn": "SimpleRNN", "lstm": "LSTM", "gru": "GRU"}  # class names, by layer
+KERAS = {"simple_rnn": "SimpleRNN", "lstm": "LSTM", "gru": "GRU"}  # class names, by cell
 TORCH = {"simple_rnn": "RNN", "lstm": "LSTM", "gru": "GRU"}
 
 NOTES = """\

@@ -70,7 +70,7 @@ def _fastest(times: Mapping[str, dict[str, Any]], role: str) -> str | None:
     return min(names, key=lambda name: times[name]["median_s"], default=None)
 
 
-def row(measured: Measured, which: str, layer: str) -> dict[str, Any]:
+def row(measured: Measured, which: str, cell: str) -> dict[str, Any]:
     """The figures of one pass on one shape. A refused subject leaves the row without a ratio: it might have won."""
     times = {
         name: _time(samples, measured.counts[name, p]) for (name, p), samples in measured.samples.items() if p == which
@@ -81,7 +81,7 @@ def row(measured: Measured, which: str, layer: str) -> dict[str, Any]:
     native, one, two = (
         times.get(name) for name in ("elman on numpy", "elman on numpy, 1 thread", "elman on numpy, 2 threads")
     )
-    work = flops(measured.shape, which, layer)
+    work = flops(measured.shape, which, cell)
     gflops = work / native["median_s"] / 1e9 if native else None
     return {
         "shape": measured.shape._asdict(),
@@ -142,7 +142,7 @@ class Report(NamedTuple):
         run: Mapping[str, Any],
     ) -> Report:
         """The figures of what was measured; `one_step` is the NumPy call alone, `facts` is told by each worker."""
-        rows = [row(each, which, run["layer"]) for which in PASSES for each in measured]
+        rows = [row(each, which, run["cell"]) for which in PASSES for each in measured]
         native = facts.get("numpy", {})
         peaks: dict[str, float] = {}
         for each in measured:
@@ -213,7 +213,7 @@ def _times_table(data: Mapping[str, Any], which: str) -> Table:
     known = {name for row in rows for name in (*row["times"], *row["refused"], *row["left_out"])}
     names = [s.name for s in peers.SUBJECTS if s.name in known and "thread" not in s.name]
     return Table(
-        f"{data['layer']}, {which.replace('_', ' + ')}: median per call, ± half of the 10 % to 90 % range",
+        f"{data['cell']}, {which.replace('_', ' + ')}: median per call, ± half of the 10 % to 90 % range",
         ("B x T x F x H", *names, "ratio"),
         [(_shape(row), *(_cell(row, name) for name in names), _number(row["ratio"], ".2f")) for row in rows],
     )
@@ -258,7 +258,7 @@ def lines(data: Mapping[str, Any]) -> list[str]:
     said = [_summary_line(which, found) for which, found in data["summary"].items()]
     if step := data["one_step"]:
         said.append(
-            f"elman.{data['layer']} on NumPy at {Shape(**step['shape'])}: best {step['best_us']:.2f} us, median "
+            f"elman.{data['cell']} on NumPy at {Shape(**step['shape'])}: best {step['best_us']:.2f} us, median "
             f"{step['median_us']:.2f} us"
         )
     machine, versions = data["machine"], {**data["versions"], "Python": data["python"]}

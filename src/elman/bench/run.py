@@ -17,8 +17,9 @@ from elman.bench import check, clock, peers, report
 from elman.bench.report import Report
 from elman.bench.shapes import DEFAULT, ONE_STEP, PASSES, QUICK, Array, Problem, Shape, problem
 from elman.bench.worker import Worker
+from elman.checks import did_you_mean
 
-LAYERS = tuple(peers.KERAS)
+CELLS = tuple(peers.KERAS)
 PEAK_MILLISECONDS = 5
 TWO_THREADS = "elman on numpy, 2 threads"
 
@@ -26,7 +27,7 @@ Tell = Callable[[str], None]
 
 
 def bench(
-    layer: str = "simple_rnn",
+    cell: str = "simple_rnn",
     shapes: Sequence[Shape] | None = None,
     backends: Sequence[str] = peers.BACKENDS,
     repeats: int | None = None,
@@ -38,7 +39,7 @@ def bench(
     """Times a function of elman against stock Keras on each backend and `torch.nn`, in one run.
 
     Args:
-        layer: `"simple_rnn"`, `"lstm"` or `"gru"`.
+        cell: `"simple_rnn"`, `"lstm"` or `"gru"`.
         shapes: Shapes to time; `DEFAULT` unless told.
         backends: Names out of `BACKENDS`. One that is not installed is left out, and the report says so. The
             shares of the machine's peak need `"numpy"`.
@@ -56,8 +57,8 @@ def bench(
         elman.NativeUnavailable: If the native library cannot be opened: there is nothing to time.
         RuntimeError: If a framework's process ends.
     """
-    if layer not in LAYERS:
-        raise ValueError(f"layer is {layer!r}; expected one of {', '.join(LAYERS)}.")
+    if cell not in CELLS:
+        raise ValueError(f"cell is {cell!r}; expected one of {', '.join(CELLS)}.{did_you_mean(cell, CELLS)}")
     if repeats is not None and repeats < 1:
         raise ValueError(f"repeats is {repeats}; expected a positive number of rounds.")
     here, left_out = peers.installed(backends)
@@ -71,7 +72,7 @@ def bench(
         workers = {backend: stack.enter_context(Worker(backend)) for backend in here}
         tell(f"starting {', '.join(workers)}")
         facts = {backend: worker.ask("facts") for backend, worker in workers.items()}
-        run = _Run(workers, facts, repeats, seconds, seed, layer)
+        run = _Run(workers, facts, repeats, seconds, seed, cell)
         rows = []
         for number, shape in enumerate(shapes, 1):
             tell(f"shape {number} of {len(shapes)}: {shape}")
@@ -82,7 +83,7 @@ def bench(
         one_step,
         facts,
         {
-            "layer": layer,
+            "cell": cell,
             "command": None if command is None else list(command),
             "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "seed": seed,
@@ -104,15 +105,15 @@ class _Run:
         repeats: int,
         seconds: float,
         seed: int,
-        layer: str,
+        cell: str,
     ) -> None:
-        self.workers, self.repeats, self.seconds, self.seed, self.layer = workers, repeats, seconds, seed, layer
+        self.workers, self.repeats, self.seconds, self.seed, self.cell = workers, repeats, seconds, seed, cell
         self.threads: int | None = facts["numpy"]["threads"] if "numpy" in facts else None
 
     def measure(self, shape: Shape, only: str | None = None) -> report.Measured:
         """Checks, then times, every subject (or the one that is named) on one shape."""
         workers = {name: w for name, w in self.workers.items() if only is None or name == peers.named(only).backend}
-        given = problem(shape, self.seed, self.layer)
+        given = problem(shape, self.seed, self.cell)
         results, left_out, refused = self._check(given, workers)
         subjects = [name for name in results if name not in refused and (only is None or name == only)]
         counts = {

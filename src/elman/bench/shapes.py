@@ -65,14 +65,14 @@ def parse(text: str) -> tuple[Shape, ...]:
     return tuple(shapes)
 
 
-def flops(shape: Shape, which: str, layer: str = "simple_rnn") -> int:
+def flops(shape: Shape, which: str, cell: str = "simple_rnn") -> int:
     """Floating-point operations of the products alone, a multiply-add counted as two.
 
     Forward, with G gates: `2*B*T*(F+H)*G*H`. The backward adds `2*B*T*(F+H)*G*H` for the weights' gradients and
     `2*B*T*H*G*H` for the states'; dx is not computed. Activations, gates and biases are not counted.
     """
     batch, time, features, units = shape
-    columns = CELLS[layer].gates * units
+    columns = CELLS[cell].gates * units
     forward = 2 * batch * time * (features + units) * columns
     return forward if which == "forward" else 2 * forward + 2 * batch * time * units * columns
 
@@ -85,6 +85,7 @@ class Problem(NamedTuple):
     recurrent_kernel: Array  # (H, G*H)
     bias: Array  # (G*H,), of a GRU (2, G*H)
     dy: Array  # (B, T, H)
+    cell: str
 
     @property
     def units(self) -> int:
@@ -92,28 +93,27 @@ class Problem(NamedTuple):
         return len(self.recurrent_kernel)
 
     @property
-    def layer(self) -> str:
-        """The layer that the weights are of."""
-        columns = self.recurrent_kernel.shape[1]
-        return next(name for name, cell in CELLS.items() if cell.gates * self.units == columns)
-
-    @property
     def weights(self) -> tuple[Array, Array, Array]:
         """kernel, recurrent_kernel, bias."""
         return self.kernel, self.recurrent_kernel, self.bias
 
+    @property
+    def arrays(self) -> tuple[Array, Array, Array, Array, Array]:
+        """x, kernel, recurrent_kernel, bias, dy."""
+        return self.x, *self.weights, self.dy
 
-def problem(shape: Shape, seed: int, layer: str = "simple_rnn") -> Problem:
+
+def problem(shape: Shape, seed: int, cell: str = "simple_rnn") -> Problem:
     """Arrays with the distributions that Keras starts from (Glorot uniform, orthogonal), and a bias that counts."""
     batch, time, features, units = shape
     rng = np.random.default_rng([seed, *shape])
-    columns = CELLS[layer].gates * units
+    columns = CELLS[cell].gates * units
     limit = np.sqrt(6 / (features + columns))
     arrays = (
         rng.normal(size=(batch, time, features)),
         rng.uniform(-limit, limit, (features, columns)),
         np.linalg.qr(rng.normal(size=(columns, units))).Q.T,
-        rng.normal(scale=0.1, size=(2, columns) if layer == "gru" else columns),
+        rng.normal(scale=0.1, size=(2, columns) if cell == "gru" else columns),
         rng.normal(size=(batch, time, units)),
     )
-    return Problem(*(np.ascontiguousarray(array, dtype=np.float32) for array in arrays))
+    return Problem(*(np.ascontiguousarray(array, dtype=np.float32) for array in arrays), cell)

@@ -17,7 +17,9 @@ from elman.bench.report import lines, tables
 
 
 def bench(
-    layer: Annotated[str, typer.Option(help=f"One of {', '.join(elman.bench.LAYERS)}.")] = "simple_rnn",
+    cell: Annotated[  # --layer was its name before, and is taken for one release
+        str, typer.Option("--cell", "--layer", help=f"One of {', '.join(elman.bench.CELLS)}.")
+    ] = "simple_rnn",
     shapes: Annotated[str | None, typer.Option(metavar="BxTxFxH,...", help="Batch, time, features, units.")] = None,
     backends: Annotated[str, typer.Option(help="Commas between.")] = ",".join(elman.bench.BACKENDS),
     repeats: Annotated[int | None, typer.Option(min=1, help="Rounds; medians are over rounds.")] = None,
@@ -37,7 +39,7 @@ def bench(
     errors = Console(stderr=True, highlight=False)
     try:
         report = elman.bench.bench(
-            layer=layer,
+            cell=cell,
             shapes=elman.bench.parse(shapes) if shapes else None,
             backends=[name.strip() for name in backends.split(",")],
             repeats=repeats,
