@@ -18,6 +18,7 @@ from typing import Any
 import run as checks
 
 EVIDENCE = checks.ROOT / "evidence"
+LINE = 400  # characters; one subject's times on one shape take 120
 CODE = ("--", ".", ":!evidence")  # a commit of evidence alone does not make the evidence old
 
 
@@ -57,6 +58,29 @@ def figures(name: str, command: list[str], more: dict[str, str] | None = None) -
     return {"failed": failed, name: json.loads(done.stdout or "null")}
 
 
+def rounded(value: Any) -> Any:
+    """The same data with four significant digits: more are noise in a measurement, and in a change's diff."""
+    if isinstance(value, float):
+        return float(f"{value:.4g}")
+    if isinstance(value, dict):
+        return {key: rounded(each) for key, each in value.items()}
+    return [rounded(each) for each in value] if isinstance(value, list) else value
+
+
+def compact(value: Any, indent: str = "") -> str:
+    """JSON with what fits a line on one line, so that a figure is a line."""
+    line = json.dumps(value)
+    if len(line) <= LINE or not isinstance(value, (dict, list)):
+        return line
+    inner = indent + " "
+    if isinstance(value, dict):
+        items = [f"{json.dumps(key)}: {compact(each, inner)}" for key, each in value.items()]
+    else:
+        items = [compact(each, inner) for each in value]
+    opening, closing = "{}" if isinstance(value, dict) else "[]"
+    return f"{opening}\n{inner}" + f",\n{inner}".join(items) + f"\n{indent}{closing}"
+
+
 def steps(suites: list[str]) -> Iterator[tuple[str, list[str], Callable[[], dict[str, Any]]]]:
     """Name, command and work of each step; the work's result has its failures under `failed`."""
     for suite in suites:
@@ -74,9 +98,9 @@ def steps(suites: list[str]) -> Iterator[tuple[str, list[str], Callable[[], dict
                 command,
                 lambda name=name, more=more, command=command: figures(name, command, more),
             )
-    for layer in ("simple_rnn", "lstm", "gru"):
-        name = f"bench_{layer}"
-        command = [sys.executable, "-m", "elman.cli", "bench", "--layer", layer, "--json"]
+    for cell in ("simple_rnn", "lstm", "gru"):
+        name = f"bench_{cell}"
+        command = [sys.executable, "-m", "elman.cli", "bench", "--cell", cell, "--json"]
         yield name, command, lambda name=name, command=command: figures(name, command)
 
 
@@ -97,7 +121,7 @@ def main(suites: list[str]) -> int:
         seconds = round(time.monotonic() - start, 1)
         shown = ["python", *command[1:]]
         evidence = {"commit": at, "command": shown, "seconds": seconds, "result": result, "info": versions}
-        path.write_text(json.dumps(evidence, indent=2) + "\n")
+        path.write_text(compact(rounded(evidence)) + "\n")
         failed += result["failed"]
     print("\n" + "".join(f"failed: {failure}\n" for failure in failed) + f"{len(failed)} failed")
     return 1 if failed else 0

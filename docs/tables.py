@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Writes the measured tables and figures of the pages from evidence/, so that no page differs from what was measured.
+
+In: `evidence/*.json`, as `make evaluate` writes them, and pages with lines `<!-- measured: NAME -->` and
+`<!-- end -->`. Out: the same pages with the text between those two lines written again. `python docs/tables.py`
+writes; `tests/test_tables.py` compares. Nothing is measured here.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = ("README.md", "docs/memory.md")
+BLOCK = re.compile(r"(?<=<!-- measured: )([a-z-]+)( -->\n).*?(?=<!-- end -->)", re.DOTALL)
+CELLS = {"simple_rnn": "SimpleRNN", "lstm": "LSTM", "gru": "GRU"}
+BOTH = "forward_backward"
+
+Row = Mapping[str, Any]
+
+
+@cache
+def evidence(name: str) -> Any:
+    """What the step of that name found."""
+    result = json.loads((ROOT / "evidence" / f"{name}.json").read_text())["result"]
+    return next(found for key, found in result.items() if key != "failed")
+
+
+def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """Cells as Markdown."""
+    head, *lines = [f"| {' | '.join(cells)} |\n" for cells in (head, *rows)]
+    return "".join([head, f"|{'---|' * (head.count('|') - 1)}\n", *lines])
+
+
+def seconds(value: float) -> str:
+    """Three significant digits with a unit."""
+    unit, scale = next((unit, scale) for unit, scale in (("s", 1), ("ms", 1e3), ("us", 1e6)) if value * scale >= 1)
+    return f"{value * scale:.3g} {unit}"
+
+
+def rows(cell: str, which: str) -> list[Row]:
+    """The measured shapes of one pass."""
+    return [row for row in evidence(f"bench_{cell}")["rows"] if row["pass"] == which]
+
+
+def median(row: Row, subject: str) -> float:
+    """A subject's seconds for one call."""
+    return row["times"][subject]["median_s"]
+
+
+def ratios(cell: str, subject: str, *peers: str) -> list[float]:
+    """The fastest of `peers` over `subject`, shape by shape."""
+    return [min(median(row, peer) for peer in peers) / median(row, subject) for row in rows(cell, BOTH)]
+
+
+def bench_times() -> str:
+    """Times of forward and backward, by shape and cell."""
+    head = ["batch x time x features x units"]
+    for name in CELLS.values():
+        head += [name, "other", "ratio"]
+    lines = []
+    for same_shape in zip(*(rows(cell, BOTH) for cell in CELLS), strict=True):
+        line = [" x ".join(str(size) for size in same_shape[0]["shape"].values())]
+        for row in same_shape:
+            line += [seconds(median(row, row[fastest])) for fastest in ("fastest_elman", "fastest_peer")]
+            line.append(f"{row['ratio']:.1f}")
+        lines.append(line)
+    return table(head, lines)
+
+
+def bench_ratios() -> str:
+    """Geometric means over the shapes."""
+    comparisons: dict[str, Callable[[str], list[float]]] = {
+        "against the fastest of all": lambda cell: [row["ratio"] for row in rows(cell, BOTH)],
+        "Keras on PyTorch, elman on PyTorch": lambda cell: ratios(cell, "elman on torch", "keras on torch"),
+        "Keras on JAX, elman on JAX": lambda cell: ratios(cell, "elman on jax", "keras on jax"),
+        "Keras on TensorFlow, elman on TensorFlow": lambda cell: ratios(
+            cell, "elman on tensorflow", "keras on tensorflow"
+        ),
+        "Keras on TensorFlow with `jit_compile` where that is faster, elman on TensorFlow without": lambda cell: ratios(
+            cell, "elman on tensorflow", "keras on tensorflow", "keras on tensorflow, jit"
+        ),
+    }
+    means = {text: [float(np.exp(np.log(of(cell)).mean())) for cell in CELLS] for text, of in comparisons.items()}
+    lines = [
+        [text, *(f"{mean:.1f}" if mean < 10 else f"{mean:.0f}" for mean in found)] for text, found in means.items()
+    ]
+    return table(["geometric mean of the ratios", *CELLS.values()], lines)
+
+
+def bench_peak() -> str:
+    """How much of the machine the SimpleRNN uses, and what one step costs."""
+    shares = {
+        which: [100 * row["share"] for row in rows("simple_rnn", which) if row["shape"]["units"] >= 128]
+        for which in ("forward", BOTH)
+    }
+    forward, both = (f"{min(found):.0f} to {max(found):.0f} %" for found in shares.values())
+    step = evidence("bench_simple_rnn")["one_step"]["median_us"]
+    return (
+        f"With 128 units or more and 32 rows or more, the SimpleRNN's forward reaches {forward} of the peak\n"
+        f"multiply-add rate of the two cores, forward and backward {both}. One step of one row on NumPy takes\n"
+        f"{step:.1f} us, most of it in Python.\n"
+    )
+
+
+def operands() -> str:
+    """What masks and dropout cost a native call, and what `import elman` costs."""
+    shapes = evidence("operands")["ratios"].values()
+    most = max(ratio for shape in shapes for found in shape.values() for ratio in found.values())
+    milliseconds = 1000 * evidence("import_time")["seconds_beyond_numpy"]
+    return (
+        f"A mask, left padding or dropout masks make a native call at most {100 * (most - 1):.0f} % slower\n"
+        f"([evidence](evidence/operands.json)). `import elman` takes {milliseconds:.0f} ms more than `import numpy`\n"
+        "([evidence](evidence/import_time.json)).\n"
+    )
+
+
+def diagnosis() -> str:
+    """How often the diagnosis and its advice are right."""
+    advice, trained = evidence("diagnose_advice_jax"), evidence("diagnose_trained_jax")
+    return (
+        f"On {advice['of']} set-ups that each fail for one reason, the first suggestion solves the task on "
+        f"{advice['working']}\n([evidence](../evidence/diagnose_advice_jax.json)). On {trained['decided']} networks "
+        f"trained on tasks of known lag, the verdict is\nright for {trained['right']} "
+        "([evidence](../evidence/diagnose_trained_jax.json)).\n"
+    )
+
+
+BLOCKS: dict[str, Callable[[], str]] = {
+    "bench-times": bench_times,
+    "bench-ratios": bench_ratios,
+    "bench-peak": bench_peak,
+    "operands": operands,
+    "diagnosis": diagnosis,
+}
+
+
+def written(page: str) -> str:
+    """The page with every block as the evidence has it."""
+    return BLOCK.sub(lambda block: f"{block[1]}{block[2]}{BLOCKS[block[1]]()}", page)
+
+
+if __name__ == "__main__":
+    for name in PAGES:
+        path = ROOT / name
+        path.write_text(written(path.read_text()))
