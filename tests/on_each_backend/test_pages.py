@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The code on the pages runs as it stands, block after block, and prints what stands with it.
+"""The code on the pages runs as it stands and prints what the page shows: block after block, but each block of the
+README by itself, since readers copy one.
 
 That is the `text` block right after it, where there is one; else the comments beside its prints. A block that imports
 a framework runs under that one alone.
@@ -38,5 +39,7 @@ def said_beside(code):
 def test_the_code_of_a_page_runs_and_prints_what_it_says(page, capsys):
     names = {}
     for code, said in blocks(page):
+        if page.name == "README.md":
+            names = {}
         exec(code, names)
         assert capsys.readouterr().out.splitlines() == said
