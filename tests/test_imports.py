@@ -25,7 +25,7 @@ LAYERS = (
     {"frameworks", "_portable"},
     {"functional", "layer_checks"},
     {"layers"},
-    {"cells", "initializers"},
+    {"initializers", "keras_rnn"},
     {"loading", "models", "torch_modules"},
     {"diagnosis"},
     {"elman"},
@@ -34,8 +34,8 @@ LAYERS = (
 )
 # Loaded when Keras is, or when a name of theirs is asked for; those of fit after the table has passed its checks.
 WITH_KERAS = {
-    "cells",
     "initializers",
+    "keras_rnn",
     "layers",
     "layer_checks",
     "loading",

@@ -2,9 +2,8 @@
 """Whole models: what their recurrent layers run on, and the same model with elman's layers or with Keras's own.
 
 In: a Keras model, which is left as it is. Out: a table, or a new model that computes and trains as the old one would
-go on. A layer is made anew from its own config, by its class and not by a name (for an RNN of cells `cells` has the
-config, or says why it stays), and a model from its layers' twins;
-then variables, states, trainable flags, compile settings and the optimizer's variables are copied, pair by pair.
+go on. A layer is made anew from its own config, by its class and not by a name (for an RNN of cells `keras_rnn` has
+the config, or says why it stays), and a model from its layers' twins; then variables, states, trainable flags, compile settings and the optimizer's variables are copied, pair by pair.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
-from elman import cells, layers, route
+from elman import keras_rnn, layers, route
 from elman.layer_checks import EXTRAS, name_of
 
 __all__ = ["LayerRoute", "accelerate", "routes", "to_stock"]
@@ -82,7 +81,7 @@ def accelerate(model: Any) -> Any:
     """
     _check_model("accelerate", model)
     twins = dict(TWINS)
-    fast = _Copy(model, twins, cells.LAYERS).run(
+    fast = _Copy(model, twins, keras_rnn.LAYERS).run(
         lambda twin: _check_none_stays("accelerate", twin, lambda kind: kind in twins)
     )
     held = _held(fast)
@@ -194,7 +193,7 @@ def _kept_for(layer: Any, held: set[int]) -> str:
         return ""
     if type(layer) is not keras.layers.RNN:
         return f"the class {type(layer).__name__}"
-    return cells.obstacle(layer, id(layer) in held) or ""
+    return keras_rnn.obstacle(layer, id(layer) in held) or ""
 
 
 def _route_of(layer: Any, held: set[int]) -> tuple[str | None, str | None]:
@@ -311,7 +310,7 @@ class _Copy:
                 twins = (self._sequential(layer),)
             elif isinstance(layer, _functional_class()):
                 twins = (self._functional(layer),)
-            elif self._of_cells and cells.are_stacked(layer) and not _kept_for(layer, self._held):
+            elif self._of_cells and keras_rnn.are_stacked(layer) and not _kept_for(layer, self._held):
                 twins = self._unstacked(layer)
             elif isinstance(layer, keras.Layer):
                 twins = (self._layer(layer),)
@@ -326,7 +325,7 @@ class _Copy:
 
     def _kind(self, layer: Any) -> type:
         """The class of a layer's twin."""
-        if self._of_cells and type(layer) is keras.layers.RNN and not cells.are_stacked(layer):
+        if self._of_cells and type(layer) is keras.layers.RNN and not keras_rnn.are_stacked(layer):
             return type(layer) if _kept_for(layer, self._held) else self._of_cells[type(layer.cell)]
         return self._twins.get(type(layer), type(layer))
 
@@ -359,7 +358,7 @@ class _Copy:
         kind = self._kind(layer)
         config = self._with_functions(layer, _config(layer))
         if kind is not type(layer) and type(layer) is keras.layers.RNN:
-            config = cells.config_of(config, self._with_functions(layer.cell, _config(layer.cell)))
+            config = keras_rnn.config_of(config, self._with_functions(layer.cell, _config(layer.cell)))
         config = self._replaced(config, _named(layer))
         if kind is not type(layer):
             config = _without_extras(config, kind) | _left_out(layer, layer.cell)
@@ -369,12 +368,12 @@ class _Copy:
 
     def _unstacked(self, layer: Any) -> tuple[Any, ...]:
         """The layers of an RNN's stacked cells."""
-        config, stack = self._with_functions(layer, _config(layer)), cells.of(layer)
+        config, stack = self._with_functions(layer, _config(layer)), keras_rnn.of(layer)
         batch = int(_states(layer)[0].shape[0]) if layer.stateful and layer.built else None
         twins = []
         for i, cell in enumerate(stack):
             inner = self._with_functions(cell, _config(cell))
-            inner = cells.config_of_one(config, inner, i, len(stack)) | _left_out(layer, cell)
+            inner = keras_rnn.config_of_one(config, inner, i, len(stack)) | _left_out(layer, cell)
             shape = {"input_shape": (batch, None, int(cell.kernel.shape[0]))} if layer.built else None
             twins.append(self._from_config(self._of_cells[type(cell)], inner, shape))
             self._made[id(cell)] = cell, (twins[-1].cell,)
@@ -418,7 +417,7 @@ class _Copy:
             name = f"elman>part_{id(part)}"
             self._objects[name] = _Made(self, part)
             return {"class_name": value["class_name"], "config": {}, "registered_name": name}
-        if self._of_cells and (made := cells.of_record(value)):
+        if self._of_cells and (made := keras_rnn.of_record(value)):
             return value | _header(made[0]) | {"config": made[1]}
         for old, new in self._twins.items():
             if _header(old).items() <= value.items():
