@@ -24,10 +24,10 @@ struct Exp<float> {
   static constexpr float kRound = 0x1.8p23f;  // adding it leaves the nearest integer in the low bits
   static constexpr int kMantissa = 23;
   static constexpr int32_t kOne = 0x3f800000, kSign = INT32_MIN;
-  static constexpr float kTanhEnd = 20.0f;                      // beyond it (of 2|x|) tanh is 1
+  static constexpr float kTanhEnd = 20.0f;                            // beyond it (of 2|x|) tanh is 1
   static constexpr float kSigmoidLow = -88.0f, kSigmoidHigh = 88.0f;  // beyond them e^-x leaves the range
-  static constexpr float kQ[] = {0.5000000061865736f, 0.16666543037684944f, 0.04166628218813228f,
-                                 0.008366579574316073f, 0.0013946441498114176f};
+  static constexpr float kQ[] = {0.5000000061865736f, 0.16666543037684944f, 0.04166628218813228f, 0.008366579574316073f,
+                                 0.0013946441498114176f};
 };
 
 template <>

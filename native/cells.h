@@ -3,8 +3,8 @@
 // The cells: what happens to the sums of a step once the products are done, forward and, beside it, backward.
 // A cell is one struct; the time loop knows nothing else of it.
 //
-// The sums of a step are kBlocks blocks of H columns. Those of the inputs' product are the first kGates blocks, those of
-// the state's the last kGates: the same ones, unless the cell wants one gate's two products apart (kApart).
+// The sums of a step are kBlocks blocks of H columns. Those of the inputs' product are the first kGates blocks, those
+// of the state's the last kGates: the same ones, unless the cell wants one gate's two products apart (kApart).
 #ifndef ELMAN_CELLS_H_
 #define ELMAN_CELLS_H_
 
@@ -16,19 +16,19 @@ namespace ELMAN_LEVEL {
 // One row of a forward step, from the first unit of a panel on. `keep` and `put` end at the row's last unit.
 template <class T>
 struct Row {
-  const T* z;        // the sums, block k at z + k * block
+  const T* z;  // the sums, block k at z + k * block
   int64_t block;
-  T* held;           // what the cell carries beside h as products read it: c of an LSTM, h of a GRU; whole vectors
-  T* reset;          // where a product of this step still to come reads the state that the reset gate has let through
-  const T* dropout;  // of `reset`; null: none
-  T* next;           // where the next step's products read h: `copies` of it, `stride` apart,
-  const T* dropouts; // each times its dropout; null: none
+  T* held;            // what the cell carries beside h as products read it: c of an LSTM, h of a GRU; whole vectors
+  T* reset;           // where a product of this step still to come reads the state that the reset gate has let through
+  const T* dropout;   // of `reset`; null: none
+  T* next;            // where the next step's products read h: `copies` of it, `stride` apart,
+  const T* dropouts;  // each times its dropout; null: none
   int copies;
   int64_t stride;
-  T* out;            // h
-  T* tape;           // columns for the backward, `units` of each kind; null: not kept
+  T* out;   // h
+  T* tape;  // columns for the backward, `units` of each kind; null: not kept
   int64_t units;
-  bool sequences;    // whether `out` is part of y, and so at hand in the backward
+  bool sequences;  // whether `out` is part of y, and so at hand in the backward
 
   ELMAN_INLINE void put(int64_t j, Vector<T> h, int64_t n) const {
     store_some(out + j, h, n);
@@ -54,7 +54,9 @@ struct RowBack {
   int64_t block, units;
 
   ELMAN_INLINE Vector<T> kept(int kind, int64_t j, int64_t n) const { return load_some(tape + kind * units + j, n); }
-  static ELMAN_INLINE Vector<T> or_zero(const T* p, int64_t j, int64_t n) { return p ? load_some(p + j, n) : Vector<T>{}; }
+  static ELMAN_INLINE Vector<T> or_zero(const T* p, int64_t j, int64_t n) {
+    return p ? load_some(p + j, n) : Vector<T>{};
+  }
 };
 
 // h_t = f(x_t W + h_{t-1} U + b)

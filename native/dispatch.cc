@@ -82,10 +82,12 @@ class StepList {
       if (n < 0) return false;
       count[size_t(b)] = int32_t(n);
     }
-    if (std::accumulate(count.begin(), count.end(), int64_t(0)) == spec.batch * spec.time) return true;  // masks nothing
+    if (std::accumulate(count.begin(), count.end(), int64_t(0)) == spec.batch * spec.time)
+      return true;  // masks nothing
     rows_.resize(size_t(spec.batch));
     std::iota(rows_.begin(), rows_.end(), 0);
-    std::stable_sort(rows_.begin(), rows_.end(), [&](int32_t a, int32_t b) { return count[size_t(a)] > count[size_t(b)]; });
+    std::stable_sort(rows_.begin(), rows_.end(),
+                     [&](int32_t a, int32_t b) { return count[size_t(a)] > count[size_t(b)]; });
     list_.resize(valid.size());
     counts_.resize(size_t(spec.batch));
     for (size_t rank = 0; rank < rows_.size(); ++rank) {
@@ -143,11 +145,12 @@ bool fits(const elman_spec& spec) {
       !within(spec.activation, ELMAN_HARD_SIGMOID) || !within(spec.recurrent_activation, ELMAN_HARD_SIGMOID) ||
       !within(spec.mask, ELMAN_LENGTHS_INT64) || !masks(spec.input_dropout_masks) ||
       !masks(spec.recurrent_dropout_masks)) {
-    snprintf(t_error, sizeof t_error,
-             "the call asks for cell %d, dtype %d, activations %d and %d, mask %d, %d and %d dropout masks and %lld units; "
-             "expected values of elman.h and a unit. Use the elman package that this library came with.",
-             spec.cell, spec.dtype, spec.activation, spec.recurrent_activation, spec.mask, spec.input_dropout_masks,
-             spec.recurrent_dropout_masks, static_cast<long long>(spec.units));
+    snprintf(
+        t_error, sizeof t_error,
+        "the call asks for cell %d, dtype %d, activations %d and %d, mask %d, %d and %d dropout masks and %lld units; "
+        "expected values of elman.h and a unit. Use the elman package that this library came with.",
+        spec.cell, spec.dtype, spec.activation, spec.recurrent_activation, spec.mask, spec.input_dropout_masks,
+        spec.recurrent_dropout_masks, static_cast<long long>(spec.units));
     return false;
   }
   return true;
@@ -163,8 +166,9 @@ template <class Run>
 int guarded(const elman_spec& spec, const elman_operands& in, Run run) {
   const Level* const level = chosen_level();
   if (!level) {
-    snprintf(t_error, sizeof t_error, "ELMAN_ISA is \"%.40s\"; expected one of %s on this machine. Unset or correct it.",
-             getenv("ELMAN_ISA"), level_names());
+    snprintf(t_error, sizeof t_error,
+             "ELMAN_ISA is \"%.40s\"; expected one of %s on this machine. Unset or correct it.", getenv("ELMAN_ISA"),
+             level_names());
     return ELMAN_UNAVAILABLE;
   }
   if (!fits(spec)) return ELMAN_INVALID;
@@ -237,12 +241,13 @@ double elman_peak_gflops(int dtype, int threads, int milliseconds) {
   const auto end = now() + std::chrono::milliseconds(milliseconds);
   do {
     const auto begin = now();
-    elman::parallel(threads, threads,
-                    [](void* context, int task, int) {
-                      Trial& t = *static_cast<Trial*>(context);
-                      t.operations[task] = t.level->multiply_adds(t.dtype, 20000);
-                    },
-                    &trial);
+    elman::parallel(
+        threads, threads,
+        [](void* context, int task, int) {
+          Trial& t = *static_cast<Trial*>(context);
+          t.operations[task] = t.level->multiply_adds(t.dtype, 20000);
+        },
+        &trial);
     const double seconds = std::chrono::duration<double>(now() - begin).count();
     best = std::max(best, std::accumulate(trial.operations, trial.operations + threads, 0.0) / seconds * 1e-9);
   } while (now() < end);

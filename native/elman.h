@@ -76,8 +76,8 @@ enum elman_flags {
 // Everything that is not an array. New fields come last, and 0 means what was before them.
 typedef struct elman_spec {
   int64_t batch, time, features, units;  // B T F H; each may be 0 but units
-  int64_t truncate_gradient;   // k > 0: the state's gradient is zero across T-k, T-2k, ...; 0: off
-  double clip_state_gradient;  // c > 0: largest L2 norm of the gradient that step t hands to t-1; 0: off
+  int64_t truncate_gradient;             // k > 0: the state's gradient is zero across T-k, T-2k, ...; 0: off
+  double clip_state_gradient;            // c > 0: largest L2 norm of the gradient that step t hands to t-1; 0: off
   int32_t cell, dtype;
   int32_t activation, recurrent_activation;
   int32_t mask;                     // enum elman_mask
@@ -122,8 +122,8 @@ typedef struct elman_backward_call {
   void* drecurrent_kernel;       // (H, G*H)
   void* dbias;                   // shape of bias
   void* dinitial_states[2];      // S x (B, H)
-  void* norms;  // (B, T) L2 norm, over all states jointly, of the loss's gradient with respect to the
-                // state after step t (processing order)
+  void* norms;                   // (B, T) L2 norm, over all states jointly, of the loss's gradient with respect to the
+                                 // state after step t (processing order)
 } elman_backward_call;
 
 ELMAN_API int elman_forward(const elman_forward_call* call);

@@ -16,7 +16,8 @@ namespace {
 constexpr size_t kSentence = 512;  // longest error, in characters
 
 // A buffer by name, where its address goes in the call, and its shape by elman.h's letters: B T F H;
-// Z is G*H; R is 2 where the bias has two rows, else absent; t is T where every step is returned, else absent; C the tape's columns; D 1 or G.
+// Z is G*H; R is 2 where the bias has two rows, else absent; t is T where every step is returned, else absent; C the
+// tape's columns; D 1 or G.
 struct Slot {
   const char* name;
   size_t offset;
@@ -26,17 +27,16 @@ struct Slot {
 constexpr size_t kIn = offsetof(elman_forward_call, in);
 static_assert(kIn == offsetof(elman_backward_call, in), "both calls begin alike");
 
-#define ELMAN_OPERANDS                                                          \
-  {"x", kIn + offsetof(elman_operands, x), "BTF"},                              \
-  {"kernel", kIn + offsetof(elman_operands, kernel), "FZ"},                     \
-  {"recurrent_kernel", kIn + offsetof(elman_operands, recurrent_kernel), "HZ"}, \
-  {"bias", kIn + offsetof(elman_operands, bias), "RZ"},                         \
-  {"initial_h", kIn + offsetof(elman_operands, initial_states[0]), "BH"},       \
-  {"initial_c", kIn + offsetof(elman_operands, initial_states[1]), "BH"},       \
-  {"mask", kIn + offsetof(elman_operands, mask), "BT"},                         \
-  {"lengths", kIn + offsetof(elman_operands, mask), "B"},                       \
-  {"input_dropout", kIn + offsetof(elman_operands, input_dropout), "DBF"},      \
-  {"recurrent_dropout", kIn + offsetof(elman_operands, recurrent_dropout), "DBH"}
+#define ELMAN_OPERANDS                                                                                              \
+  {"x", kIn + offsetof(elman_operands, x), "BTF"}, {"kernel", kIn + offsetof(elman_operands, kernel), "FZ"},        \
+      {"recurrent_kernel", kIn + offsetof(elman_operands, recurrent_kernel), "HZ"},                                 \
+      {"bias", kIn + offsetof(elman_operands, bias), "RZ"},                                                         \
+      {"initial_h", kIn + offsetof(elman_operands, initial_states[0]), "BH"},                                       \
+      {"initial_c", kIn + offsetof(elman_operands, initial_states[1]), "BH"},                                       \
+      {"mask", kIn + offsetof(elman_operands, mask), "BT"}, {"lengths", kIn + offsetof(elman_operands, mask), "B"}, \
+      {"input_dropout", kIn + offsetof(elman_operands, input_dropout), "DBF"}, {                                    \
+    "recurrent_dropout", kIn + offsetof(elman_operands, recurrent_dropout), "DBH"                                   \
+  }
 
 constexpr Slot kForwardOperands[] = {ELMAN_OPERANDS, {}};
 constexpr Slot kForwardResults[] = {
@@ -139,14 +139,12 @@ bool read_attribute(const Attribute& known, XLA_FFI_AttrType type, const void* a
       if (set) *reinterpret_cast<int32_t*>(field) |= known.flag;
       return true;
     }
-    case Kind::kInteger:
-      return read_scalar(type, attr, XLA_FFI_DataType_S64, reinterpret_cast<int64_t*>(field));
-    case Kind::kReal:
-      return read_scalar(type, attr, XLA_FFI_DataType_F64, reinterpret_cast<double*>(field));
+    case Kind::kInteger: return read_scalar(type, attr, XLA_FFI_DataType_S64, reinterpret_cast<int64_t*>(field));
+    case Kind::kReal: return read_scalar(type, attr, XLA_FFI_DataType_F64, reinterpret_cast<double*>(field));
     case Kind::kChoice: {
       if (type != XLA_FFI_AttrType_STRING) return false;
       Span value = *static_cast<const Span*>(attr), choices = {known.choices, std::strlen(known.choices)};
-      for (int32_t i = 0; choices.len; i++) {
+      for (int32_t i = 0; choices.len; ++i) {
         Span choice = next_word(&choices);
         if (choice.len != value.len || std::memcmp(choice.ptr, value.ptr, value.len)) continue;
         *reinterpret_cast<int32_t*>(field) = i;
@@ -164,16 +162,20 @@ bool read_attribute(const Attribute& known, XLA_FFI_AttrType type, const void* a
 
 bool read_attributes(const XLA_FFI_Attrs& attrs, Attributes* out, Failure* failure) {
   const Attribute *known = kAttributes, *end = kAttributes + sizeof(kAttributes) / sizeof(*kAttributes);
-  for (int64_t i = 0; i < attrs.size; i++) {
+  for (int64_t i = 0; i < attrs.size; ++i) {
     Span name = *attrs.names[i];
-    while (known != end && !equal(name, known->name)) known++;
+    while (known != end && !equal(name, known->name)) ++known;
     if (known == end) {
-      return ELMAN_FAIL(*failure, "elman's native library does not know the attribute '%.*s'; expected one of its own "
-                        "version's. Reinstall elman.", static_cast<int>(name.len), name.ptr);
+      return ELMAN_FAIL(*failure,
+                        "elman's native library does not know the attribute '%.*s'; expected one of its own "
+                        "version's. Reinstall elman.",
+                        static_cast<int>(name.len), name.ptr);
     }
     if (!read_attribute(*known, attrs.types[i], attrs.attrs[i], out)) {
-      return ELMAN_FAIL(*failure, "elman's native library cannot read the attribute '%s': its type or value is not one "
-                        "of its own version's. Reinstall elman.", known->name);
+      return ELMAN_FAIL(*failure,
+                        "elman's native library cannot read the attribute '%s': its type or value is not one "
+                        "of its own version's. Reinstall elman.",
+                        known->name);
     }
   }
   return true;
@@ -203,8 +205,10 @@ const char* dtype_name(XLA_FFI_DataType dtype) {
 // The sizes come from x (B, T, F) and recurrent_kernel (H, Z), always the first and the third operand.
 bool read_sizes(const XLA_FFI_Args& args, elman_spec* spec, Failure* failure) {
   if (args.size < 3 || buffer_at(args.args, 0).rank != 3 || buffer_at(args.args, 2).rank != 2) {
-    return ELMAN_FAIL(*failure, "elman's operands begin with x (batch, time, features), kernel and recurrent_kernel "
-                      "(units, gates * units); got %lld operands of other ranks.", static_cast<long long>(args.size));
+    return ELMAN_FAIL(*failure,
+                      "elman's operands begin with x (batch, time, features), kernel and recurrent_kernel "
+                      "(units, gates * units); got %lld operands of other ranks.",
+                      static_cast<long long>(args.size));
   }
   const XLA_FFI_Buffer &x = buffer_at(args.args, 0), &recurrent_kernel = buffer_at(args.args, 2);
   if (x.dtype != XLA_FFI_DataType_F32 && x.dtype != XLA_FFI_DataType_F64) {
@@ -219,7 +223,7 @@ bool read_sizes(const XLA_FFI_Args& args, elman_spec* spec, Failure* failure) {
 Shape expected_shape(const char* letters, const XLA_FFI_Buffer& buffer, const elman_spec& spec) {
   const int64_t gates = elman_gates(spec.cell);
   Shape shape;
-  for (; *letters; letters++) {
+  for (; *letters; ++letters) {
     int64_t* dim = &shape.dims[shape.rank++];
     switch (*letters) {
       case 'B': *dim = spec.batch; break;
@@ -253,7 +257,7 @@ bool read_dtype(const char* name, const XLA_FFI_Buffer& buffer, elman_spec* spec
 
 void print_shape(char (&text)[96], int64_t rank, const int64_t* dims) {
   size_t used = std::snprintf(text, sizeof text, "(");
-  for (int64_t i = 0; i < rank && used < sizeof text - 24; i++) {
+  for (int64_t i = 0; i < rank && used < sizeof text - 24; ++i) {
     used += std::snprintf(text + used, sizeof text - used, i ? ", %lld" : "%lld", static_cast<long long>(dims[i]));
   }
   std::snprintf(text + used, sizeof text - used, rank == 1 ? ",)" : ")");
@@ -268,8 +272,10 @@ bool check_buffer(const Slot& slot, const XLA_FFI_Buffer& buffer, elman_spec* sp
   char got[96], expected[96];
   print_shape(got, buffer.rank, buffer.dims);
   print_shape(expected, shape.rank, shape.dims);
-  return ELMAN_FAIL(*failure, "%s has shape %s and is %s; expected shape %s and the dtype of x (a mask: bool, lengths: "
-                    "int32 or int64).", slot.name, got, dtype_name(buffer.dtype), expected);
+  return ELMAN_FAIL(*failure,
+                    "%s has shape %s and is %s; expected shape %s and the dtype of x (a mask: bool, lengths: "
+                    "int32 or int64).",
+                    slot.name, got, dtype_name(buffer.dtype), expected);
 }
 
 // Puts the address of every buffer that `names` lists where its slot says.
@@ -277,12 +283,14 @@ bool read_buffers(const Slot* slot, Span names, void* const* buffers, int64_t co
                   Failure* failure) {
   alignas(64) static char nothing;  // a zero-size buffer may have no address, and null means absent
   int64_t i = 0;
-  for (; names.len && i < count; i++, slot++) {
+  for (; names.len && i < count; ++i, ++slot) {
     const Span name = next_word(&names);
-    while (slot->name && !equal(name, slot->name)) slot++;
+    while (slot->name && !equal(name, slot->name)) ++slot;
     if (!slot->name) {
-      return ELMAN_FAIL(*failure, "elman's native library does not know the buffer '%.*s', or not in this place. "
-                        "Reinstall elman.", static_cast<int>(name.len), name.ptr);
+      return ELMAN_FAIL(*failure,
+                        "elman's native library does not know the buffer '%.*s', or not in this place. "
+                        "Reinstall elman.",
+                        static_cast<int>(name.len), name.ptr);
     }
     const XLA_FFI_Buffer& buffer = buffer_at(buffers, i);
     if (!check_buffer(*slot, buffer, spec, failure)) return false;
@@ -336,8 +344,10 @@ XLA_FFI_Error* handle(XLA_FFI_CallFrame* frame, const Slot* operands, const Slot
   }
   const int status = run(&call);
   if (!status) return nullptr;
-  return make_error(frame->api, status == ELMAN_OUT_OF_MEMORY ? XLA_FFI_Error_Code_RESOURCE_EXHAUSTED
-                                                       : XLA_FFI_Error_Code_INVALID_ARGUMENT, elman_last_error());
+  return make_error(
+      frame->api,
+      status == ELMAN_OUT_OF_MEMORY ? XLA_FFI_Error_Code_RESOURCE_EXHAUSTED : XLA_FFI_Error_Code_INVALID_ARGUMENT,
+      elman_last_error());
 }
 
 }  // namespace

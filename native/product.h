@@ -19,7 +19,7 @@ namespace ELMAN_LEVEL {
 constexpr int kMaxVectors = 4;
 constexpr int kMaxRows[] = {0, 12, 12, 8, 6};
 constexpr int kWide = 4;  // vectors of a panel whose width is free
-#else  // 16 registers
+#else                     // 16 registers
 constexpr int kMaxVectors = 4;
 constexpr int kMaxRows[] = {0, 8, 6, 4, 3};
 constexpr int kWide = 3;
@@ -27,21 +27,21 @@ constexpr int kWide = 3;
 constexpr int kMostRows = 12;
 constexpr int kMostSums = 48;  // vectors of sums that the tiles of one panel and a few rows leave
 
-// z (rows, vectors) = init + a (rows, inner) b (inner, vectors) + a2 (rows, inner2) b2 (inner2, vectors), in that order.
-// A transposed tile adds `init` last, so that it can be fetched meanwhile.
+// z (rows, vectors) = init + a (rows, inner) b (inner, vectors) + a2 (rows, inner2) b2 (inner2, vectors), in that
+// order. A transposed tile adds `init` last, so that it can be fetched meanwhile.
 template <class T>
 struct Tile {
-  const T* a;        // element (row, k): a[row * lda + k], or a[row + k * lda] in a transposed tile
+  const T* a;  // element (row, k): a[row * lda + k], or a[row + k * lda] in a transposed tile
   int64_t inner;
   const T* a2;
   int64_t inner2;
   int64_t lda;
-  const T* b;        // row k: b + k * ldb
+  const T* b;  // row k: b + k * ldb
   const T* b2;
   int64_t ldb;
-  const T* init;     // row r: init + r * ld_init; null: zeros
+  const T* init;  // row r: init + r * ld_init; null: zeros
   int64_t ld_init;
-  T* z;              // row r: z + r * ldz
+  T* z;  // row r: z + r * ldz
   int64_t ldz;
 };
 
@@ -234,8 +234,8 @@ Panels make_panels(int64_t columns, int64_t rows, int most = kWide, int times = 
   return p;
 }
 
-// Packs rows [0, inner) of one panel of `from`, row k at from + k * ld, to rows that lie `ld_to` apart; columns past the
-// end are 0.
+// Packs rows [0, inner) of one panel of `from`, row k at from + k * ld, to rows that lie `ld_to` apart; columns past
+// the end are 0.
 template <class T>
 void pack_rows(T* to, int64_t ld_to, const Panels& p, int64_t panel, const T* from, int64_t inner, int64_t ld) {
   const int64_t column = p.column(panel), width = p.width(panel);
@@ -246,7 +246,8 @@ void pack_rows(T* to, int64_t ld_to, const Panels& p, int64_t panel, const T* fr
   }
 }
 
-// The same for the transpose of `from`: element (k, j) is from[j * ld + k]; behind each other, and zeros up to row `rows`.
+// The same for the transpose of `from`: element (k, j) is from[j * ld + k]; behind each other, and zeros up to row
+// `rows`.
 template <class T>
 void pack_transposed(T* to, const Panels& p, int64_t panel, const T* from, int64_t inner, int64_t rows, int64_t ld) {
   constexpr int64_t kBlock = 8;  // rows of `to` a time, so that a line of `from` is read whole
@@ -272,7 +273,8 @@ struct Product {
 };
 
 // Multiplies rows with the panels, tile by tile: products(panel, parts) says what makes up the sums of a panel and
-// returns how many parts; done(column, row, rows, z, ldz) gets the sums of a few rows, `blocks` times the panel's width.
+// returns how many parts; done(column, row, rows, z, ldz) gets the sums of a few rows, `blocks` times the panel's
+// width.
 template <class T, class Products, class Done>
 void multiply(const Panels& p, int blocks, bool one_row, int64_t rows, Products products, Done done) {
   if (p.count == 0) return;

@@ -12,7 +12,7 @@ namespace elman {
 namespace ELMAN_LEVEL {
 namespace {
 
-constexpr int64_t kMostTaskRows = 64;    // batch rows that a thread carries together
+constexpr int64_t kMostTaskRows = 64;  // batch rows that a thread carries together
 constexpr int64_t kRowsWorthPacking = 16;
 constexpr int64_t kAhead = 2;            // steps between asking for a row of memory and using it
 constexpr int64_t kMostChunkRows = 256;  // rows of dz kept until they are multiplied into the weight gradients
@@ -49,7 +49,8 @@ struct Carve {
 template <class T, class Cell>
 struct Recurrence {
   static constexpr int kBlocks = Cell::kGates + Cell::kApart;
-  static constexpr int kSharing = Cell::kGates - Cell::kResets;  // gates whose products read the state as it was handed on
+  static constexpr int kSharing =
+      Cell::kGates - Cell::kResets;  // gates whose products read the state as it was handed on
 
   const elman_spec& spec;
   const elman_operands& in;
@@ -80,7 +81,8 @@ struct Recurrence {
   // Where y, or else the tape, holds the state after step s; null where neither does.
   template <class Y>
   ELMAN_INLINE Y* state_at(Y* y, Y* tape, int64_t b, int64_t s) const {
-    constexpr int kKind = Cell::kGates;  // a GRU's tape begins with one column of each gate; a simple RNN's is its states
+    constexpr int kKind =
+        Cell::kGates;  // a GRU's tape begins with one column of each gate; a simple RNN's is its states
     if (sequences) return y + sequence_index(b, s);
     return tape && Cell::kStates == 1 ? tape + tape_index(b, s) + (Cell::kHolds ? kKind * units : 0) : nullptr;
   }
@@ -121,8 +123,8 @@ struct Recurrence {
     return in.initial_states[which] ? static_cast<const T*>(in.initial_states[which]) + b * units : nullptr;
   }
 
-  // Rows of the recurrent dropout of ranks [first, last), a mask behind the other, padded, into `to`; null where there is
-  // none.
+  // Rows of the recurrent dropout of ranks [first, last), a mask behind the other, padded, into `to`; null where there
+  // is none.
   const T* copy_recurrent_dropout(T* to, int64_t first, int64_t last) const {
     if (!in.recurrent_dropout) return nullptr;
     for (int64_t r = first; r < last; ++r) {
@@ -289,14 +291,19 @@ struct Forward : Recurrence<T, Cell> {
     const T* const h = w.now + this->h_column_of(phase.first);
     const int64_t lda = this->lda;
     if (!by_gate && Cell::kApart) {
-      parts[0] = {{x, this->features, x, 0, lda, x_rows, x_rows, ld, biases, 0, nullptr, 0}, phase.products * vectors, 0};
+      parts[0] = {
+          {x, this->features, x, 0, lda, x_rows, x_rows, ld, biases, 0, nullptr, 0}, phase.products * vectors, 0};
       parts[1] = {{h, this->units, h, 0, lda, h_rows, h_rows, ld, nullptr, 0, nullptr, 0},
-                  phase.products * vectors, width, true, biases + phase.products * width};
+                  phase.products * vectors,
+                  width,
+                  true,
+                  biases + phase.products * width};
       return 2;
     }
     if (!by_gate) {
       parts[0] = {{x, this->features, h, this->units, lda, x_rows, h_rows, ld, biases, 0, nullptr, 0},
-                  phase.products * vectors, 0};
+                  phase.products * vectors,
+                  0};
       return 1;
     }
     const int blocks = Cell::kGates == 1 ? 1 : phase.blocks;
@@ -491,20 +498,22 @@ elman_status forward(const elman_forward_call& call, const Steps& steps) {
       decltype(phase) of;
     } packing{f, phase};
     const double packed_size = double(phase.panels.padded()) * double(phase.depth);
-    parallel(int(phase.panels.count), packed_size < 1e5 ? 1 : int(threads),
-             [](void* context, int panel, int) {
-               const Packing& p = *static_cast<Packing*>(context);
-               p.forward.pack(p.of, panel);
-             },
-             &packing);
+    parallel(
+        int(phase.panels.count), packed_size < 1e5 ? 1 : int(threads),
+        [](void* context, int panel, int) {
+          const Packing& p = *static_cast<Packing*>(context);
+          p.forward.pack(p.of, panel);
+        },
+        &packing);
   }
-  parallel(int(f.tasks), int(workers),
-           [](void* context, int task, int worker) {
-             const auto& job = *static_cast<Forward<T, Cell>*>(context);
-             const int64_t first = task * job.batch / job.tasks, last = (task + 1) * job.batch / job.tasks;
-             job.run(first, last, {job.scratch + worker * job.task_scratch, 0});
-           },
-           &f);
+  parallel(
+      int(f.tasks), int(workers),
+      [](void* context, int task, int worker) {
+        const auto& job = *static_cast<Forward<T, Cell>*>(context);
+        const int64_t first = task * job.batch / job.tasks, last = (task + 1) * job.batch / job.tasks;
+        job.run(first, last, {job.scratch + worker * job.task_scratch, 0});
+      },
+      &f);
   scratch_give(memory);
   return ELMAN_OK;
 }
@@ -545,18 +554,18 @@ struct Backward : Recurrence<T, Cell> {
 
   // What one worker carries through its rows.
   struct Work {
-    int64_t first;    // rank of the first
-    T* dh;            // (rows, states, state_width): gradient of the states, from the steps behind
+    int64_t first;  // rank of the first
+    T* dh;          // (rows, states, state_width): gradient of the states, from the steps behind
     const T* dropout;
-    T* product;       // (rows, state_width): that of a gate's state, where it is made again
-    T* before;        // (state_width): h before a step, where only its parts are on the tape
-    T* dz;                                // (chunk, ld_dz)
-    T* operand;                           // (chunk, lda): [ h | x ] of the same steps
-    int64_t inputs[kMostChunkRows];       // where dx of a chunk row goes
-    int64_t input_rows[kMostChunkRows];   // and its batch row
-    int64_t used;                         // rows of the chunk in use
-    T* gradient;                          // this slot's sums
-    bool fresh;                           // nothing is in them yet
+    T* product;                          // (rows, state_width): that of a gate's state, where it is made again
+    T* before;                           // (state_width): h before a step, where only its parts are on the tape
+    T* dz;                               // (chunk, ld_dz)
+    T* operand;                          // (chunk, lda): [ h | x ] of the same steps
+    int64_t inputs[kMostChunkRows];      // where dx of a chunk row goes
+    int64_t input_rows[kMostChunkRows];  // and its batch row
+    int64_t used;                        // rows of the chunk in use
+    T* gradient;                         // this slot's sums
+    bool fresh;                          // nothing is in them yet
   };
 
   Work take_work(Carve<T>& carve) const {
@@ -609,7 +618,7 @@ struct Backward : Recurrence<T, Cell> {
     for (int64_t r = 0; r < rows; ++r) begin_row(first + r, w.dh + r * dh_width);
     int64_t running = 0;
     for (int64_t i = this->count(first) - 1; i >= 0; --i) {
-      while (running < rows && this->count(first + running) > i) ++running;
+      while (running < rows && i < this->count(first + running)) ++running;
       if (w.used + running > chunk_rows) flush(w);
       if (product_again) {
         for (int64_t r = 0; r < running; ++r) {
@@ -688,8 +697,7 @@ struct Backward : Recurrence<T, Cell> {
     row.before = state_before(rank, b, i);
     if constexpr (Cell::kStates > 1) {
       constexpr int kCarry = 4;  // among the kinds of columns of the tape
-      row.carry_before =
-          i > 0 ? tape_at(b, this->step(rank, i - 1)) + kCarry * this->units : this->initial_state(1, b);
+      row.carry_before = i > 0 ? tape_at(b, this->step(rank, i - 1)) + kCarry * this->units : this->initial_state(1, b);
     }
     row.product = product_again ? w.product + r * this->state_width : nullptr;
     row.dh = w.dh + r * dh_width;
@@ -737,7 +745,8 @@ struct Backward : Recurrence<T, Cell> {
       const T* const b = packed + p.column(panel) * Cell::kGates * block + first_packed * block * width;
       const T* const a = dz + first * block;
       parts[0] = {{a, (blocks - 1) * block + this->units, a, 0, ld_dz, b, b, width, nullptr, 0, nullptr, 0},
-                  p.vectors_of(panel), 0};
+                  p.vectors_of(panel),
+                  0};
       return 1;
     };
   }
@@ -750,7 +759,8 @@ struct Backward : Recurrence<T, Cell> {
         [&](int64_t panel, Product<T>* parts) {
           const int64_t width = again.width(panel);
           const T* const b = packed_again + again.column(panel) * (1 + this->units);
-          parts[0] = {{h, this->units, h, 0, this->lda, b + width, b, width, b, 0, nullptr, 0}, again.vectors_of(panel), 0};
+          parts[0] = {
+              {h, this->units, h, 0, this->lda, b + width, b, width, b, 0, nullptr, 0}, again.vectors_of(panel), 0};
           return 1;
         },
         [&](int64_t column, int64_t row, int64_t height, const T* z, int64_t ldz) {
@@ -784,17 +794,18 @@ struct Backward : Recurrence<T, Cell> {
     const int each = this->h_masks > 1 ? 1 : kSharing;
     for (int gate = 0; gate < kSharing; gate += each) {
       const bool adds = Cell::kKeeps || (kSharing > 1 && gate > 0);
-      multiply<T>(back, 1, this->batch == 1, running, product_of(back, dz, Cell::kApart + gate, each, packed_back, gate),
-               [&](int64_t column, int64_t row, int64_t height, const T* z, int64_t ldz) {
-                 for (int64_t r = row; r < row + height; ++r, z += ldz) {
-                   T* const dh = w.dh + r * dh_width + column;
-                   const T* const dropout = w.dropout ? this->dropout_of(w.dropout, r, gate) + column : nullptr;
-                   for (int64_t j = 0; j < ldz; j += kLanes<T>) {
-                     const Vector<T> d = dropout ? load(z + j) * load(dropout + j) : load(z + j);
-                     store(dh + j, adds ? load(dh + j) + d : d);
-                   }
-                 }
-               });
+      multiply<T>(back, 1, this->batch == 1, running,
+                  product_of(back, dz, Cell::kApart + gate, each, packed_back, gate),
+                  [&](int64_t column, int64_t row, int64_t height, const T* z, int64_t ldz) {
+                    for (int64_t r = row; r < row + height; ++r, z += ldz) {
+                      T* const dh = w.dh + r * dh_width + column;
+                      const T* const dropout = w.dropout ? this->dropout_of(w.dropout, r, gate) + column : nullptr;
+                      for (int64_t j = 0; j < ldz; j += kLanes<T>) {
+                        const Vector<T> d = dropout ? load(z + j) * load(dropout + j) : load(z + j);
+                        store(dh + j, adds ? load(dh + j) + d : d);
+                      }
+                    }
+                  });
     }
     for (int64_t r = 0; r < running; ++r) {
       const int64_t rank = w.first + r, before = i > 0 ? this->step(rank, i - 1) : -1;
@@ -907,18 +918,18 @@ struct Backward : Recurrence<T, Cell> {
       const T* const dropouts = static_cast<const T*>(this->in.input_dropout);
       const int64_t mask = this->x_copies > 1 ? Base::input_gate(block) * this->batch : 0;
       multiply<T>(inputs, 1, false, w.used, product_of(inputs, w.dz, block, blocks, packed_inputs, block),
-               [&](int64_t column, int64_t row, int64_t height, const T* z, int64_t ldz) {
-                 const int64_t width = inputs.columns - column < ldz ? inputs.columns - column : ldz;
-                 for (int64_t r = row; r < row + height; ++r, z += ldz) {
-                   T* const dx = static_cast<T*>(call.dx) + w.inputs[r] + column;
-                   if (!dropouts) {
-                     copy_row(dx, z, width);
-                     continue;
-                   }
-                   const T* const dropout = dropouts + (mask + w.input_rows[r]) * this->features + column;
-                   multiply_row(dx, z, dropout, width, block > 0);
-                 }
-               });
+                  [&](int64_t column, int64_t row, int64_t height, const T* z, int64_t ldz) {
+                    const int64_t width = inputs.columns - column < ldz ? inputs.columns - column : ldz;
+                    for (int64_t r = row; r < row + height; ++r, z += ldz) {
+                      T* const dx = static_cast<T*>(call.dx) + w.inputs[r] + column;
+                      if (!dropouts) {
+                        copy_row(dx, z, width);
+                        continue;
+                      }
+                      const T* const dropout = dropouts + (mask + w.input_rows[r]) * this->features + column;
+                      multiply_row(dx, z, dropout, width, block > 0);
+                    }
+                  });
     }
   }
 
@@ -1026,18 +1037,21 @@ elman_status backward(const elman_backward_call& call, const Steps& steps) {
   carve = {static_cast<T*>(memory), 0};
   f.take(carve, workers);
   const double packing = double(f.back.padded() + f.inputs.padded()) * double(f.sums);
-  parallel(int(f.back.count + f.inputs.count + f.again.count), packing < 1e5 ? 1 : int(threads),
-           [](void* context, int panel, int) { static_cast<Backward<T, Cell>*>(context)->pack(panel); }, &f);
-  parallel(int(f.slots), int(workers),
-           [](void* context, int slot, int worker) {
-             const auto& job = *static_cast<Backward<T, Cell>*>(context);
-             job.run_slot(slot, job.scratch + worker * job.worker_scratch);
-           },
-           &f);
+  parallel(
+      int(f.back.count + f.inputs.count + f.again.count), packing < 1e5 ? 1 : int(threads),
+      [](void* context, int panel, int) { static_cast<Backward<T, Cell>*>(context)->pack(panel); }, &f);
+  parallel(
+      int(f.slots), int(workers),
+      [](void* context, int slot, int worker) {
+        const auto& job = *static_cast<Backward<T, Cell>*>(context);
+        job.run_slot(slot, job.scratch + worker * job.worker_scratch);
+      },
+      &f);
   if (f.want_weights) {
     const int64_t rows = f.units + f.features + 1;
-    parallel(int(rows), double(rows) * double(f.sums) * double(f.slots) < 1e5 ? 1 : int(threads),
-             [](void* context, int row, int) { static_cast<Backward<T, Cell>*>(context)->reduce(row); }, &f);
+    parallel(
+        int(rows), double(rows) * double(f.sums) * double(f.slots) < 1e5 ? 1 : int(threads),
+        [](void* context, int row, int) { static_cast<Backward<T, Cell>*>(context)->reduce(row); }, &f);
   }
   scratch_give(memory);
   return ELMAN_OK;

@@ -63,8 +63,8 @@ ELMAN_INLINE void store(T* p, Vector<T> v) {
   Block<T, kLanes<T>>::store(p, v);
 }
 
-// Calls step(j, block) for n modulo 2 * kCount elements from j on, by ever smaller blocks: a row's end costs no call, no
-// loop over elements, and no wide load that waits for the narrow stores before it.
+// Calls step(j, block) for n modulo 2 * kCount elements from j on, by ever smaller blocks: a row's end costs no call,
+// no loop over elements, and no wide load that waits for the narrow stores before it.
 template <class T, int kCount, class Step>
 ELMAN_INLINE void for_end(int64_t j, int64_t n, Step step) {
   if (n & kCount) step(j, Block<T, kCount>());

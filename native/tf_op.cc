@@ -75,7 +75,7 @@ constexpr const char* kForwardOutputs[] = {
 };
 constexpr const char* kBackwardOutputs[] = {
     // shapes of the operands; what is not wanted is not computed
-    "dx: n_dx * T",       "dkernel: n_dkernel * T",           "drecurrent_kernel: n_drecurrent_kernel * T",
+    "dx: n_dx * T",       "dkernel: n_dkernel * T",          "drecurrent_kernel: n_drecurrent_kernel * T",
     "dbias: n_dbias * T", "dinitial_states: n_dinitial * T",
     "norms: n_norms * A",  // (B, T)
 };
@@ -115,7 +115,8 @@ struct Node {
 class Attributes {
  public:
   explicit Attributes(TF_OpKernelConstruction* construction)
-      : construction_(construction), status_(tf.TF_NewStatus()) {}
+      : construction_(construction),
+        status_(tf.TF_NewStatus()) {}
   ~Attributes() { tf.TF_DeleteStatus(status_); }
   Attributes(const Attributes&) = delete;
   Attributes& operator=(const Attributes&) = delete;
@@ -148,8 +149,8 @@ class Attributes {
   }
 
   // The row of a table that a string names.
-  template <class Row, size_t n>
-  Row row(const char* name, const Row (&rows)[n]) {
+  template <class Row, size_t kCount>
+  Row row(const char* name, const Row (&rows)[kCount]) {
     char value[64] = "";
     int32_t count = 0, size = 0;
     if (ok()) tf.TF_OpKernelConstruction_GetAttrSize(construction_, name, &count, &size, status_);
@@ -180,17 +181,17 @@ class Attributes {
   TF_Status* status_;
 };
 
-double DoubleOfBits(int64_t bits) {
+double double_of_bits(int64_t bits) {
   double value;
   memcpy(&value, &bits, sizeof value);
   return value;
 }
 
-int32_t MaskKind(TF_DataType type) {
+int32_t mask_kind(TF_DataType type) {
   return type == TF_INT32 ? ELMAN_LENGTHS_INT32 : type == TF_INT64 ? ELMAN_LENGTHS_INT64 : ELMAN_MASK;
 }
 
-Node ReadNode(Attributes* attributes, bool backward) {
+Node read_node(Attributes* attributes, bool backward) {
   Attributes& a = *attributes;
   Node node = {};
   const elman_cell cell = a.row("cell", kCells).value;
@@ -221,8 +222,8 @@ Node ReadNode(Attributes* attributes, bool backward) {
   spec.activation = a.row("activation", kActivations).value;
   spec.recurrent_activation = a.row("recurrent_activation", kActivations).value;
   spec.truncate_gradient = a.integer("truncate_gradient");
-  spec.clip_state_gradient = DoubleOfBits(a.integer("clip_state_gradient_bits"));
-  spec.mask = node.mask ? MaskKind(a.type("M")) : ELMAN_NO_MASK;
+  spec.clip_state_gradient = double_of_bits(a.integer("clip_state_gradient_bits"));
+  spec.mask = node.mask ? mask_kind(a.type("M")) : ELMAN_NO_MASK;
   if (a.boolean("go_backwards")) spec.flags |= ELMAN_GO_BACKWARDS;
   if (a.boolean("zero_output_for_mask")) spec.flags |= ELMAN_ZERO_OUTPUT_FOR_MASK;
   if (a.boolean("return_sequences")) spec.flags |= ELMAN_RETURN_SEQUENCES;
@@ -231,10 +232,10 @@ Node ReadNode(Attributes* attributes, bool backward) {
   return node;
 }
 
-template <bool backward>
-void* CreateNode(TF_OpKernelConstruction* construction) {
+template <bool kBackward>
+void* create_node(TF_OpKernelConstruction* construction) {
   Attributes attributes(construction);
-  Node node = ReadNode(&attributes, backward);
+  Node node = read_node(&attributes, kBackward);
   if (attributes.ok()) {
     if (Node* kept = new (std::nothrow) Node(node)) return kept;
     attributes.fail("out of memory");
@@ -243,7 +244,7 @@ void* CreateNode(TF_OpKernelConstruction* construction) {
   return nullptr;
 }
 
-void DeleteNode(void* node) { delete static_cast<Node*>(node); }
+void delete_node(void* node) { delete static_cast<Node*>(node); }
 
 // --- a call ----------------------------------------------------------------------------------------------------
 
@@ -254,7 +255,7 @@ struct Shape {
   int64_t sizes[3];
 };
 
-void Print(const Shape& shape, char (&text)[96]) {
+void print_shape(const Shape& shape, char (&text)[96]) {
   size_t at = snprintf(text, sizeof text, "(");
   for (int i = 0; i < shape.rank; ++i) {
     const char* after = shape.rank == 1 ? "," : i + 1 < shape.rank ? ", " : "";
@@ -307,9 +308,9 @@ class Call {
     if (got.rank > 3) {
       snprintf(got_text, sizeof got_text, "of %d dimensions", got.rank);
     } else {
-      Print(got, got_text);
+      print_shape(got, got_text);
     }
-    Print(expected, expected_text);
+    print_shape(expected, expected_text);
     snprintf(sentence, sizeof sentence, "%s has shape %s; expected %s = %s", name, got_text, meaning, expected_text);
     tf.TF_SetStatus(status_, TF_INVALID_ARGUMENT, sentence);
   }
@@ -328,7 +329,8 @@ class Call {
   // What elman_forward or elman_backward returned.
   void finish(int code) {
     if (code != 0) {
-      tf.TF_SetStatus(status_, code == ELMAN_OUT_OF_MEMORY ? TF_RESOURCE_EXHAUSTED : TF_INVALID_ARGUMENT, elman_last_error());
+      tf.TF_SetStatus(status_, code == ELMAN_OUT_OF_MEMORY ? TF_RESOURCE_EXHAUSTED : TF_INVALID_ARGUMENT,
+                      elman_last_error());
     }
   }
 
@@ -346,12 +348,12 @@ class Call {
   int held_ = 0, inputs_ = 0, outputs_ = 0;
 };
 
-Shape BiasShape(const Node& node, int64_t columns) {
+Shape bias_shape(const Node& node, int64_t columns) {
   return node.two_biases ? Shape{2, {2, columns}} : Shape{1, {columns}};
 }
 
 // The operands that both ops begin with; fills in the spec's sizes.
-elman_operands ReadOperands(Call* call, const Node& node, elman_spec* spec) {
+elman_operands read_operands(Call* call, const Node& node, elman_spec* spec) {
   static const char* const kPerGate = "(1 or gates, batch, features or units)";
   const int64_t gates = node.gates;
   elman_operands in = {};
@@ -365,7 +367,7 @@ elman_operands ReadOperands(Call* call, const Node& node, elman_spec* spec) {
   call->expect("kernel", "(features, gates * units)", kernel, {2, {features, columns}});
   if (node.bias) {
     const char* const meaning = node.two_biases ? "(2, gates * units)" : "(gates * units,)";
-    in.bias = call->input("bias", meaning, BiasShape(node, columns));
+    in.bias = call->input("bias", meaning, bias_shape(node, columns));
   }
   for (int i = 0; i < node.initial_states; ++i) {
     in.initial_states[i] = call->input("initial_state", "(batch, units)", {2, {batch, units}});
@@ -391,20 +393,20 @@ elman_operands ReadOperands(Call* call, const Node& node, elman_spec* spec) {
   return in;
 }
 
-Shape OutputShape(const elman_spec& spec) {
+Shape output_shape(const elman_spec& spec) {
   return spec.flags & ELMAN_RETURN_SEQUENCES ? Shape{3, {spec.batch, spec.time, spec.units}}
                                              : Shape{2, {spec.batch, spec.units}};
 }
 
-void Forward(void* kernel, TF_OpKernelContext* context) {
+void run_forward(void* kernel, TF_OpKernelContext* context) {
   const Node& node = *static_cast<const Node*>(kernel);
   Call call(context);
   elman_spec spec = node.spec;
   elman_forward_call forward = {};
   forward.spec = &spec;
-  forward.in = ReadOperands(&call, node, &spec);
+  forward.in = read_operands(&call, node, &spec);
   if (!call.ok()) return;
-  forward.y = call.output(node.dtype, OutputShape(spec));
+  forward.y = call.output(node.dtype, output_shape(spec));
   for (int i = 0; i < node.states; ++i) {
     forward.final_states[i] = call.output(node.dtype, {2, {spec.batch, spec.units}});
   }
@@ -414,16 +416,16 @@ void Forward(void* kernel, TF_OpKernelContext* context) {
   if (call.ok()) call.finish(elman_forward(&forward));
 }
 
-void Backward(void* kernel, TF_OpKernelContext* context) {
+void run_backward(void* kernel, TF_OpKernelContext* context) {
   const Node& node = *static_cast<const Node*>(kernel);
   Call call(context);
   elman_spec spec = node.spec;
   elman_backward_call backward = {};
   backward.spec = &spec;
-  backward.in = ReadOperands(&call, node, &spec);
+  backward.in = read_operands(&call, node, &spec);
   if (!call.ok()) return;
   const int64_t columns = node.gates * spec.units;
-  const Shape y = OutputShape(spec), state = {2, {spec.batch, spec.units}};
+  const Shape y = output_shape(spec), state = {2, {spec.batch, spec.units}};
   const char* y_meaning = y.rank == 3 ? "(batch, time, units)" : "(batch, units)";
   backward.y = call.input("y", y_meaning, y);
   backward.tape = call.input("tape", "(batch, time, columns)", {3, {spec.batch, spec.time, elman_tape_columns(&spec)}});
@@ -434,7 +436,7 @@ void Backward(void* kernel, TF_OpKernelContext* context) {
   if (node.dx) backward.dx = call.output(node.dtype, {3, {spec.batch, spec.time, spec.features}});
   if (node.dkernel) backward.dkernel = call.output(node.dtype, {2, {spec.features, columns}});
   if (node.drecurrent_kernel) backward.drecurrent_kernel = call.output(node.dtype, {2, {spec.units, columns}});
-  if (node.dbias) backward.dbias = call.output(node.dtype, BiasShape(node, columns));
+  if (node.dbias) backward.dbias = call.output(node.dtype, bias_shape(node, columns));
   for (int i = 0; i < node.dinitial_states; ++i) backward.dinitial_states[i] = call.output(node.dtype, state);
   if (node.norms) backward.norms = call.output(node.tape_dtype, {2, {spec.batch, spec.time}});
   if (call.ok()) call.finish(elman_backward(&backward));
@@ -443,7 +445,7 @@ void Backward(void* kernel, TF_OpKernelContext* context) {
 // --- registration ----------------------------------------------------------------------------------------------
 
 // TensorFlow's Python package makes its symbols global; where it does not, its library is open all the same.
-void* Find(const char* name) {
+void* find_symbol(const char* name) {
   if (void* found = dlsym(RTLD_DEFAULT, name)) return found;
   for (const char* library : {"libtensorflow_framework.so.2", "libtensorflow_framework.2.dylib"}) {
     void* handle = dlopen(library, RTLD_LAZY | RTLD_NOLOAD);
@@ -454,9 +456,9 @@ void* Find(const char* name) {
   return nullptr;
 }
 
-bool FindAll() {
+bool find_all() {
 #define ELMAN_FIND(result, name, arguments) \
-  if (!(tf.name = reinterpret_cast<result(*) arguments>(Find(#name)))) return false;
+  if (!(tf.name = reinterpret_cast<result(*) arguments>(find_symbol(#name)))) return false;
   ELMAN_TF_SYMBOLS(ELMAN_FIND)
 #undef ELMAN_FIND
   return true;
@@ -464,42 +466,41 @@ bool FindAll() {
 
 // The C API of some versions lets a shape function see the first input alone, and of attributes none but types:
 // `_tensorflow.py` declares the shapes.
-void UnknownShapes(TF_ShapeInferenceContext* context, TF_Status* status) {
+void unknown_shapes(TF_ShapeInferenceContext* context, TF_Status* status) {
   tf.TF_ShapeInferenceContextSetUnknownShape(context, status);
 }
 
-template <size_t n>
-void AddAll(void (*add)(TF_OpDefinitionBuilder*, const char*), TF_OpDefinitionBuilder* op,
-            const char* const (&items)[n]) {
+template <size_t kCount>
+void add_all(void (*add)(TF_OpDefinitionBuilder*, const char*), TF_OpDefinitionBuilder* op,
+             const char* const (&items)[kCount]) {
   for (const char* item : items) add(op, item);
 }
 
-void RegisterForward(TF_Status* status) {
+void register_forward(TF_Status* status) {
   TF_OpDefinitionBuilder* op = tf.TF_NewOpDefinitionBuilder("ElmanForward");
-  AddAll(tf.TF_OpDefinitionBuilderAddAttr, op, kAttributes);
-  AddAll(tf.TF_OpDefinitionBuilderAddAttr, op, kForwardAttributes);
-  AddAll(tf.TF_OpDefinitionBuilderAddInput, op, kOperands);
-  AddAll(tf.TF_OpDefinitionBuilderAddOutput, op, kForwardOutputs);
-  tf.TF_OpDefinitionBuilderSetShapeInferenceFunction(op, UnknownShapes);
+  add_all(tf.TF_OpDefinitionBuilderAddAttr, op, kAttributes);
+  add_all(tf.TF_OpDefinitionBuilderAddAttr, op, kForwardAttributes);
+  add_all(tf.TF_OpDefinitionBuilderAddInput, op, kOperands);
+  add_all(tf.TF_OpDefinitionBuilderAddOutput, op, kForwardOutputs);
+  tf.TF_OpDefinitionBuilderSetShapeInferenceFunction(op, unknown_shapes);
   tf.TF_RegisterOpDefinition(op, status);
 }
 
-void RegisterBackward(TF_Status* status) {
+void register_backward(TF_Status* status) {
   TF_OpDefinitionBuilder* op = tf.TF_NewOpDefinitionBuilder("ElmanBackward");
-  AddAll(tf.TF_OpDefinitionBuilderAddAttr, op, kAttributes);
-  AddAll(tf.TF_OpDefinitionBuilderAddAttr, op, kBackwardAttributes);
-  AddAll(tf.TF_OpDefinitionBuilderAddInput, op, kOperands);
-  AddAll(tf.TF_OpDefinitionBuilderAddInput, op, kBackwardOperands);
-  AddAll(tf.TF_OpDefinitionBuilderAddOutput, op, kBackwardOutputs);
-  tf.TF_OpDefinitionBuilderSetShapeInferenceFunction(op, UnknownShapes);
+  add_all(tf.TF_OpDefinitionBuilderAddAttr, op, kAttributes);
+  add_all(tf.TF_OpDefinitionBuilderAddAttr, op, kBackwardAttributes);
+  add_all(tf.TF_OpDefinitionBuilderAddInput, op, kOperands);
+  add_all(tf.TF_OpDefinitionBuilderAddInput, op, kBackwardOperands);
+  add_all(tf.TF_OpDefinitionBuilderAddOutput, op, kBackwardOutputs);
+  tf.TF_OpDefinitionBuilderSetShapeInferenceFunction(op, unknown_shapes);
   tf.TF_RegisterOpDefinition(op, status);
 }
 
-void RegisterKernel(const char* op, TF_DataType type, TF_DataType tape_type,
-                    void* (*create)(TF_OpKernelConstruction*), void (*compute)(void*, TF_OpKernelContext*),
-                    TF_Status* status) {
+void register_kernel(const char* op, TF_DataType type, TF_DataType tape_type, void* (*create)(TF_OpKernelConstruction*),
+                     void (*compute)(void*, TF_OpKernelContext*), TF_Status* status) {
   if (tf.TF_GetCode(status) != TF_OK) return;
-  TF_KernelBuilder* kernel = tf.TF_NewKernelBuilder(op, "CPU", create, compute, DeleteNode);
+  TF_KernelBuilder* kernel = tf.TF_NewKernelBuilder(op, "CPU", create, compute, delete_node);
   tf.TF_KernelBuilder_TypeConstraint(kernel, "T", type, status);
   if (tf.TF_GetCode(status) == TF_OK) tf.TF_KernelBuilder_TypeConstraint(kernel, "A", tape_type, status);
   if (tf.TF_GetCode(status) == TF_OK) {
@@ -509,18 +510,18 @@ void RegisterKernel(const char* op, TF_DataType type, TF_DataType tape_type,
   }
 }
 
-__attribute__((constructor)) void Register() {
+__attribute__((constructor)) void register_ops() {
   if (elman_abi() != ELMAN_ABI) {
     snprintf(missing, sizeof missing, "a libelman of ABI %d (it has %d); reinstall elman", ELMAN_ABI, elman_abi());
     return;
   }
-  if (!FindAll()) return;
+  if (!find_all()) return;
   TF_Status* status = tf.TF_NewStatus();
-  RegisterForward(status);
-  if (tf.TF_GetCode(status) == TF_OK) RegisterBackward(status);
+  register_forward(status);
+  if (tf.TF_GetCode(status) == TF_OK) register_backward(status);
   for (TF_DataType type : {TF_FLOAT, TF_DOUBLE}) {
-    RegisterKernel("ElmanForward", type, type, CreateNode<false>, Forward, status);
-    RegisterKernel("ElmanBackward", type, type, CreateNode<true>, Backward, status);
+    register_kernel("ElmanForward", type, type, create_node<false>, run_forward, status);
+    register_kernel("ElmanBackward", type, type, create_node<true>, run_backward, status);
   }
   if (tf.TF_GetCode(status) != TF_OK) snprintf(missing, sizeof missing, "%s", tf.TF_Message(status));
   tf.TF_DeleteStatus(status);

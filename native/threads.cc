@@ -108,7 +108,8 @@ class Pool {
       if (uint32_t(ticket >> 32) != job || worker >= int(ticket >> 24 & 0xff)) return;
       const int next = int(ticket & 0xffffff);
       if (next >= tasks_.load(std::memory_order_relaxed)) return;
-      if (!ticket_.compare_exchange_weak(ticket, ticket + 1, std::memory_order_acq_rel, std::memory_order_acquire)) continue;
+      if (!ticket_.compare_exchange_weak(ticket, ticket + 1, std::memory_order_acq_rel, std::memory_order_acquire))
+        continue;
       task_.load(std::memory_order_relaxed)(context_.load(std::memory_order_relaxed), next, worker);
       ended_.fetch_add(1, std::memory_order_release);
       ticket = ticket_.load(std::memory_order_acquire);

@@ -249,8 +249,8 @@ int allocations() {
         count(longer);  // threads are started, scratch memory is kept
         count(shorter);
         const long few = count(shorter), many = count(longer);
-        printf("threads %d, mask %d, batch %ld: %ld allocations for 10 steps, %ld for 2,000\n", threads, mask, long(batch),
-               few, many);
+        printf("threads %d, mask %d, batch %ld: %ld allocations for 10 steps, %ld for 2,000\n", threads, mask,
+               long(batch), few, many);
         if (few != many) return 1;
         if (mask == ELMAN_NO_MASK && many) return 1;
       }
@@ -267,17 +267,18 @@ int allocations() {
 #if defined(ELMAN_COUNT_ALLOCATIONS)
 // The linker sends every allocation of the program's own objects here (--wrap); the library's `operator new` below.
 extern "C" {
-#define ELMAN_COUNTED(name, parameters, arguments)   \
-  void* __real_##name parameters;                    \
-  void* __wrap_##name parameters {                   \
-    ++g_allocations;                                 \
-    return __real_##name arguments;                  \
+#define ELMAN_COUNTED(name, parameters, arguments) \
+  void* __real_##name parameters;                  \
+  void* __wrap_##name parameters {                 \
+    ++g_allocations;                               \
+    return __real_##name arguments;                \
   }
 ELMAN_COUNTED(malloc, (size_t n), (n))
 ELMAN_COUNTED(calloc, (size_t n, size_t size), (n, size))
 ELMAN_COUNTED(realloc, (void* p, size_t n), (p, n))
 ELMAN_COUNTED(aligned_alloc, (size_t align, size_t n), (align, n))
-ELMAN_COUNTED(mmap, (void* p, size_t n, int protection, int flags, int file, long at), (p, n, protection, flags, file, at))
+ELMAN_COUNTED(mmap, (void* p, size_t n, int protection, int flags, int file, long at),
+              (p, n, protection, flags, file, at))
 int __real_posix_memalign(void** p, size_t align, size_t n);
 int __wrap_posix_memalign(void** p, size_t align, size_t n) {
   ++g_allocations;
