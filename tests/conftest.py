@@ -1,26 +1,60 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What every test shares: the state of the library is put back after each, and the header tells what ran."""
+"""What every test shares: which tests are collected, the line that says so, and the state of the library after each
+test."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
 import numpy as np
 import pytest
 
+import collecting
 import elman
+import size
 from elman import _native
 
+KERAS_BACKEND = collecting.keras_backend()
+LEFT_OUT = collecting.left_out(collecting.TESTS, KERAS_BACKEND)
+collect_ignore = [str(path.relative_to(collecting.TESTS)) for path in LEFT_OUT]
 
-def pytest_report_header() -> str:
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "needs(*names): collected where these modules and programs are installed")
+    config.addinivalue_line("markers", "backends(*names): collected where Keras runs one of these backends")
+    for name in size.SIZES[1:]:
+        config.addinivalue_line("markers", f"{name}: collected if ELMAN_TEST_SIZE is {name} or larger")
+
+
+def pytest_report_header() -> list[str]:
     native = _native.obstacle()
     if native is None:
         library = _native.library()
         native = f"{library.elman_isa().decode()} of {library.elman_isas().decode()}"
-    return (
-        f"elman {elman.__version__} ({native}), NumPy {np.__version__}, KERAS_BACKEND={os.environ.get('KERAS_BACKEND')}"
-    )
+    left_out = [f"{path.relative_to(collecting.TESTS)} ({reason})" for path, reason in LEFT_OUT.items()]
+    return [
+        f"elman {elman.__version__} ({native}), NumPy {np.__version__}, backend {KERAS_BACKEND}, size {size.SIZE}",
+        f"left out: {', '.join(left_out) or 'nothing'}",
+    ]
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Drops the tests that cannot run here and those that are too long for this size."""
+    kept, dropped = [], []
+    for item in items:
+        (kept if runs_here(item) else dropped).append(item)
+    if dropped:
+        config.hook.pytest_deselected(items=dropped)
+        items[:] = kept
+
+
+def runs_here(item: pytest.Item) -> bool:
+    """Whether a test's marks agree with the size, the backend and what is installed."""
+    if any(item.get_closest_marker(name) for name in size.SIZES[size.SIZES.index(size.SIZE) + 1 :]):
+        return False
+    needs = [name for mark in item.iter_markers("needs") for name in mark.args]
+    backends = item.get_closest_marker("backends")
+    return all(map(collecting.is_installed, needs)) and (backends is None or KERAS_BACKEND in backends.args)
 
 
 @pytest.fixture(autouse=True)

@@ -121,23 +121,30 @@ def environment(more: dict[str, str]) -> dict[str, str]:
 
 
 def execute(run: Run, more: dict[str, str] | None = None) -> Count:
-    """Runs it, shows what it said when it has ended, and counts."""
+    """Runs it, shows each line as it comes behind the run's name, keeps them in a log, and counts."""
+    REPORTS.mkdir(parents=True, exist_ok=True)
     if run.report:
-        run.report.parent.mkdir(parents=True, exist_ok=True)
         run.report.unlink(missing_ok=True)
     surroundings = environment((more or {}) | run.environment)
-    done = subprocess.run(
-        run.command, env=surroundings, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
-    print(f"\n=== {run.name}\n{done.stdout}", end="", flush=True)
+    log = REPORTS / f"{run.name}.log"
+    with (
+        log.open("w") as kept,
+        subprocess.Popen(
+            run.command, env=surroundings, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        ) as process,
+    ):
+        for line in process.stdout:
+            kept.write(line)
+            print(f"{run.name}| {line}", end="", flush=True)
+    status = process.returncode
     if run.report is None:
-        return Count(0, (run.name,), 0) if done.returncode else Count(1, (), 0)
+        return Count(0, (run.name,), 0) if status else Count(1, (), 0)
     written = run.report.exists()
     count = read(run.name, run.report) if written else Count(0, (), 0)
-    if count.failures or (written and not done.returncode):
+    if count.failures or (written and not status):
         return count
     # No test, a crash, an exit in the middle, or an error outside a test: such a run must not pass unseen.
-    unseen = f"{run.name}: pytest ended with status {done.returncode}, {'and a' if written else 'without a'} report"
+    unseen = f"{run.name}: pytest ended with status {status}, {'and a' if written else 'without a'} report"
     return count._replace(failures=(unseen,))
 
 

@@ -52,6 +52,17 @@ def test_the_installed_wheel_serves_every_python_3_of_this_platform():
     assert _native.library_path("elman_tensorflow").exists()
 
 
+def test_an_editable_install_keeps_the_library_apart_from_the_sources(monkeypatch, tmp_path):
+    sources, compiled, name = tmp_path / "src", tmp_path / "site-packages", _native.library_path().name
+    for folder in (sources, compiled):
+        folder.mkdir()
+    monkeypatch.setattr(_native, "__file__", str(sources / "_native.py"))
+    monkeypatch.setattr(elman, "__path__", [str(sources), str(compiled)])
+    assert _native.library_path() == sources / name, "the folder of the sources is the one that an error names"
+    (compiled / name).touch()
+    assert _native.library_path() == compiled / name
+
+
 def test_it_needs_numpy_and_safetensors_alone():
     needs = importlib.metadata.requires("elman") or []
     assert {need.partition(">")[0] for need in needs if "extra ==" not in need} == {"numpy", "safetensors"}

@@ -23,7 +23,7 @@ def numbers(initializer: Any, shape: tuple[int, ...]) -> np.ndarray:
     return keras.ops.convert_to_numpy(initializer(shape))
 
 
-@pytest.mark.skipif(keras.config.backend() == "jax", reason="JAX has float64 only in a process that asks for it")
+@pytest.mark.backends("tensorflow", "torch")  # JAX has float64 only in a process that asks for it
 def test_double_precision_is_not_rounded_to_single() -> None:
     assert_array_equal(keras.ops.convert_to_numpy(ScaledIdentity(0.1)((2, 2), "float64")), 0.1 * np.eye(2))
 

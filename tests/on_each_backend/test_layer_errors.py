@@ -165,7 +165,7 @@ def test_an_unknown_number_of_features():
     says(ValueError, sentence, lambda: rnn()(keras.Input((5, None))))
 
 
-@pytest.mark.skipif(BACKEND != "tensorflow", reason="only TensorFlow has tensors of unknown dimensions")
+@pytest.mark.backends("tensorflow")  # the only one with tensors of unknown dimensions
 def test_an_unknown_number_of_dimensions():
     tf = importlib.import_module("tensorflow")
     layer = built()
@@ -295,7 +295,7 @@ def test_text_in_a_model():
     says(TypeError, TEXT, lambda: rnn()(keras.Input((5, 3), dtype="string")))
 
 
-@pytest.mark.skipif(BACKEND != "tensorflow", reason="only TensorFlow has tensors of text")
+@pytest.mark.backends("tensorflow")  # the only one with tensors of text
 def test_a_tensor_of_text():
     says(TypeError, TEXT, lambda: rnn()(importlib.import_module("tensorflow").constant([[["a"]]])))
 
@@ -391,7 +391,7 @@ def test_sequences_of_length_0():
     says(ValueError, LENGTH_0, lambda: rnn()(keras.Input((0, 3))))
 
 
-@pytest.mark.skipif(BACKEND != "tensorflow", reason="elsewhere the length is known when the layer is called")
+@pytest.mark.backends("tensorflow")  # elsewhere the length is known when the layer is called
 @pytest.mark.parametrize("native", ["auto", False])
 def test_sequences_of_length_0_that_only_a_run_can_know(native):
     tf = importlib.import_module("tensorflow")

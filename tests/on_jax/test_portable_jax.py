@@ -7,7 +7,6 @@ did so. Left out: Keras's ONNX export from JAX, whose converter (jax2onnx) bring
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import subprocess
 import sys
@@ -116,7 +115,7 @@ def test_a_function_traced_first_inside_is_native_outside(monkeypatch):
     assert traces
 
 
-@pytest.mark.skipif(importlib.util.find_spec("tensorflow") is None, reason="Keras's SavedModel needs TensorFlow")
+@pytest.mark.needs("tensorflow")  # which writes Keras's SavedModel
 def test_a_saved_model_opens_without_elman(tmp_path):
     names = ("plain", "masked")
     path = os.pathsep.join(p for p in (str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH")) if p)

@@ -74,6 +74,7 @@ def test_a_litert_file_opens_without_elman(layer, name, reader, tmp_path):
     portable_cases.assert_same(reader.run(path, x), expected)
 
 
+@pytest.mark.needs("onnxruntime", "tf2onnx")
 @portable_cases.each_case()
 def test_an_onnx_file_opens_without_elman(layer, name, reader, tmp_path):
     x, path = portable_cases.inputs(), tmp_path / "model.onnx"

@@ -92,6 +92,7 @@ def test_keras_own_exported_program_opens_without_elman(layer, reader, tmp_path)
     portable_cases.assert_same(reader.run(path, x), expected)
 
 
+@pytest.mark.needs("onnx", "onnxruntime")
 @portable_cases.each_case("backwards")
 def test_an_onnx_file_of_keras_opens_without_elman(layer, name, reader, tmp_path):
     x, path = portable_cases.inputs(), tmp_path / "model.onnx"
@@ -102,6 +103,7 @@ def test_an_onnx_file_of_keras_opens_without_elman(layer, name, reader, tmp_path
     portable_cases.assert_same(reader.run(path, x), expected)
 
 
+@pytest.mark.needs("onnxruntime", "onnxscript")
 @each_layer
 def test_an_onnx_file_of_torch_opens_without_elman(layer, reader, tmp_path):
     x, path = portable_cases.inputs(), tmp_path / "model.onnx"

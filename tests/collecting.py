@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which files of the tests run in this process. In: the folder of tests, the backend, what is installed. Out: the paths
+to leave out, each with the reason.
+
+Keras has one backend per process, so on_each_backend/ and on_<framework>/ run on that one. A file that imports a module
+at its top is left out where that module is not installed. A path on the command line is collected in any case.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import os
+import shutil
+from pathlib import Path
+
+from elman import backend
+
+TESTS = Path(__file__).parent
+
+
+def keras_backend() -> str | None:
+    """The backend that Keras runs in this process, chosen as `import elman` chooses it; None without Keras."""
+    backend.choose()
+    return (os.environ.get("KERAS_BACKEND") or backend._configured()) if is_installed("keras") else None
+
+
+def is_installed(name: str) -> bool:
+    """Whether a module can be imported, or a program of this name is on the PATH."""
+    return importlib.util.find_spec(name) is not None or shutil.which(name) is not None
+
+
+def left_out(folder: Path, chosen: str | None) -> dict[Path, str]:
+    """The folders and files that cannot run here, with the reason."""
+    reasons = {}
+    for path in sorted(folder.iterdir()):
+        if path.is_dir() and path.name.startswith("on_"):
+            reason = not_here(path.name.removeprefix("on_"), chosen)
+            reasons |= {path: reason} if reason else left_out(path, chosen)
+        elif path.match("test_*.py") and (missing := missing_imports(path)):
+            reasons[path] = f"needs {', '.join(missing)}"
+    return reasons
+
+
+def not_here(kind: str, chosen: str | None) -> str | None:
+    """Why on_<kind>/ does not run on this backend."""
+    if kind == "each_backend" and chosen not in backend.BACKENDS:
+        return f"Keras's backend is {chosen}" if chosen else "needs Keras"
+    if kind in backend.BACKENDS and kind != chosen:
+        return f"KERAS_BACKEND is {chosen}" if is_installed(kind) else f"needs {kind}"
+    return None
+
+
+def missing_imports(path: Path) -> list[str]:
+    """The modules that a file imports at its top and that are not installed."""
+    names = set()
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.Import):
+            names |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module.partition(".")[0])
+    return sorted(name for name in names if importlib.util.find_spec(name) is None)

@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is collected where: by backend, by what is installed, and by size."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import collecting
+
+TESTS = Path(__file__).parent
+FILES = {
+    "on_each_backend/test_layer.py": "import keras",
+    "on_each_isa/test_kernel.py": "import numpy as np",
+    "on_jax/test_jax.py": "import jax",
+    "on_torch/test_torch.py": "import torch\n",
+    "on_torch/test_files.py": "import torch\nfrom onnx.reference import Evaluator",
+    "test_top.py": "import os\n\ndef test(): import onnx",
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name, source in FILES.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(source)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("installed", "chosen", "expected"),
+    [
+        ({"keras", "jax"}, "jax", {"on_torch": "needs torch"}),
+        ({"keras", "jax", "torch"}, "jax", {"on_torch": "KERAS_BACKEND is jax"}),
+        ({"keras", "torch"}, "torch", {"on_jax": "needs jax", "on_torch/test_files.py": "needs onnx"}),
+        ({"keras", "torch", "onnx"}, "torch", {"on_jax": "needs jax"}),
+        (set(), None, {"on_each_backend": "needs Keras", "on_jax": "needs jax", "on_torch": "needs torch"}),
+        (
+            {"keras", "jax"},
+            "numpy",
+            {
+                "on_each_backend": "Keras's backend is numpy",
+                "on_jax": "KERAS_BACKEND is numpy",
+                "on_torch": "needs torch",
+            },
+        ),
+    ],
+)
+def test_what_cannot_run_here_is_left_out_with_its_reason(folder, monkeypatch, installed, chosen, expected):
+    others = {"keras", "jax", "torch", "onnx"} - installed
+    find = importlib.util.find_spec
+    known = installed | others
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: (name in installed or None) if name in known else find(name)
+    )
+    reasons = collecting.left_out(folder, chosen)
+    assert {path.relative_to(folder).as_posix(): reason for path, reason in reasons.items()} == expected
+
+
+def test_a_module_and_a_program_count_as_installed(monkeypatch):
+    monkeypatch.setattr(shutil, "which", lambda name: "/bin/tool" if name == "tool" else None)
+    assert collecting.is_installed("numpy")
+    assert collecting.is_installed("tool")
+    assert not collecting.is_installed("no_such_module")
+
+
+def collected(folder: Path, **environment: str) -> list[str]:
+    """The names of the tests that pytest collects in a folder with the project's conftest."""
+    (folder / "pytest.ini").write_text("[pytest]\n")
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "conftest", str(folder)]
+    path = os.pathsep.join(filter(None, (str(TESTS), os.environ.get("PYTHONPATH"))))
+    done = subprocess.run(
+        command, cwd=folder, env=os.environ | {"PYTHONPATH": path} | environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return [line.rpartition("::")[2] for line in done.stdout.splitlines() if "::" in line]
+
+
+MARKED = """
+import pytest
+def test_quick(): pass
+@pytest.mark.medium
+def test_longer(): pass
+@pytest.mark.large
+def test_long(): pass
+@pytest.mark.needs("numpy")
+def test_with_numpy(): pass
+@pytest.mark.needs("numpy", "no_such_module")
+def test_with_nothing(): pass
+@pytest.mark.backends("no_such_backend")
+def test_on_no_backend(): pass
+"""
+
+
+@pytest.mark.parametrize(
+    ("size", "names"),
+    [
+        ("", ["test_quick", "test_with_numpy"]),
+        ("small", ["test_quick", "test_with_numpy"]),
+        ("medium", ["test_quick", "test_longer", "test_with_numpy"]),
+        ("large", ["test_quick", "test_longer", "test_long", "test_with_numpy"]),
+    ],
+)
+def test_a_test_is_collected_from_its_size_on_and_where_its_needs_are_met(tmp_path, size, names):
+    (tmp_path / "test_marked.py").write_text(MARKED)
+    assert collected(tmp_path, ELMAN_TEST_SIZE=size) == names
+
+
+def test_an_unknown_size_gets_a_sentence():
+    code = "import size"
+    environment = os.environ | {"PYTHONPATH": str(TESTS), "ELMAN_TEST_SIZE": "huge"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert "ELMAN_TEST_SIZE is 'huge'; expected one of small, medium, large" in done.stderr
