@@ -39,7 +39,12 @@ ONCE = (
 
 def values(array: Array) -> np.ndarray | None:
     """The tensor's values in NumPy, or `None` where JAX traces and there are none yet."""
-    return None if isinstance(array, jax.core.Tracer) else np.asarray(array)
+    return None if is_traced(array) else np.asarray(array)
+
+
+def is_traced(array: Array) -> bool:
+    """True if JAX traces the function that made the array, so that nothing made here outlives the trace."""
+    return isinstance(array, jax.core.Tracer)
 
 
 def traced_environment() -> None:

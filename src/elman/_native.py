@@ -16,7 +16,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
-from elman.checks import is_integer
+from elman.checks import is_integer, short
 from elman.options import ACTIVATIONS, Options
 
 if TYPE_CHECKING:
@@ -86,8 +86,8 @@ def library() -> ctypes.CDLL:
     opened.elman_peak_gflops.argtypes = [ctypes.c_int] * 3
     opened.elman_peak_gflops.restype = ctypes.c_double
     threads = os.environ.get("ELMAN_NUM_THREADS")
-    if threads and not (threads.isascii() and threads.isdigit() and int(threads) > 0):
-        raise NativeUnavailable(f"ELMAN_NUM_THREADS is {threads!r}; expected a positive integer. Unset or correct it.")
+    if threads and not (threads.isascii() and threads.isdigit() and threads.strip("0")):
+        raise NativeUnavailable(f"ELMAN_NUM_THREADS is {short(threads)}; expected a positive integer. Unset or correct it.")
     if not opened.elman_isa():
         raise NativeUnavailable(
             f"ELMAN_ISA is {os.environ.get('ELMAN_ISA')!r}; expected one of {opened.elman_isas().decode()} on this "
@@ -230,6 +230,6 @@ def set_num_threads(n: int | None) -> None:
         ValueError: If `n` is neither.
     """
     if n is not None and not is_integer(n, least=1):
-        raise ValueError(f"set_num_threads got n={n!r}; expected a positive integer, or None for the default.")
+        raise ValueError(f"set_num_threads got n={short(n)}; expected a positive integer, or None for the default.")
     if obstacle() is None:  # without the library nothing runs on threads of elman's
         library().elman_set_num_threads(0 if n is None else min(int(n), 255))

@@ -92,6 +92,11 @@ def values(array: Tensor) -> Any:
     return array.numpy() if tf.executing_eagerly() and hasattr(array, "numpy") else None
 
 
+def is_traced(array: Tensor) -> bool:
+    """True if TensorFlow builds a graph, so that nothing made here outlives it."""
+    return not tf.executing_eagerly()
+
+
 def traced_environment() -> None:
     """`None`: no compiler of this framework reads along in the checks, as torch.compile does."""
 

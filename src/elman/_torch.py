@@ -39,6 +39,11 @@ def values(array: Tensor) -> np.ndarray | None:
     return array.cpu().numpy() if not torch.compiler.is_compiling() and _ordinary((array,)) else None
 
 
+def is_traced(array: Tensor) -> bool:
+    """True if torch traces a graph, so that nothing made here outlives it."""
+    return torch.compiler.is_compiling() or torch.jit.is_tracing()
+
+
 def traced_environment() -> _native.Environment | None:
     """What the environment says, for torch.compile, which cannot ask it; else `None`."""
     return _environment() if torch.compiler.is_compiling() else None

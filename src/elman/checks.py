@@ -8,16 +8,32 @@ from math import isfinite
 from numbers import Integral, Real
 from typing import Any
 
+import numpy as np
+
 _LEAST_CLIP = 2.0**-126  # the least float32 that is not flushed to zero
 
 
 def did_you_mean(word: object, words: Iterable[str]) -> str:
     """A question that offers the nearest of `words`, whatever its case, with a space before; empty if none is near."""
-    import difflib  # here, as `import elman` is to be quick
+    import difflib  # not at the top, to keep `import elman` quick
 
     in_lower_case = {w.lower(): w for w in words}
     nearest = difflib.get_close_matches(str(word).lower(), in_lower_case, n=1)
     return f" Did you mean {in_lower_case[nearest[0]]!r}?" if nearest else ""
+
+
+def python_scalar(value: Any) -> Any:
+    """A NumPy scalar as a Python number, boolean or string; every other value as it is."""
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def short(value: object) -> str:
+    """`repr(value)` on one line, cut to 60 characters for an error message."""
+    try:
+        text = " ".join(repr(value).split())
+    except ValueError:  # Python writes out integers of at most 4,300 digits
+        return f"an object of class {type(value).__name__} that is too long to print"
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def is_integer(value: object, least: int | None = None) -> bool:
@@ -48,7 +64,7 @@ def positive_integer(name: str, value: object, meaning: str = "", error: type[Ex
         ValueError: (or `error`) If `value` is not a positive integer.
     """
     if not is_integer(value, least=1):
-        raise error(f"{name} is {value!r}; expected a positive integer{f', {meaning}' if meaning else ''}.")
+        raise error(f"{name} is {short(value)}; expected a positive integer{f', {meaning}' if meaning else ''}.")
     return int(value)  # type: ignore[call-overload]
 
 
@@ -74,11 +90,11 @@ def check_extras(truncate_gradient: Any, clip_state_gradient: Any, native: Any) 
     """
     k, c = truncate_gradient, clip_state_gradient
     if k is not None and not is_integer(k, least=1):
-        raise ValueError(f"truncate_gradient is {k!r}; expected a positive integer (time steps), or None.")
+        raise ValueError(f"truncate_gradient is {short(k)}; expected a positive integer (time steps), or None.")
     if c is not None and not (is_real(c) and float(c) >= _LEAST_CLIP):
         raise ValueError(
-            f"clip_state_gradient is {c!r}; expected a positive number (an L2 norm, at least {_LEAST_CLIP:.3g}), or "
+            f"clip_state_gradient is {short(c)}; expected a positive number (an L2 norm, at least {_LEAST_CLIP:.3g}), or "
             "None."
         )
     if native is not False and not (isinstance(native, str) and native in {"auto", "require"}):
-        raise ValueError(f'native is {native!r}; expected "auto", "require" or False.')
+        raise ValueError(f'native is {short(native)}; expected "auto", "require" or False.')

@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 import keras
 import numpy as np
 
-from elman.checks import did_you_mean, is_integer, shape_text, shapes_agree
+from elman.checks import check_extras, did_you_mean, is_integer, python_scalar, shape_text, shapes_agree, short
 
 # What a layer's **kwargs take beside the arguments that its constructor names.
 _BASE_ARGUMENTS = ("name", "dtype", "trainable", "autocast", "input_shape", "input_dim", "zero_output_for_mask")
@@ -42,7 +42,9 @@ _SWITCHES = (
     *("use_bias", "return_sequences", "return_state", "go_backwards", "stateful", "unroll"),
     *("zero_output_for_mask", "unit_forget_bias", "reset_after"),
 )
+_OWN_SWITCHES = ("learn_initial_state", "save_state")
 _CHOICES = {"use_cudnn": ("auto", True, False), "implementation": (0, 1, 2)}
+_OF_THE_CELL = ("activation", "recurrent_activation", "dropout", "recurrent_dropout")  # which it reads in each call
 _INPUT_BEFORE = "Keras 3 has none. Put keras.Input({}) before the layer"
 _GONE = {  # arguments of Keras 2, and what to do instead
     "time_major": "Keras 3 has none, its input is (batch, time, features). Pass keras.ops.transpose(x, (1, 0, 2))",
@@ -68,15 +70,15 @@ def name_of(layer: Any) -> str:
 def check_arguments(
     name: str, constructor: Callable[..., None], arguments: Sequence[Any], keywords: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Holds a constructor's arguments to their names, and the first ones that go wrong to their kinds.
+    """Checks the names and the kinds of a constructor's arguments.
 
     Returns:
-        The arguments by name, `units` as Python's own integer.
+        The arguments by name. NumPy scalars have become Python numbers, booleans and strings, which JSON can hold.
 
     Raises:
         TypeError: If one is missing, or there are too many.
         ValueError: If one is unknown, or `units`, a switch, a fraction, an activation, initializer, regularizer or
-            constraint is none.
+            constraint is not valid.
     """
     signature = inspect.signature(constructor)
     known = [p.name for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
@@ -91,55 +93,55 @@ def check_arguments(
         ) from error
     values = dict(bound.arguments)
     values |= values.pop("kwargs", {})
-    _check_units(name, values["units"])
+    values = {argument: python_scalar(value) for argument, value in values.items()}
     for argument, value in values.items():
         _check_argument(name, argument, value)
     return {**values, "units": int(values["units"])}
 
 
 def _raise_unknown(name: str, word: str, known: Sequence[str]) -> NoReturn:
+    """Names the argument that was meant; the list of all of them only where none is near."""
     gated = [c.__name__ for c in (keras.layers.LSTM, keras.layers.GRU) if word in inspect.signature(c).parameters]
     if word in _GONE:
-        advice = f" {_GONE[word]}."
+        advice = f"{_GONE[word]}."
     elif gated:
-        advice = f" It belongs to elman.{' and elman.'.join(gated)}. Leave it out."
+        advice = f"It belongs to elman.{' and elman.'.join(gated)}. Leave it out."
+    elif nearest := did_you_mean(word, (*known, *_BASE_ARGUMENTS)):
+        advice = nearest.lstrip()
     else:
-        advice = did_you_mean(word, (*known, *_BASE_ARGUMENTS))
-    raise ValueError(
-        f"{name} got an unknown argument {word!r}; expected some of {', '.join(known)}, or what every Keras layer "
-        f"takes (name, dtype, trainable).{advice}"
-    )
-
-
-def _check_units(name: str, units: Any) -> None:
-    if not is_integer(units, least=1):
-        raise ValueError(
-            f"{name} got units={_short(units)}; expected a positive integer, the size of its state. Pass for example "
-            f"{name}(32)."
-        )
+        advice = f"Expected some of {', '.join(known)}, or what every Keras layer takes (name, dtype, trainable)."
+    raise ValueError(f"{name} got an unknown argument {word!r}. {advice}")
 
 
 def _check_argument(name: str, argument: str, value: Any) -> None:
-    """One that Keras would take as it is, and misunderstand, or refuse in its own words."""
+    """Refuses what Keras would misunderstand, or refuse with a message of its own."""
     kind = argument.rpartition("_")[2]
+    if argument == "units" and not is_integer(value, least=1):
+        raise ValueError(
+            f"{name} got units={short(value)}; expected a positive integer, the size of its state. Pass for example "
+            f"{name}(32)."
+        )
     if kind in _FINDERS:
         _check_named(name, argument, kind, value)
-    elif kind == "dropout" and not isinstance(value, Real):
+    elif kind == "dropout" and not (isinstance(value, Real) and 0 <= value <= 1):
         raise ValueError(
-            f"{name} got {argument}={_short(value)}; expected a fraction between 0 and 1. Pass for example "
+            f"{name} got {argument}={short(value)}; expected a fraction between 0 and 1. Pass for example "
             f"{argument}=0.2."
         )
-    elif argument in _CHOICES and not any(
-        value is c or (isinstance(c, str) and value == c) for c in _CHOICES[argument]
-    ):
+    elif argument in _CHOICES and not any(type(value) is type(c) and value == c for c in _CHOICES[argument]):
         raise ValueError(
-            f"{name} got {argument}={_short(value)}; expected one of {', '.join(map(repr, _CHOICES[argument]))}. Leave "
+            f"{name} got {argument}={short(value)}; expected one of {', '.join(map(repr, _CHOICES[argument]))}. Leave "
             "it out where you are not sure."
         )
     elif argument in _SWITCHES and isinstance(value, str):
         raise ValueError(
-            f"{name} got {argument}={_short(value)}; expected True or False. A word counts as True: pass the value "
+            f"{name} got {argument}={short(value)}; expected True or False. A word counts as True: pass the value "
             "without quotes, and options by name."
+        )
+    elif argument == "input_shape" and not isinstance(value, list | tuple):
+        raise ValueError(
+            f"{name} got input_shape={short(value)}; expected (time, features). Pass for example input_shape=(5, 3), "
+            "or put keras.Input((5, 3)) before the layer."
         )
 
 
@@ -154,10 +156,13 @@ def _check_named(name: str, argument: str, kind: str, value: Any) -> None:
     except (KeyError, ValueError) as error:
         words = [w for w in dir(module) if w[0].islower() and w not in _NOT_NAMES]
         nearest = _nearest(value, words) if isinstance(value, str) else ""
+        all_words = (
+            f" Expected one of keras.{module.__name__.rpartition('.')[2]} ({', '.join(words)}), or a callable such as "
+            f"{_EXAMPLES[kind]}."
+        )
+        article = "an" if kind[0] in "ai" else "a"
         raise ValueError(
-            f"{name} got {argument}={_short(value)}, which names no {kind}; expected one of "
-            f"keras.{module.__name__.rpartition('.')[2]} ({', '.join(words)}), or a callable "
-            f"such as {_EXAMPLES[kind]}.{nearest}"
+            f"{name} got {argument}={short(value)}, which is not the name of {article} {kind}.{nearest or all_words}"
         ) from error
     finally:
         random.setstate(state)
@@ -174,15 +179,10 @@ def _nearest(word: str, words: Iterable[str]) -> str:
     return f" Did you mean {by_bare[found[0]]!r}?" if found else ""
 
 
-def _short(value: Any) -> str:
-    text = " ".join(repr(value).split())
-    return text if len(text) <= 60 else f"{text[:57]}..."
-
-
 def check_learn_initial_state(learn_initial_state: Any, arguments: Mapping[str, Any]) -> None:
     """A learned initial state and one kept from batch to batch exclude each other."""
     if not isinstance(learn_initial_state, bool | np.bool_):
-        raise TypeError(f"learn_initial_state is {_short(learn_initial_state)}; expected True or False.")
+        raise TypeError(f"learn_initial_state is {short(learn_initial_state)}; expected True or False.")
     if learn_initial_state and arguments.get("stateful"):
         raise ValueError(
             "learn_initial_state=True and stateful=True are both given; expected one of them, as a stateful layer "
@@ -193,12 +193,91 @@ def check_learn_initial_state(learn_initial_state: Any, arguments: Mapping[str, 
 def check_save_state(save_state: Any, arguments: Mapping[str, Any]) -> None:
     """States are saved of a layer that keeps some."""
     if not isinstance(save_state, bool | np.bool_):
-        raise TypeError(f"save_state is {_short(save_state)}; expected True or False.")
+        raise TypeError(f"save_state is {short(save_state)}; expected True or False.")
     if save_state and not arguments.get("stateful"):
         raise ValueError(
             "save_state=True is given without stateful=True; expected both, as only a stateful layer has states from "
             "batch to batch. Pass stateful=True, or leave out save_state."
         )
+
+
+# --- options that are changed later --------------------------------------------------------------------------------
+
+
+def check_change(layer: Any, name: str, value: Any) -> Any:
+    """Checks an option that is set on a layer after the constructor.
+
+    Returns:
+        The value to set: NumPy scalars have become Python's.
+
+    Raises:
+        AttributeError: If the layer cannot change it.
+        TypeError: If a switch of elman's own is not a boolean.
+        ValueError: If the value is not valid, or does not go with the other options.
+    """
+    value = python_scalar(value)
+    kind = type(layer).__name__
+    if isinstance(prop := getattr(type(layer), name, None), property) and prop.fset is None:
+        _check_settable(layer, name)
+    if name in _SWITCHES or name in _CHOICES:
+        _check_argument(kind, name, value)
+    extras = {extra: getattr(layer, extra) for extra in ("truncate_gradient", "clip_state_gradient", "native")}
+    if name in extras:
+        check_extras(**{**extras, name: value})
+    if name == "learn_initial_state" and bool(value) != layer.learn_initial_state and layer.built:
+        raise ValueError(
+            f"{name_of(layer)} got learn_initial_state={short(value)} after it was built; expected it before, as it "
+            "decides which weights there are. Make a new layer with it and pass this one's get_weights()."
+        )
+    if name in {"stateful", *_OWN_SWITCHES}:
+        switches = {"stateful": layer.stateful, **{s: getattr(layer, s) for s in _OWN_SWITCHES}, name: value}
+        check_learn_initial_state(switches["learn_initial_state"], switches)
+        check_save_state(switches["save_state"], switches)
+    return value
+
+
+def _check_settable(layer: Any, name: str) -> None:
+    """Refuses a new value of what only the constructor, or only the cell, takes."""
+    if name in _OF_THE_CELL:
+        raise AttributeError(
+            f"{name_of(layer)} cannot take a new {name} itself; expected it to be set on its cell. Set "
+            f"layer.cell.{name}."
+        )
+    if name in inspect.signature(type(layer)).parameters:
+        raise AttributeError(
+            f"{name_of(layer)} cannot change {name} after it is made. Make a new layer with it, for example "
+            f"{type(layer).__name__}.from_config({{**layer.get_config(), {name!r}: ...}}), and set its weights."
+        )
+
+
+def check_cell_options(layer: Any, gates: int) -> None:
+    """Gives options that were changed on a cell the form that the cell's constructor gives them.
+
+    Args:
+        layer: A layer with the cell that it was made with.
+        gates: How many blocks of units the cell's kernel has.
+
+    Raises:
+        ValueError: If an activation is unknown, or a dropout is not a fraction.
+    """
+    cell = layer.cell
+    for name in _OF_THE_CELL:
+        value = getattr(cell, name, 0.0)
+        if callable(value) or (type(value) is float and 0.0 <= value <= 1.0):
+            continue
+        value = python_scalar(value)
+        _check_argument(type(cell).__name__, name, value)
+        setattr(cell, name, float(value) if name.endswith("dropout") else keras.activations.get(value))
+    if cell.recurrent_dropout and getattr(cell, "implementation", 1) != 1:
+        cell.implementation, cell.dropout_mask_count = 1, gates  # as the constructor does
+
+
+def traced_states(layer: Any) -> str:
+    """The sentence about a layer that first needs its states inside a function that is being traced."""
+    return (
+        f"{name_of(layer)} was made stateful after it was built, and has no states yet; expected them before "
+        f"{keras.config.backend()} traces its call. Call it, or its model, once on one batch, and then go on."
+    )
 
 
 # --- a call --------------------------------------------------------------------------------------------------------
@@ -337,9 +416,11 @@ def _check_not_indices(layer: Any, sequences: Any, shape: Sequence[int | None]) 
     if dtype.startswith(("int", "uint")):
         raise ValueError(
             f"{name_of(layer)} got integers of shape {shape_text(shape)}; expected 3 dimensions, (batch, time, "
-            "features). If they are indices of words, put keras.layers.Embedding(vocabulary, features) before the "
-            f"layer. {_reshapes(shape)}"
+            f"features). {_EMBEDDING} {_reshapes(shape)}"
         )
+
+
+_EMBEDDING = "If they are indices of words, put keras.layers.Embedding(vocabulary, features) before the layer."
 
 
 def _reshapes(shape: Sequence[int | None]) -> str:
@@ -382,7 +463,8 @@ def check_sequences(layer: Any, shape: Sequence[int | None]) -> None:
 
 def _raise_dimensions(layer: Any, shape: tuple[int | None, ...]) -> NoReturn:
     if len(shape) == 2:
-        advice = f"{_reshapes(shape)} If it is the output of a recurrent layer, give that layer return_sequences=True."
+        last = "If it is the output of a recurrent layer, give that layer return_sequences=True."
+        advice = f"{_reshapes(shape)} {last} {_EMBEDDING}"
     elif len(shape) > 3:
         advice = "Flatten what comes after time into features, x.reshape(batch, time, -1)."
     else:
@@ -579,11 +661,11 @@ def check_rows(layer: Any, rows: Any, batch: int) -> np.ndarray:
     whole = index.ndim == 1 and index.dtype.kind in "iu"
     if not whole or (index.size and not -batch <= index.min() <= index.max() < batch):
         raise ValueError(
-            f"{name_of(layer)} got rows={_short(rows)}; expected integers from 0 to {batch - 1}. Name rows of "
+            f"{name_of(layer)} got rows={short(rows)}; expected integers from 0 to {batch - 1}. Name rows of "
             "the batch."
         )
     if len(np.unique(index % batch)) < len(index):
-        raise ValueError(f"{name_of(layer)} got rows={_short(rows)}; expected each row once. Leave out the second.")
+        raise ValueError(f"{name_of(layer)} got rows={short(rows)}; expected each row once. Leave out the second.")
     return index
 
 

@@ -18,8 +18,9 @@ import numpy as np
 from keras import ops
 
 from elman import _native, _portable, layer_checks, route
-from elman.checks import check_extras
+from elman.checks import check_extras, python_scalar
 from elman.options import ACTIVATIONS, Options
+from elman.reference import CELLS
 
 Tensor = Any
 States = list[Any]
@@ -61,6 +62,7 @@ class _NativeLoop(keras.layers.RNN):
     _route: route.Route | None = None
     _warned = False
     _begins_learned = False  # whether the call under way does
+    _made = False  # whether the constructor has run
 
     # --- the route ---------------------------------------------------------------------------------------------
 
@@ -72,6 +74,12 @@ class _NativeLoop(keras.layers.RNN):
     def _note(self, name: str, value: object) -> None:
         """Sets an attribute past Keras's tracking, which would wrap it, and refuses it in a compiled function."""
         object.__setattr__(self, name, value)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Sets an attribute; an option that is changed after the constructor is checked as the constructor does."""
+        if self._made and not name.startswith("_"):
+            value = layer_checks.check_change(self, name, value)
+        super().__setattr__(name, value)
 
     def _decide(self, options: Options, sequences: Tensor) -> str | None:
         """Asks the route; notes what it says, and warns of the first time it says no unasked.
@@ -111,6 +119,10 @@ class _NativeLoop(keras.layers.RNN):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         layer_checks.check_call(self, args, kwargs)
+        if self._has_keras_cell():
+            layer_checks.check_cell_options(self, CELLS[self._cell].gates)
+        if self.stateful and self.built and self.states is None:
+            self._make_states((args[0] if args else kwargs["sequences"]).shape[0])
         return super().__call__(*args, **kwargs)
 
     def build(self, sequences_shape: Any, initial_state_shape: Any = None) -> None:
@@ -119,17 +131,32 @@ class _NativeLoop(keras.layers.RNN):
         first = self.states is None
         super().build(sequences_shape)
         if self.stateful and first:
-            self._note("states", [self._state_variable(state) for state in self.states])
+            self._note_states(self.states)
         if self.learn_initial_state and not self._initial_weights:
             self._initial_weights = tuple(
                 self.add_weight(shape=(size,), initializer="zeros", name=name)
                 for size, name in zip(self.state_size, self._state_names, strict=True)
             )
 
-    def _state_variable(self, state: Any) -> Any:
-        """A state that is written as it is: under mixed precision Keras on PyTorch writes into a cast copy."""
+    def _make_states(self, batch: int) -> None:
+        """Creates the states of a layer that was built before it became stateful."""
+        states = self.get_initial_state(batch)
+        if _ADAPTER and _ADAPTER.is_traced(states[0]):
+            raise ValueError(layer_checks.traced_states(self))
+        self._note_states(states)
+        self._note("_expected_batch_size", batch)
+
+    def _note_states(self, initial: States) -> None:
+        """Makes variables of the states that Keras writes as they are.
+
+        Those of Keras are cast under mixed precision: on PyTorch it then writes into a copy.
+        """
         with keras.name_scope(self.name, caller=self):
-            return keras.Variable(state, trainable=False, dtype=state.dtype, autocast=False, name=state.name)
+            new = [
+                keras.Variable(s, trainable=False, dtype=self.variable_dtype, autocast=False, name="rnn_state")
+                for s in initial
+            ]
+        self._note("states", new)
 
     def call(self, sequences: Tensor, initial_state: Any = None, mask: Any = None, training: bool = False) -> Any:
         """See the class."""
@@ -346,6 +373,7 @@ def _constructor(stock: type) -> Callable[..., None]:
     ) -> None:
         stock_init = stock.__init__.__get__(self)  # type: ignore[misc]
         arguments = layer_checks.check_arguments(type(self).__name__, stock_init, args, kwargs)
+        native = python_scalar(native)
         check_extras(truncate_gradient, clip_state_gradient, native)
         layer_checks.check_learn_initial_state(learn_initial_state, arguments)
         layer_checks.check_save_state(save_state, arguments)
@@ -359,6 +387,7 @@ def _constructor(stock: type) -> Callable[..., None]:
         self.clip_state_gradient = None if clip_state_gradient is None else float(clip_state_gradient)
         self.native = native
         self.save_state = bool(save_state)
+        self._note("_made", True)
 
     *known, rest = inspect.signature(stock.__init__).parameters.values()  # type: ignore[misc]
     extras = [p for p in inspect.signature(construct).parameters.values() if p.kind is p.KEYWORD_ONLY]
