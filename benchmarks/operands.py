@@ -17,6 +17,7 @@ import numpy as np
 
 from elman import _native, _numpy, reference
 from elman.bench.shapes import DEFAULT
+from elman.operands import Operands
 from elman.options import Options
 
 ROUNDS = 40
@@ -25,7 +26,6 @@ SHAPES = (*DEFAULT, (32, 29, 12, 64))
 ALLOWED = 1e-3  # of the largest value: a wrong result is not timed
 
 Array = np.ndarray
-Operands = tuple[Array, Array, Array, Array | None, tuple[Array, ...], Array | None, Array | None, Array | None]
 
 
 def operands(shape: tuple[int, ...], rng: np.random.Generator) -> dict[str, Operands]:
@@ -39,17 +39,17 @@ def operands(shape: tuple[int, ...], rng: np.random.Generator) -> dict[str, Oper
         return ((rng.random(sizes) < 0.8) / 0.8).astype("float32")
 
     weights = array(features, units, scale=0.1), array(units, units, scale=0.5 / units**0.5), array(units)
-    head = (array(batch, steps, features), *weights, ())
+    plain = Operands(array(batch, steps, features), *weights)
     full = np.ones((batch, steps), bool)
     padding = np.arange(steps) >= rng.integers(0, steps // 2 + 1, (batch, 1))
     x_mask, h_mask = dropout(1, batch, features), dropout(1, batch, units)
     return {
-        "plain": (*head, None, None, None),
-        "mask, every step valid": (*head, full, None, None),
-        "mask with holes": (*head, rng.random((batch, steps)) < 0.9, None, None),
-        "left padding": (*head, padding, None, None),
-        "dropout": (*head, None, x_mask, None),
-        "recurrent_dropout": (*head, None, None, h_mask),
+        "plain": plain,
+        "mask, every step valid": plain._replace(mask=full),
+        "mask with holes": plain._replace(mask=rng.random((batch, steps)) < 0.9),
+        "left padding": plain._replace(mask=padding),
+        "dropout": plain._replace(input_dropout=x_mask),
+        "recurrent_dropout": plain._replace(recurrent_dropout=h_mask),
     }
 
 
@@ -67,8 +67,7 @@ def forward_backward(given: Operands) -> None:
 def check(given: Operands) -> None:
     """Compares with the reference."""
     wide = [a.astype("float64") if isinstance(a, np.ndarray) and a.dtype == np.float32 else a for a in given]
-    zeros = (np.zeros((len(given[0]), given[2].shape[0])),)
-    truth = reference.forward(*wide[:4], zeros, *wide[5:])[0]
+    truth = reference.forward(*wide)[0]
     assert np.abs(forward(given) - truth).max() <= ALLOWED * np.abs(truth).max()
 
 

@@ -16,6 +16,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from elman import _numpy, reference
+from elman.cells import CELLS, Cell
+from elman.operands import Operands
 from elman.options import Options
 
 Array = np.ndarray
@@ -138,8 +140,8 @@ class Case:
         return [(array, gradient) for array, gradient in pairs if gradient is not None]
 
     @property
-    def cell(self) -> reference.Cell:
-        return reference.CELLS[self.options.cell]
+    def cell(self) -> Cell:
+        return CELLS[self.options.cell]
 
     @property
     def initial_states(self) -> tuple[Array, ...]:
@@ -147,12 +149,11 @@ class Case:
 
     @property
     def dfinals(self) -> tuple[Array | None, ...]:
-        return (self.dfinal, self.dfinal_carry)[: self.cell.states]
+        return (self.dfinal, self.dfinal_carry)[: len(self.cell.states)]
 
     @property
-    def operands(self) -> _numpy.Operands:
-        """In the order of `elman._numpy`."""
-        return (
+    def operands(self) -> Operands:
+        return Operands(
             self.x,
             self.kernel,
             self.recurrent_kernel,
@@ -201,7 +202,8 @@ def make(shape: tuple[int, int, int, int], choice: Choice = PLAIN, seed: int = 0
 def _draw(shape: Shape, choice: Choice, seed: int, rng: np.random.Generator) -> Case:
     batch, time, features, units = shape
     options = _options(choice, units)
-    gates, states, *_ = reference.CELLS[options.cell]
+    cell = CELLS[options.cell]
+    gates, states = len(cell.gates), len(cell.states)
     small = scale(gates, choice["recurrent_activation"])
 
     def normal(*size: int, scale: float = 1.0, wanted: bool = True) -> Array | None:
@@ -212,7 +214,7 @@ def _draw(shape: Shape, choice: Choice, seed: int, rng: np.random.Generator) -> 
         return ((rng.random((masks, batch, size)) < 0.8) / 0.8).astype(np.float32) if wanted else None
 
     sequences, cotangents = choice["return_sequences"], choice["cotangents"]
-    two_biases = options.cell == "gru" and options.reset_after
+    two_biases = cell.two_biases(options.reset_after)
     return Case(
         shape=shape,
         choice=choice,
@@ -279,7 +281,7 @@ def pre_activations(case: Case) -> list[tuple[str, list[Array]]]:
 
     functions = map(recorded, names, given)
     callables = dict(zip(("activation", "recurrent_activation"), functions, strict=True))
-    reference.forward(*_reference_operands(case), options=case.options._replace(**callables))
+    reference.forward(*case.operands, options=case.options._replace(**callables))
     valid = case.valid[:, ::-1] if case.options.go_backwards else case.valid
     activation, gates = given
     carry = [activation[1::2]] if case.options.cell == "lstm" else []
@@ -319,7 +321,7 @@ def _near_kink(case: Case, kink: float) -> bool:
 def _ill_conditioned(case: Case, rng: np.random.Generator) -> bool:
     """Whether some result moves by more than a few ulp of its largest value (root mean square) as every input and every
     array on the tape moves by half an ulp, all of float32."""
-    ulps = 2 if case.cell.gates == 1 else 4  # a gate is one more factor
+    ulps = 4 if case.cell.gated else 2  # a gate is one more factor
     half = float(np.finfo(np.float32).eps) / 2
 
     def nudge(array: Array) -> Array:
@@ -335,11 +337,6 @@ def _ill_conditioned(case: Case, rng: np.random.Generator) -> bool:
             if moved > 2 * ulps * half * np.max(np.abs(array), initial=0):
                 return True
     return False
-
-
-def _reference_operands(case: Case) -> tuple[Any, ...]:
-    mask = None if case.mask is None else case.valid
-    return (*case.operands[:4], case.initial_states or None, mask, case.input_dropout, case.recurrent_dropout)
 
 
 def named(y: Array, states: tuple[Array, ...], gradients: reference.Gradients) -> dict[str, Array]:
@@ -363,12 +360,11 @@ def named(y: Array, states: tuple[Array, ...], gradients: reference.Gradients) -
 def by_reference(case: Case, dtype: type, retouch: Callable[[Array], Array] = lambda a: a) -> dict[str, Array]:
     """Every result of the case by `elman.reference`, computed in `dtype`; `retouch` may alter what is on the tape."""
     case = case.astype(dtype)
-    operands = _reference_operands(case)
-    y, states, tape = reference.forward(*operands, options=case.options)
+    y, states, tape = reference.forward(*case.operands, options=case.options)
     dy = np.zeros_like(y) if case.dy is None else case.dy
     dfinals = tuple(np.zeros_like(s) if d is None else d for s, d in zip(states, case.dfinals, strict=True))
     tape = [tuple(retouch(array) for array in step) for step in tape]
-    gradients = reference.backward(*operands, tape, dy, dfinals, options=case.options)
+    gradients = reference.backward(*case.operands, tape, dy, dfinals, options=case.options)
     return named(y, states, gradients)
 
 

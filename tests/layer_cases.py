@@ -20,6 +20,7 @@ import numpy as np
 
 import cases
 from elman import reference
+from elman.cells import CELLS
 from elman.options import ACTIVATIONS, Options
 
 Array = np.ndarray
@@ -110,7 +111,7 @@ class Choice:
 
     @property
     def states(self) -> int:
-        return reference.CELLS[self.cell].states
+        return len(CELLS[self.cell].states)
 
     @property
     def extras(self) -> bool:
@@ -327,7 +328,8 @@ def draw(choice: Choice, masks: Sequence[Masks]) -> list[Call]:
 
 def _draw(choice: Choice, masks: Sequence[Masks], rng: np.random.Generator) -> list[Call]:
     batch, time, features, units = choice.shape
-    gates, states, *_ = reference.CELLS[choice.cell]
+    cell = CELLS[choice.cell]
+    gates, states = len(cell.gates), len(cell.states)
     small = cases.scale(gates, choice.recurrent_activation or "linear")
 
     def normal(*size: int, scale: float = 1.0, wanted: bool = True) -> Array | None:
@@ -336,7 +338,7 @@ def _draw(choice: Choice, masks: Sequence[Masks], rng: np.random.Generator) -> l
     def each_state(*size: int, scale: float = 1.0, wanted: bool = True) -> tuple[Array, ...]:
         return tuple(normal(*size, scale=scale) for _ in range(states if wanted else 0))
 
-    two_biases = choice.cell == "gru" and choice.reset_after
+    two_biases = cell.two_biases(choice.reset_after)
     weights = [
         {
             "kernel": normal(features, gates * units, scale=small * features**-0.5),

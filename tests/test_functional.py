@@ -52,12 +52,24 @@ def test_every_option_reaches_the_recurrence() -> None:
         function = getattr(elman, case.options.cell)
         settings = {name: getattr(case.options, name) for name in (*of_simple_rnn, *of_cell[case.options.cell])}
         double = case.astype(np.float64)
-        given = (double.initial_states or None) if case.cell.states > 1 else double.initial_state
+        given = (double.initial_states or None) if len(case.cell.states) > 1 else double.initial_state
         for native in ("auto", "require", False):
             y, states = function(*double.operands[:4], given, **masked, **settings, native=native)
             tolerance.assert_float64(y, truth["y"], f"{case}, native={native}: y")
-            for name, state in zip("hc", states if case.cell.states > 1 else (states,), strict=False):
+            for name, state in zip(case.cell.states, states if len(case.cell.states) > 1 else (states,), strict=True):
                 tolerance.assert_float64(state, truth[name], f"{case}, native={native}: {name}")
+
+
+@pytest.mark.parametrize("cell", ["simple_rnn", "lstm", "gru"])
+def test_initial_states_are_those_of_the_call(cell: str, arrays: dict[str, Array]) -> None:
+    choice = {"cell": cell, "initial_state": True}
+    case = cases.make((B, T, F, H), choice)
+    function = getattr(elman, cell)
+    given = case.initial_states if len(case.cell.states) > 1 else case.initial_state
+    y, _ = function(*case.operands[:4], given)
+    first, states = function(case.x[:, :2], *case.operands[1:4], given)
+    second, _ = function(case.x[:, 2:], *case.operands[1:4], states)
+    assert y.tobytes() == np.concatenate([first, second], axis=1).tobytes()
 
 
 def test_options_of_the_backward_alone_change_nothing_forward(arrays: dict[str, Array]) -> None:
@@ -183,7 +195,9 @@ def test_numbers_in_the_other_byte_order_give_the_answer(
     leave_out: tuple[str, ...], native: Any, arrays: dict[str, Array]
 ) -> None:
     arrays = {name: array for name, array in arrays.items() if name not in leave_out}
-    swapped = {name: array.astype(array.dtype.newbyteorder()) for name, array in arrays.items()}
+    dtype = np.dtype(np.float32).newbyteorder()  # one object, as arrays of one file share it
+    swapped = {name: array.astype(dtype) for name, array in arrays.items()}
+    assert {id(array.dtype) for array in swapped.values()} == {id(dtype)}
     lengths = np.array([6, 2, 0, 3])
     for given in ({}, {"lengths": lengths}, {"lengths": lengths.astype(lengths.dtype.newbyteorder())}):
         truths = elman.simple_rnn(**arrays, **({"lengths": lengths} if given else {}))
@@ -319,6 +333,7 @@ WRONG_WITH_GATES: list[tuple[str, dict[str, Any], Any, str]] = [
     ("lstm", {"bias": zeros(H)}, ValueError, r"bias has shape \(5,\); expected \(4 \* units,\) = \(20,\)"),
     ("lstm", {"initial_state": STATE}, TypeError, r"initial_state is ndarray; expected a pair \(h, c\) of arrays"),
     ("lstm", {"initial_state": (STATE,)}, TypeError, r"initial_state is tuple; expected a pair \(h, c\) of arrays"),
+    ("lstm", {"initial_state": (None, STATE)}, TypeError, r"initial_state is a pair with None in it; expected a pair"),
     (
         "lstm",
         {"initial_state": (STATE, zeros(B, 1))},

@@ -17,7 +17,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # A new module gets a place here. `elman` is the package's own __init__.
 LAYERS = (
-    {"options", "checks", "backend", "errors", "_hooks"},
+    {"options", "operands", "cells", "checks", "backend", "errors", "_hooks"},
     {"files"},
     {"reference", "_plain", "_native"},
     {"route"},
@@ -130,11 +130,12 @@ def test_nothing_private_of_keras(module):
     assert not [name for name in imported(tree) if name.startswith("keras.src")]
 
 
-def test_the_reference_needs_numpy_and_the_options_alone():
+def test_the_reference_needs_numpy_and_records_alone():
     tree = ast.parse((PACKAGE / "reference.py").read_text())
     others = {name.partition(".")[0] for name in imported(tree)} - sys.stdlib_module_names
     assert others == {"numpy", "elman"}
-    assert {name for name in imported(tree) if name.startswith("elman")} == {"elman.options.Options"}
+    own = {name for name in imported(tree) if name.startswith("elman")}
+    assert own == {"elman.cells.CELLS", "elman.operands.Operands", "elman.options.Options"}
 
 
 def test_import_elman_loads_numpy_and_nothing_else():

@@ -17,6 +17,7 @@ import pytest
 import cases
 import tolerance
 from elman import reference
+from elman.operands import Operands
 from elman.options import Options
 
 Array = np.ndarray
@@ -47,10 +48,7 @@ def assert_close(got: Array, truth: Array, relative: float, what: object) -> Non
 
 
 def loss(case: cases.Case) -> np.longdouble:
-    mask = None if case.mask is None else case.valid
-    dropout = case.input_dropout, case.recurrent_dropout
-    initial = case.initial_states or None
-    y, states, _ = reference.forward(*case.operands[:4], initial, mask, *dropout, options=case.options)
+    y, states, _ = reference.forward(*case.operands, options=case.options)
     return case.loss(y, states)
 
 
@@ -103,7 +101,7 @@ def by_steps(case: cases.Case) -> dict[str, Array]:
     states = [list(case.initial_states)]
     for t in range(case.shape.time):
         step = one_step(case, t).replace(**dict(zip(cases.STATES, states[-1], strict=False)))
-        _, after, _ = reference.forward(*step.operands[:5], None, *step.operands[6:], options=step.options)
+        _, after, _ = reference.forward(*step.operands._replace(mask=None), options=step.options)
         states.append([np.where(valid[:, t, None], new, old) for new, old in zip(after, states[-1], strict=True)])
     gradient = [np.zeros_like(s) if d is None else d for s, d in zip(states[-1], case.dfinals, strict=True)]
     norms, dx = np.zeros(case.shape[:2], np.longdouble), np.zeros_like(case.x)
@@ -281,8 +279,9 @@ def ones(time: int, **options) -> dict[str, Array]:
     one = np.ones((1, 1))
     x = np.ones((1, time, 1))
     chosen = Options(activation="linear", **options)
-    y, _, tape = reference.forward(x, one, one, options=chosen)
-    back = reference.backward(x, one, one, None, None, None, None, None, tape, 0 * y, (one,), options=chosen)
+    operands = Operands(x, one, one)
+    y, _, tape = reference.forward(*operands, options=chosen)
+    back = reference.backward(*operands, tape, 0 * y, (one,), options=chosen)
     return {"dx": back.dx[0, :, 0], "dinitial_state": back.dinitial_states[0][0, 0], "norms": back.norms[0]}
 
 

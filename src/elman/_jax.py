@@ -22,7 +22,9 @@ from jax import Array
 from jax.custom_derivatives import SymbolicZero, zero_from_primal
 from jax.sharding import NamedSharding, PartitionSpec
 
-from elman import _native, _plain, reference, route
+from elman import _native, _plain, route
+from elman.cells import CELLS
+from elman.operands import FLAT, Operands, flat
 from elman.options import Options
 
 Arrays = tuple[Array, ...]
@@ -124,49 +126,22 @@ def _portable_context() -> Any:
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def recurrence(
-    options: Options,
-    x: Array,
-    kernel: Array,
-    recurrent_kernel: Array,
-    bias: Array | None,
-    initial_states: Arrays,
-    mask: Array | None,
-    input_dropout: Array | None,
-    recurrent_dropout: Array | None,
-) -> tuple[Array, Arrays]:
-    """The recurrence, natively: `(y, final_states)`. `obstacle` has been asked before, and had nothing to say.
+def recurrence(options: Options, operands: Operands) -> tuple[Array, Arrays]:
+    """The recurrence, natively: `(y, final_states)`. The caller has asked `obstacle` before, which returned `None`.
 
-    Args:
-        options: The recurrence's options.
-        x: Array of shape `(batch, time, features)`, float32 or float64, the dtype of every other operand.
-        kernel: Array of shape `(features, gates * units)`.
-        recurrent_kernel: Array of shape `(units, gates * units)`.
-        bias: Array of shape `(gates * units,)`, of a GRU with `reset_after` `(2, gates * units)`, or `None`.
-        initial_states: Arrays of shape `(batch, units)`, one of each state; none for zeros.
-        mask: Booleans of shape `(batch, time)`, or int32 or int64 lengths of shape `(batch,)`, or `None`.
-        input_dropout: Array of shape `(1 or gates, batch, features)`, or `None`. Its gradient is zero.
-        recurrent_dropout: Array of shape `(1 or gates, batch, units)`, or `None`. Its gradient is zero.
+    The gradients of the dropout masks are zero.
     """
-    named = {
-        "x": x,
-        "kernel": kernel,
-        "recurrent_kernel": recurrent_kernel,
-        "bias": bias,
-        **dict(zip(("initial_h", "initial_c"), initial_states, strict=False)),
-        "lengths" if mask is not None and mask.ndim == 1 else "mask": mask,
-        "input_dropout": input_dropout,
-        "recurrent_dropout": recurrent_dropout,
-    }
-    named = {name: array for name, array in named.items() if array is not None}
-    call = Call(FORWARD, options, tuple(named), ("y", *_finals(options)))
+    named = {name: array for name, array in zip(FLAT, flat(operands), strict=True) if array is not None}
+    of_lengths = operands.mask is not None and operands.mask.ndim == 1
+    names = tuple("lengths" if name == "mask" and of_lengths else name for name in named)
+    call = Call(FORWARD, options, names, ("y", *_finals(options)))
     y, *final_states = _forward(call, *_vary_alike(named.values()))
     return y, tuple(final_states)
 
 
 def _finals(options: Options) -> tuple[str, ...]:
     """Names of the final states."""
-    return ("final_h", "final_c")[: reference.CELLS[options.cell].states]
+    return tuple(f"final_{state}" for state in CELLS[options.cell].states)
 
 
 # The axes of every array: b batch, t time, f features, h units, z gates * units, g biases, c the tape's columns, d and
@@ -215,7 +190,7 @@ class Call(NamedTuple):
         primal = _primal(name)
         if primal == "y" and not self.options.return_sequences:
             return "bh"
-        if primal == "bias" and self.options.cell == "gru" and self.options.reset_after:
+        if primal == "bias" and CELLS[self.options.cell].two_biases(self.options.reset_after):
             return "gz"
         return _AXES[primal]
 
@@ -500,16 +475,16 @@ def _vary_alike(arrays: Iterable[Array]) -> Arrays:
 # --- the same in JAX's own operations ------------------------------------------------------------------------------
 
 
-def plain(options: Options, *operands: Any) -> tuple[Array, Arrays]:
+def plain(options: Options, operands: Operands) -> tuple[Array, Arrays]:
     """The recurrence as a `jax.lax.scan`. Arguments as `recurrence`."""
     if callable(options.activation) or callable(options.recurrent_activation):
-        return _scan(options, *operands)  # a jit would go on using what the callable read of the world at first
-    return _jitted_scan(options, *operands)
+        return _scan(options, operands)  # a jit would go on using what the callable read of the world at first
+    return _jitted_scan(options, operands)
 
 
-def _scan(options: Options, *operands: Any) -> tuple[Array, Arrays]:
+def _scan(options: Options, operands: Operands) -> tuple[Array, Arrays]:
     arrays, tree = jax.tree.flatten(operands)
-    return _plain.recurrence(_Operations(), options, *jax.tree.unflatten(tree, _vary_alike(arrays)))
+    return _plain.recurrence(_Operations(), options, jax.tree.unflatten(tree, _vary_alike(arrays)))
 
 
 _jitted_scan = jax.jit(_scan, static_argnums=0)

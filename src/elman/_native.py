@@ -16,6 +16,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
+from elman.cells import CELLS
 from elman.checks import is_integer, short
 from elman.options import ACTIVATIONS, Options
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 ABI = 2
-CELLS = ("simple_rnn", "lstm", "gru")
 DTYPES = ("float32", "float64")
 MOST_STEPS = 2**31 - 1  # sizes that the library takes are below it
 MASKS = ("none", "mask", "int32", "int64")  # what the mask operand holds: bool (B, T), or lengths (B,)
@@ -143,6 +143,7 @@ class Spec(NamedTuple):
         tape_columns: Columns of the tape per batch row and step.
         y_shape: Shape of y.
         state_shape: Shape of each state.
+        states: How many states the cell has.
         forward: `elman_forward`, which takes an `elman_forward_call` as `pack_forward` makes it of the spec's
             address and the others, and returns a status.
     """
@@ -152,6 +153,7 @@ class Spec(NamedTuple):
     tape_columns: int
     y_shape: tuple[int, ...]
     state_shape: tuple[int, int]
+    states: int
     forward: Callable[[bytes], int]
 
 
@@ -182,7 +184,7 @@ def spec(
             units,
             options.truncate_gradient or 0,
             options.clip_state_gradient or 0.0,
-            CELLS.index(options.cell),
+            CELLS[options.cell].number,
             DTYPES.index(dtype),
             ACTIVATIONS.index(options.activation),
             ACTIVATIONS.index(options.recurrent_activation),
@@ -196,7 +198,8 @@ def spec(
     address = ctypes.addressof(memory)
     y_shape = (batch, time, units) if options.return_sequences else (batch, units)
     columns = library().elman_tape_columns(address)
-    return Spec(memory, address, columns, y_shape, (batch, units), library().elman_forward)
+    states = len(CELLS[options.cell].states)
+    return Spec(memory, address, columns, y_shape, (batch, units), states, library().elman_forward)
 
 
 def forward(spec: Spec, *addresses: int) -> None:

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from ctypes import addressof, c_char
-from typing import Any
 
 import numpy as np
 
 from elman import _native, reference
+from elman._native import pack_forward
+from elman.operands import Operands, flat, pair
 from elman.options import Options
 
 Array = np.ndarray
-Operands = tuple[Array, Array, Array, Array | None, tuple[Array, ...], Array | None, Array | None, Array | None]
 
 _view = c_char.from_buffer
 _DTYPES = {np.dtype(name): name for name in _native.DTYPES}  # a dtype's own name takes 2 us to ask for
@@ -60,8 +60,8 @@ def address(array: Array | None) -> int:
     return 0 if array is None else array.ctypes.data
 
 
-def _dense(array: Array | None) -> Array | None:
-    return array if array is None or array.flags.c_contiguous else np.ascontiguousarray(array)
+def _dense(arrays: Iterable[Array | None]) -> list[Array | None]:
+    return [a if a is None or a.flags.c_contiguous else np.ascontiguousarray(a) for a in arrays]
 
 
 def _spec(options: Options, operands: Operands) -> _native.Spec:
@@ -77,21 +77,6 @@ def _spec(options: Options, operands: Operands) -> _native.Spec:
     )
 
 
-def _addresses(arrays: Iterable[Array | None]) -> list[int]:
-    return [address(array) for array in arrays]
-
-
-def _in_order(operands: Operands) -> list[Array | None]:
-    """The operands one by one, dense, as the native calls take them."""
-    x, kernel, recurrent_kernel, bias, states, *rest = operands
-    return [_dense(array) for array in (x, kernel, recurrent_kernel, bias, *_both(states), *rest)]
-
-
-def _both(states: tuple[Array | None, ...]) -> tuple[Array | None, ...]:
-    """As many states as the C contract has, `None` for those that the cell has not or that are left out."""
-    return (*states, None, None)[:2]
-
-
 def forward(
     options: Options, operands: Operands, keep_tape: bool = False
 ) -> tuple[Array, tuple[Array, ...], Array | None]:
@@ -99,19 +84,48 @@ def forward(
 
     Args:
         options: The recurrence's options.
-        operands: x, kernel, recurrent_kernel, bias, initial states, mask, input_dropout, recurrent_dropout.
+        operands: Its arrays.
         keep_tape: Keep what `backward` needs.
 
     Returns:
         `(y, final_states, tape)`.
     """
-    spec = _spec(options, operands)
-    x = operands[0]
-    y = np.empty(spec.y_shape, x.dtype)
-    finals = tuple(np.empty(spec.state_shape, x.dtype) for _ in range(reference.CELLS[options.cell].states))
-    tape = np.empty((*x.shape[:2], spec.tape_columns), x.dtype) if keep_tape else None
-    dense = _in_order(operands)
-    _native.forward(spec, *_addresses((*dense, y, *_both(finals), tape)))
+    return run(_spec(options, operands), operands, keep_tape)
+
+
+def run(
+    spec: _native.Spec, operands: Operands, keep_tape: bool = False
+) -> tuple[Array, tuple[Array, ...], Array | None]:
+    """As `forward`, where the spec of the options and operands is known."""
+    x, kernel, recurrent_kernel, bias, states, mask, input_dropout, recurrent_dropout = operands
+    _, spec_address, tape_columns, y_shape, state_shape, count, native_forward = spec
+    dtype = x.dtype
+    y, final = np.empty(y_shape, dtype), np.empty(state_shape, dtype)
+    other = np.empty(state_shape, dtype) if count > 1 else None
+    finals = (final,) if other is None else (final, other)
+    tape = np.empty((*x.shape[:2], tape_columns), dtype) if keep_tape else None
+    try:  # a view takes a fifth of the time that `array.ctypes` does
+        call = pack_forward(
+            spec_address,
+            addressof(_view(x)),
+            addressof(_view(kernel)),
+            addressof(_view(recurrent_kernel)),
+            0 if bias is None else addressof(_view(bias)),
+            addressof(_view(states[0])) if states else 0,
+            addressof(_view(states[1])) if len(states) > 1 else 0,
+            0 if mask is None else addressof(_view(mask)),
+            0 if input_dropout is None else addressof(_view(input_dropout)),
+            0 if recurrent_dropout is None else addressof(_view(recurrent_dropout)),
+            addressof(_view(y)),
+            addressof(_view(final)),
+            0 if other is None else addressof(_view(other)),
+            0 if tape is None else addressof(_view(tape)),
+        )
+    except (TypeError, ValueError):  # there is no view of an array that is not contiguous, read-only, or empty
+        arrays = _dense(flat(operands))  # alive until the call has ended
+        call = pack_forward(spec_address, *map(address, (*arrays, y, *pair(finals), tape)))
+    if status := native_forward(call):
+        _native.raise_last_error(status)
     return y, finals, tape
 
 
@@ -133,71 +147,19 @@ def backward(
     dbias = None if bias is None else np.empty(bias.shape, x.dtype)
     dinitials = tuple(np.empty(spec.state_shape, x.dtype) for _ in dfinal_states)
     norms = np.empty(x.shape[:2], x.dtype)
-    arriving = [_dense(array) for array in (dy, *_both(dfinal_states))]
-    dense = _in_order(operands)
-    results = (dx, dkernel, drecurrent_kernel, dbias, *_both(dinitials), norms)
-    _native.backward(spec, *_addresses((*dense, y, tape, *arriving, *results)))
+    arrays = [*_dense(flat(operands)), y, tape, *_dense((dy, *pair(dfinal_states)))]
+    results = (dx, dkernel, drecurrent_kernel, dbias, *pair(dinitials), norms)
+    _native.backward(spec, *map(address, (*arrays, *results)))
     return reference.Gradients(dx, dkernel, drecurrent_kernel, dbias, dinitials, norms)  # type: ignore[arg-type]
 
 
-def recurrence(
-    options: Options,
-    x: Array,
-    kernel: Array,
-    recurrent_kernel: Array,
-    bias: Array | None,
-    states: tuple[Array, ...],
-    mask: Array | None,
-    input_dropout: Array | None,
-    recurrent_dropout: Array | None,
-    spec: _native.Spec | None = None,
-) -> tuple[Array, tuple[Array, ...]]:
-    """The recurrence, natively: `(y, final_states)`; `spec` says how, where it is at hand already."""
-    if spec is None:
-        spec = _spec(options, (x, kernel, recurrent_kernel, bias, states, mask, input_dropout, recurrent_dropout))
-    dtype = x.dtype
-    y = np.empty(spec.y_shape, dtype)
-    final = np.empty(spec.state_shape, dtype)
-    carry = np.empty(spec.state_shape, dtype) if options.cell == "lstm" else None
-    try:  # a view takes a fifth of the time that `array.ctypes` does
-        call = _native.pack_forward(
-            spec.address,
-            addressof(_view(x)),
-            addressof(_view(kernel)),
-            addressof(_view(recurrent_kernel)),
-            0 if bias is None else addressof(_view(bias)),
-            addressof(_view(states[0])) if states else 0,
-            0 if carry is None or not states else addressof(_view(states[1])),
-            0 if mask is None else addressof(_view(mask)),
-            0 if input_dropout is None else addressof(_view(input_dropout)),
-            0 if recurrent_dropout is None else addressof(_view(recurrent_dropout)),
-            addressof(_view(y)),
-            addressof(_view(final)),
-            0 if carry is None else addressof(_view(carry)),
-            0,
-        )
-    except (TypeError, ValueError):  # there is none of what is not contiguous, read-only, or empty
-        operands = (x, kernel, recurrent_kernel, bias, states, mask, input_dropout, recurrent_dropout)
-        return forward(options, operands)[:2]
-    if status := spec.forward(call):
-        _native.raise_last_error(status)
-    return y, (final,) if carry is None else (final, carry)
+def recurrence(options: Options, operands: Operands) -> tuple[Array, tuple[Array, ...]]:
+    """The recurrence, natively: `(y, final_states)`."""
+    return forward(options, operands)[:2]
 
 
-def plain(options: Options, *operands: Any) -> tuple[Array, tuple[Array, ...]]:
+def plain(options: Options, operands: Operands) -> tuple[Array, tuple[Array, ...]]:
     """The recurrence in plain NumPy: the reference. Arguments as `recurrence`."""
-    x, kernel, recurrent_kernel, bias, states, mask, input_dropout, recurrent_dropout = operands
-    if mask is not None and mask.ndim == 1:
-        mask = np.arange(x.shape[1]) < mask[:, None]
-    y, final_states, _ = reference.forward(
-        x,
-        kernel,
-        recurrent_kernel,
-        bias,
-        states or None,
-        mask,
-        input_dropout,
-        recurrent_dropout,
-        options=options,
-    )
-    return y.astype(x.dtype, copy=False), tuple(state.astype(x.dtype, copy=False) for state in final_states)
+    y, final_states, _ = reference.forward(*operands, options=options)
+    dtype = operands[0].dtype
+    return y.astype(dtype, copy=False), tuple(state.astype(dtype, copy=False) for state in final_states)

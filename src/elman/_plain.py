@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
+from elman.cells import CELLS
+from elman.operands import Operands
 from elman.options import Options
 
 Tensor = Any
@@ -116,27 +118,12 @@ def gru_step(x: Tensor, states: Tensors, weights: Tensors, dropout: Pair, ops: O
     return (z * h + (1 - z) * activation(inputs[2] + product),)
 
 
-STEPS = {
-    "simple_rnn": (1, simple_rnn_step),
-    "lstm": (2, lstm_step),
-    "gru": (1, gru_step),
-}  # states of a cell, and its step
+STEPS = {"simple_rnn": simple_rnn_step, "lstm": lstm_step, "gru": gru_step}
 
 
-def recurrence(
-    ops: Ops,
-    options: Options,
-    x: Tensor,
-    kernel: Tensor,
-    recurrent_kernel: Tensor,
-    bias: Tensor | None,
-    initial_states: Tensors,
-    mask: Tensor | None,
-    input_dropout: Tensor | None,
-    recurrent_dropout: Tensor | None,
-) -> tuple[Tensor, Tensors]:
-    """The recurrence as `reference.forward` defines it: `(y, final_states)`; `mask` may be lengths (B,)."""
-    count, cell_step = STEPS[options.cell]
+def recurrence(ops: Ops, options: Options, operands: Operands) -> tuple[Tensor, Tensors]:
+    """The recurrence as `reference.forward` defines it: `(y, final_states)`."""
+    x, kernel, recurrent_kernel, bias, initial_states, mask, input_dropout, recurrent_dropout = operands
     if input_dropout is not None and input_dropout.shape[0] == 1:
         x, input_dropout = x * input_dropout[0][:, None], None
     x = ops.swap_batch_and_time(x)
@@ -160,12 +147,12 @@ def recurrence(
         if options.truncate_gradient is not None:
             cut = (now[-2] % options.truncate_gradient == 0) & (t > 0)
             states = tuple(ops.where(cut, ops.stop_gradient(s), s) for s in states)
-        taken = cell_step(x_t, states, weights, dropout, ops, options)
+        taken = STEPS[options.cell](x_t, states, weights, dropout, ops, options)
         if mask is None:
             return (*taken, taken[0]), taken[0]
         valid = now[1][:, None]
         output = ops.where(valid, taken[0], zeros if options.zero_output_for_mask else output)
         return (*(ops.where(valid, new, old) for new, old in zip(taken, states, strict=True)), output), output
 
-    carry, y = ops.scan(step, (*(initial_states or (zeros,) * count), zeros), inputs)
+    carry, y = ops.scan(step, (*(initial_states or (zeros,) * len(CELLS[options.cell].states)), zeros), inputs)
     return (ops.swap_batch_and_time(y) if options.return_sequences else carry[-1]), tuple(carry[:-1])

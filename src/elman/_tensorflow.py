@@ -18,7 +18,9 @@ from typing import Any
 
 import tensorflow as tf
 
-from elman import _native, _plain, reference, route
+from elman import _native, _plain, route
+from elman.cells import CELLS
+from elman.operands import Operands
 from elman.options import Options
 
 # Private to TensorFlow, so either may go away.
@@ -212,14 +214,12 @@ def _listed(tensor: Tensor | None) -> list[Tensor]:
     return [] if tensor is None else [tensor]
 
 
-def forward(
-    options: Options, operands: tuple[Any, ...], keep_tape: bool = False
-) -> tuple[Tensor, list[Tensor], Tensor]:
+def forward(options: Options, operands: Operands, keep_tape: bool = False) -> tuple[Tensor, list[Tensor], Tensor]:
     """One native forward.
 
     Args:
         options: The recurrence's options.
-        operands: x, kernel, recurrent_kernel, bias, initial states, mask, input_dropout, recurrent_dropout.
+        operands: Its tensors.
         keep_tape: Keep what the backward needs; else a gradient runs the forward again.
 
     Returns:
@@ -237,7 +237,7 @@ def forward(
         _listed(input_dropout),
         _listed(recurrent_dropout),
         A=x.dtype,
-        n_states=_plain.STEPS[options.cell][0],
+        n_states=len(CELLS[options.cell].states),
         keep_tape=keep_tape or not tape_takes_memory,
         **attributes,
     )
@@ -250,8 +250,8 @@ def forward(
     return y, final_states, tape
 
 
-def recurrence(options: Options, *operands: Any) -> tuple[Tensor, Tensors]:
-    """The recurrence, natively: `(y, final_states)`. The operands are those of `forward`, one by one."""
+def recurrence(options: Options, operands: Operands) -> tuple[Tensor, Tensors]:
+    """The recurrence, natively: `(y, final_states)`."""
     y, final_states, _ = forward(options, operands, keep_tape=_recording())
     return y, tuple(final_states)
 
@@ -310,16 +310,17 @@ def _no_gradient(op: Any, *gradients: Tensor) -> None:
 # --- in plain TensorFlow -----------------------------------------------------------------------------------
 
 
-def plain(options: Options, *operands: Any) -> tuple[Tensor, Tensors]:
+def plain(options: Options, operands: Operands) -> tuple[Tensor, Tensors]:
     """The recurrence in TensorFlow's own operations: `(y, final_states)`. Arguments as `recurrence`."""
-    x, kernel, recurrent_kernel, bias, states, mask, *dropout = operands
-    states = tuple(_with_batch_of(x, state) for state in states)
-    dropout = [_with_known_masks(masks, reference.CELLS[options.cell].gates) for masks in dropout]
-    if mask is not None and len(mask.shape) == 1:
-        mask = tf.cast(mask, tf.int64)  # as `_PlainOps.steps`
-    return _plain.recurrence(
-        _PlainOps(recurrent_kernel), options, x, kernel, recurrent_kernel, bias, states, mask, *dropout
+    mask, gates = operands.mask, len(CELLS[options.cell].gates)
+    operands = operands._replace(
+        initial_states=tuple(_with_batch_of(operands.x, state) for state in operands.initial_states),
+        # lengths are compared with `_PlainOps.steps`
+        mask=tf.cast(mask, tf.int64) if mask is not None and len(mask.shape) == 1 else mask,
+        input_dropout=_with_known_masks(operands.input_dropout, gates),
+        recurrent_dropout=_with_known_masks(operands.recurrent_dropout, gates),
     )
+    return _plain.recurrence(_PlainOps(operands.recurrent_kernel), options, operands)
 
 
 def _with_batch_of(x: Tensor, state: Tensor) -> Tensor:

@@ -10,20 +10,31 @@ none of torch's threads: the native library has its own.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd import Function, forward_ad
 
-from elman import _native, _plain, reference, route
+from elman import _native, _plain, route
+from elman.cells import CELLS
+from elman.operands import Operands, flat, grouped, pair
 from elman.options import Options
 
 Tensors = tuple[Tensor, ...]
-# In the order of the C contract, `None` where left out: x, kernel, recurrent_kernel, bias, two initial states, mask,
-# input_dropout, recurrent_dropout.
-Operands = tuple[Any, ...]
+Flat = tuple[Any, ...]  # the operands one by one, in the order of `operands.FLAT`
+
+
+class Arriving(NamedTuple):
+    """What a backward takes besides the operands: results of the forward, and the gradients of the loss with respect
+    to them, `None` for zeros."""
+
+    y: Any
+    tape: Any
+    dy: Any
+    dfinal_states: Any
+
 
 SECOND_DERIVATIVE = (
     "elman's native path has no second derivative; pass native=False, which differentiates any number of times."
@@ -93,22 +104,12 @@ def dtype(array: Tensor) -> str:
     return _DTYPES[array.dtype]
 
 
-def recurrence(
-    options: Options,
-    x: Tensor,
-    kernel: Tensor,
-    recurrent_kernel: Tensor,
-    bias: Tensor | None,
-    initial_states: Tensors,
-    mask: Tensor | None,
-    input_dropout: Tensor | None,
-    recurrent_dropout: Tensor | None,
-) -> tuple[Tensor, Tensors]:
+def recurrence(options: Options, operands: Operands) -> tuple[Tensor, Tensors]:
     """The recurrence, natively: `(y, final_states)`."""
-    operands = _flat((x, kernel, recurrent_kernel, bias, initial_states, mask, input_dropout, recurrent_dropout))
-    tensors = [t for t in operands if t is not None]
+    one_by_one = flat(operands)
+    tensors = [t for t in one_by_one if t is not None]
     differentiate = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
-    if torch.compiler.is_compiling() or torch.jit.is_tracing() or x.is_meta:
+    if torch.compiler.is_compiling() or torch.jit.is_tracing() or operands.x.is_meta:
         y, final_states, _ = _forward_op(options, differentiate, operands)
         return y, tuple(final_states)
     if not all(t.is_cpu for t in tensors):
@@ -116,33 +117,19 @@ def recurrence(
         raise ValueError(f"the arrays are on {devices}; expected all of them on the CPU, as x is. Move the others.")
     if not _ordinary(tensors):
         # vmap hides from its inside whether a gradient is wanted outside
-        y, _, *final_states = _Transformed.apply(*options, torch.is_grad_enabled(), *operands)
+        y, _, *final_states = _Transformed.apply(*options, torch.is_grad_enabled(), *one_by_one)
     elif differentiate:
-        y, *final_states = _Eager.apply(options, *operands)
+        y, *final_states = _Eager.apply(options, *one_by_one)
     else:
-        y, final_states, _ = _forward(options, False, operands)
+        y, final_states, _ = _forward(options, False, one_by_one)
     return y, tuple(final_states)
-
-
-def _flat(operands: tuple[Any, ...]) -> Operands:
-    """An operator's eight operands in the order of the C contract."""
-    x, kernel, recurrent_kernel, bias, states, *rest = operands
-    first, second = (*states, None, None)[:2]
-    return (x, kernel, recurrent_kernel, bias, first, second, *rest)
-
-
-def _grouped(operands: Operands) -> tuple[Any, ...]:
-    """The other way round."""
-    *first, state, other_state, mask, input_dropout, recurrent_dropout = operands
-    states = [s for s in (state, other_state) if s is not None]
-    return (*first, states, mask, input_dropout, recurrent_dropout)
 
 
 # --- the native calls --------------------------------------------------------------------------------------
 
 
 def _forward(
-    options: Options, keep_tape: bool, operands: Operands, clean: bool = False
+    options: Options, keep_tape: bool, operands: Flat, clean: bool = False
 ) -> tuple[Tensor, list[Tensor], Tensor | None]:
     """One native forward: y, the final states, and the tape where it is kept and needed. A masked step leaves its row
     of the tape as it was; `clean` makes that zeros."""
@@ -150,27 +137,20 @@ def _forward(
     spec = _spec(options, operands)
     x = operands[0]
     y = x.new_empty(*spec.y_shape)
-    final_states = [x.new_empty(*spec.state_shape) for _ in range(_plain.STEPS[options.cell][0])]
+    final_states = [x.new_empty(*spec.state_shape) for _ in range(spec.states)]
     tape = None
     if keep_tape and spec.tape_columns:
         tape = (x.new_zeros if clean else x.new_empty)((*x.shape[:2], spec.tape_columns))
-    first, second = (*final_states, None)[:2]
-    _native.forward(spec, *_addresses((*operands, y, first, second, tape)))
+    _native.forward(spec, *_addresses((*operands, y, *pair(final_states), tape)))
     return y, final_states, tape
 
 
 def _backward(
-    options: Options,
-    wanted: tuple[bool, ...],
-    operands: Operands,
-    y: Tensor,
-    tape: Tensor | None,
-    dy: Tensor | None,
-    dfinal_states: tuple[Any, ...],
-    want_norms: bool = False,
+    options: Options, wanted: tuple[bool, ...], operands: Flat, arriving: Arriving, want_norms: bool = False
 ) -> list[Any]:
     """One native backward: the gradients of the first six operands where they are wanted, then the norms."""
-    given = _dense((*operands, y, tape, dy, *(*dfinal_states, None)[:2]))
+    *of_y, dfinal_states = arriving
+    given = _dense((*operands, *of_y, *pair(dfinal_states)))
     x, differentiable = given[0], given[:6]
     results = [
         torch.empty_like(t) if want and t is not None else None
@@ -181,7 +161,7 @@ def _backward(
     return results
 
 
-def _spec(options: Options, operands: Operands) -> _native.Spec:
+def _spec(options: Options, operands: Flat) -> _native.Spec:
     x, _, recurrent_kernel, _, _, _, mask, input_dropout, recurrent_dropout = operands
     return _native.spec(
         options,
@@ -243,16 +223,18 @@ class _Eager(Function):
     @staticmethod
     def backward(ctx: Any, dy: Tensor | None, *dfinal_states: Any) -> tuple[Any, ...]:
         *operands, y, tape = ctx.saved_tensors
+        arriving = Arriving(y, tape, dy, dfinal_states)
         wanted = ctx.needs_input_grad[1:]
         compiling = torch.compiler.is_compiling()  # compiled autograd
         if not (compiling or torch.is_grad_enabled()) and _ordinary((dy, *dfinal_states)):
             if _addresses(tuple(operands)) != ctx.addresses:  # a hook, or `.data`, put others in their place
-                _check(ctx.options, _grouped(operands), (y, tape, dy, dfinal_states))
-            gradients = _backward(ctx.options, wanted, tuple(operands), y, tape, dy, dfinal_states)[:6]
+                _check(ctx.options, grouped(tuple(operands)), arriving)
+            gradients = _backward(ctx.options, wanted, tuple(operands), arriving)[:6]
         else:
             call = _backward_op if compiling else _Backward.apply
-            tape = y.new_empty((*operands[0].shape[:2], 0)) if tape is None else tape
-            gradients = _gradients(call, ctx.options, wanted, operands, y, tape, dy, dfinal_states)
+            if tape is None:
+                arriving = arriving._replace(tape=y.new_empty((*operands[0].shape[:2], 0)))
+            gradients = _gradients(call, ctx.options, wanted, tuple(operands), arriving)
         return None, *gradients, None, None, None
 
 
@@ -280,7 +262,7 @@ _library.define(
 
 def _forward_op(options: Options, keep_tape: bool, operands: Operands) -> tuple[Tensor, list[Tensor], Tensor]:
     """`elman::forward`. A tape that is not kept, or not needed, has no columns."""
-    return torch.ops.elman.forward.default(*_grouped(operands), **options._asdict(), keep_tape=keep_tape)
+    return torch.ops.elman.forward.default(*operands, **options._asdict(), keep_tape=keep_tape)
 
 
 def _backward_op(*inputs: Any) -> Tensors:
@@ -288,10 +270,10 @@ def _backward_op(*inputs: Any) -> Tensors:
     gradients; no norms. A gradient that is not wanted is empty."""
     options, (want_dx, want_weights, *tensors) = _split_options(inputs)
     *operands, y, tape, dy, dfirst, dsecond = tensors
-    dfinal_states = [dfirst, dsecond][: _plain.STEPS[options.cell][0]]
+    dfinal_states = [dfirst, dsecond][: len(CELLS[options.cell].states)]
     wanted = {"want_dx": want_dx, "want_weights": want_weights}
     *gradients, dinitial_states, _ = torch.ops.elman.backward.default(
-        *_grouped(tuple(operands)), y, tape, dy, dfinal_states, **options._asdict(), **wanted
+        *grouped(tuple(operands)), y, tape, dy, dfinal_states, **options._asdict(), **wanted
     )
     return *gradients, *dinitial_states
 
@@ -306,24 +288,21 @@ def _gradients(
     call: Callable[..., Tensors],
     options: Options,
     wanted: tuple[bool, ...],
-    operands: Operands,
-    y: Tensor,
-    tape: Tensor,
-    dy: Tensor | None,
-    dfinal_states: tuple[Any, ...],
+    operands: Flat,
+    arriving: Arriving,
 ) -> list[Any]:
     """The gradients of the first six operands where they are wanted, by `_backward_op` or what wraps it."""
-    dfinal_states = (*dfinal_states, None)[:2]
-    found = call(*options, wanted[0], any(wanted[1:4]), *operands, y, tape, dy, *dfinal_states)
+    *of_y, dfinal_states = arriving
+    found = call(*options, wanted[0], any(wanted[1:4]), *operands, *of_y, *pair(dfinal_states))
     return [g if want else None for g, want in zip((*found, None, None), wanted[:6], strict=False)]
 
 
-def _whole_tape(options: Options, operands: Operands, tape: Tensor) -> Tensor:
+def _whole_tape(options: Options, operands: Flat, tape: Tensor) -> Tensor:
     """The tape, by a second forward where the first did not know that a backward would follow."""
     if tape.shape[2] == _tape_columns(options, operands[2]):
         return tape
     with torch.no_grad():
-        return _forward_op(options, True, operands)[2]
+        return _forward_op(options, True, grouped(operands))[2]
 
 
 def _tape_columns(options: Options, recurrent_kernel: Tensor) -> int:
@@ -331,9 +310,8 @@ def _tape_columns(options: Options, recurrent_kernel: Tensor) -> int:
     return _native.spec(options, 0, 0, 0, 1, _DTYPES[recurrent_kernel.dtype]).tape_columns * recurrent_kernel.shape[0]
 
 
-def _check(options: Options, operands: tuple[Any, ...], results: tuple[Any, ...] = ()) -> None:
-    """Holds tensors that did not come through the function's own checks to their shapes and dtypes; `results` are y,
-    tape, dy and the final states' gradients.
+def _check(options: Options, operands: tuple[Any, ...], arriving: Arriving | None = None) -> None:
+    """Checks shapes and dtypes of tensors that did not come through the checks of the functions.
 
     Raises:
         ValueError: If one does not fit.
@@ -345,12 +323,12 @@ def _check(options: Options, operands: tuple[Any, ...], results: tuple[Any, ...]
             f"{shape(recurrent_kernel)}; expected (batch, time, features) of float32 or float64, and two dimensions."
         )
     (batch, time, features), units = x.shape, recurrent_kernel.shape[0]
-    gates = reference.CELLS[options.cell].gates
-    state = (batch, units)
+    cell = CELLS[options.cell]
+    gates, state = len(cell.gates), (batch, units)
     _check_tensor("kernel", kernel, (features, gates * units), x.dtype)
     _check_tensor("recurrent_kernel", recurrent_kernel, (units, gates * units), x.dtype)
-    two_biases = options.cell == "gru" and options.reset_after
-    _check_tensor("bias", bias, (*(2,) * two_biases, gates * units), x.dtype)
+    rows = (2,) if cell.two_biases(options.reset_after) else ()
+    _check_tensor("bias", bias, (*rows, gates * units), x.dtype)
     for name, masks, size in (
         ("input_dropout", input_dropout, features),
         ("recurrent_dropout", recurrent_dropout, units),
@@ -363,8 +341,8 @@ def _check(options: Options, operands: tuple[Any, ...], results: tuple[Any, ...]
         _check_tensor("mask", mask, (batch, time), torch.bool)
     for each in states:
         _check_tensor("initial_states", each, state, x.dtype)
-    if results:
-        y, tape, dy, dfinal_states = results
+    if arriving:
+        y, tape, dy, dfinal_states = arriving
         output = (batch, time, units) if options.return_sequences else state
         _check_tensor("y", y, output, x.dtype)
         _check_tensor("tape", tape, (batch, time, _tape_columns(options, recurrent_kernel)), x.dtype)
@@ -385,7 +363,7 @@ def _check_tensor(name: str, tensor: Tensor | None, sizes: tuple[int, ...], *dty
 def _forward_cpu(*operands: Any, keep_tape: bool = False, **attributes: Any) -> tuple[Tensor, list[Tensor], Tensor]:
     options, x, mask = Options(**attributes), operands[0], operands[5]
     _check(options, operands)
-    y, final_states, tape = _forward(options, keep_tape, _flat(operands), clean=mask is not None)
+    y, final_states, tape = _forward(options, keep_tape, flat(operands), clean=mask is not None)
     return y, final_states, x.new_empty((*x.shape[:2], 0)) if tape is None else tape
 
 
@@ -393,11 +371,11 @@ def _forward_cpu(*operands: Any, keep_tape: bool = False, **attributes: Any) -> 
 def _backward_cpu(
     *tensors: Any, want_dx: bool = True, want_weights: bool = True, want_norms: bool = False, **attributes: Any
 ) -> tuple[Any, ...]:
-    options, operands, (y, tape, dy, dfinal_states) = Options(**attributes), tensors[:8], tensors[8:]
-    _check(options, operands, (y, tape, dy, dfinal_states))
+    options, operands, arriving = Options(**attributes), tensors[:8], Arriving(*tensors[8:])
+    _check(options, operands, arriving)
     wanted = (want_dx, *(want_weights,) * 3, True, True)
-    found = _backward(options, wanted, _flat(operands), y, tape, dy, dfinal_states, want_norms)
-    *gradients, first, second, norms = (y.new_empty((0,)) if g is None else g for g in found)
+    found = _backward(options, wanted, flat(operands), arriving, want_norms)
+    *gradients, first, second, norms = (arriving.y.new_empty((0,)) if g is None else g for g in found)
     return *gradients, [first, second][: len(operands[4])], norms
 
 
@@ -407,7 +385,7 @@ def _forward_fake(*operands: Any, keep_tape: bool = False, **attributes: Any) ->
     batch, time, _ = x.shape
     y = x.new_empty((batch, time, units) if options.return_sequences else (batch, units))
     columns = _tape_columns(options, operands[2]) if keep_tape else 0
-    states = [x.new_empty((batch, units)) for _ in range(_plain.STEPS[options.cell][0])]
+    states = [x.new_empty((batch, units)) for _ in CELLS[options.cell].states]
     return y, states, x.new_empty((batch, time, columns))
 
 
@@ -430,16 +408,16 @@ def _forward_setup(ctx: Any, inputs: tuple[Any, ...], keyword_only_inputs: dict[
     y, _, tape = output
     ctx.states = len(inputs[4])
     ctx.options = Options(*(keyword_only_inputs[name] for name in Options._fields))
-    ctx.save_for_backward(*_flat(inputs), y, tape)
+    ctx.save_for_backward(*flat(inputs), y, tape)
     ctx.mark_non_differentiable(tape)
     ctx.set_materialize_grads(False)
 
 
 def _forward_autograd(ctx: Any, dy: Tensor | None, dfinal_states: Any, _: Any) -> tuple[Any, ...]:
     *operands, y, tape = ctx.saved_tensors
-    wanted = _flat(ctx.needs_input_grad)
-    tape = _whole_tape(ctx.options, operands, tape)
-    found = _gradients(_backward_op, ctx.options, wanted, operands, y, tape, dy, tuple(dfinal_states))
+    wanted = flat(ctx.needs_input_grad)
+    arriving = Arriving(y, _whole_tape(ctx.options, tuple(operands), tape), dy, tuple(dfinal_states))
+    found = _gradients(_backward_op, ctx.options, wanted, tuple(operands), arriving)
     return *found[:4], found[4 : 4 + ctx.states], None, None, None
 
 
@@ -466,7 +444,7 @@ class _Transformed(Function):
     @staticmethod
     def forward(*inputs: Any) -> Tensors:
         options, (keep_tape, *operands) = _split_options(inputs)
-        y, final_states, tape = _forward_op(options, keep_tape, tuple(operands))
+        y, final_states, tape = _forward_op(options, keep_tape, grouped(tuple(operands)))
         return y, tape, *final_states
 
     @staticmethod
@@ -482,8 +460,8 @@ class _Transformed(Function):
     def backward(ctx: Any, dy: Tensor | None, _: Any, *dfinal_states: Any) -> tuple[Any, ...]:
         *operands, y, tape = ctx.saved_tensors
         wanted = ctx.needs_input_grad[-len(operands) :]
-        tape = _whole_tape(ctx.options, operands, tape)
-        found = _gradients(_Backward.apply, ctx.options, wanted, operands, y, tape, dy, dfinal_states)
+        arriving = Arriving(y, _whole_tape(ctx.options, tuple(operands), tape), dy, dfinal_states)
+        found = _gradients(_Backward.apply, ctx.options, wanted, tuple(operands), arriving)
         return *(None,) * len(Options._fields), None, *found, None, None, None
 
     jvp = staticmethod(_raise_forward_mode)
@@ -633,10 +611,10 @@ class Ops:
         return x.new_zeros((x.shape[1], units))
 
 
-def plain(options: Options, x: Tensor, *operands: Any) -> tuple[Tensor, Tensors]:
+def plain(options: Options, operands: Operands) -> tuple[Tensor, Tensors]:
     """The recurrence in PyTorch's own operations, in the dtype of x even under autocast. Arguments as `recurrence`."""
-    kind = x.device.type
+    kind = operands.x.device.type
     if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
         with torch.autocast(kind, enabled=False):
-            return _plain.recurrence(Ops(), options, x, *operands)
-    return _plain.recurrence(Ops(), options, x, *operands)
+            return _plain.recurrence(Ops(), options, operands)
+    return _plain.recurrence(Ops(), options, operands)

@@ -13,10 +13,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from elman import _native, _numpy, _portable, route
+from elman.cells import CELLS
 from elman.checks import check_extras, did_you_mean, shape_text, shapes_agree
 from elman.frameworks import adapter_of
+from elman.operands import Operands
 from elman.options import ACTIVATIONS, Options
-from elman.reference import CELLS
 
 
 def simple_rnn(
@@ -82,8 +83,18 @@ def simple_rnn(
     ((2, 5, 4), (2, 4))
     """
     states = () if initial_state is None else (initial_state,)
-    settings = (activation, "sigmoid", go_backwards, zero_output_for_mask, truncate_gradient, clip_state_gradient, True)
-    y, (h,) = _run("simple_rnn", settings, native, x, kernel, recurrent_kernel, bias, states, mask, lengths)
+    options = (
+        "simple_rnn",
+        activation,
+        "sigmoid",
+        go_backwards,
+        zero_output_for_mask,
+        True,
+        truncate_gradient,
+        clip_state_gradient,
+        True,
+    )
+    y, (h,) = _run(options, native, (x, kernel, recurrent_kernel, bias, states, mask, None, None), lengths)
     return y, h
 
 
@@ -148,17 +159,19 @@ def lstm(
     >>> y.shape, h.shape, c.shape
     ((2, 5, 4), (2, 4), (2, 4))
     """
-    if initial_state is not None and not (isinstance(initial_state, tuple | list) and len(initial_state) == 2):
-        raise TypeError(
-            f"initial_state is {type(initial_state).__name__}; expected a pair (h, c) of arrays of shape (batch, "
-            "units). Pass both states in a tuple."
-        )
-    states = () if initial_state is None else tuple(initial_state)
-    settings = (
-        *(activation, recurrent_activation, go_backwards, zero_output_for_mask),
-        *(truncate_gradient, clip_state_gradient, True),
+    states = () if initial_state is None else _pair_of_states(initial_state)
+    options = (
+        "lstm",
+        activation,
+        recurrent_activation,
+        go_backwards,
+        zero_output_for_mask,
+        True,
+        truncate_gradient,
+        clip_state_gradient,
+        True,
     )
-    y, (h, c) = _run("lstm", settings, native, x, kernel, recurrent_kernel, bias, states, mask, lengths)
+    y, (h, c) = _run(options, native, (x, kernel, recurrent_kernel, bias, states, mask, None, None), lengths)
     return y, (h, c)
 
 
@@ -226,11 +239,18 @@ def gru(
     ((2, 5, 4), (2, 4))
     """
     states = () if initial_state is None else (initial_state,)
-    settings = (
-        *(activation, recurrent_activation, go_backwards, zero_output_for_mask),
-        *(truncate_gradient, clip_state_gradient, reset_after),
+    options = (
+        "gru",
+        activation,
+        recurrent_activation,
+        go_backwards,
+        zero_output_for_mask,
+        True,
+        truncate_gradient,
+        clip_state_gradient,
+        reset_after,
     )
-    y, (h,) = _run("gru", settings, native, x, kernel, recurrent_kernel, bias, states, mask, lengths)
+    y, (h,) = _run(options, native, (x, kernel, recurrent_kernel, bias, states, mask, None, None), lengths)
     return y, h
 
 
@@ -239,50 +259,62 @@ for _function in (simple_rnn, lstm, gru):
     vars(_function)["autograph_info__"] = {}
 
 
-def _run(
-    cell: str,
-    settings: tuple[Any, ...],
-    native: str | bool,
-    x: Any,
-    kernel: Any,
-    recurrent_kernel: Any,
-    bias: Any,
-    states: tuple[Any, ...],
-    mask: Any,
-    lengths: Any,
-) -> tuple[Any, tuple[Any, ...]]:
-    """What every cell's function does: one framework's arrays, checked, by the route that the facts allow."""
+def _pair_of_states(initial_state: Any) -> tuple[Any, Any]:
+    if not (isinstance(initial_state, tuple | list) and len(initial_state) == 2):
+        got = type(initial_state).__name__
+    elif initial_state[0] is None or initial_state[1] is None:
+        got = "a pair with None in it"
+    else:
+        return initial_state[0], initial_state[1]
+    raise TypeError(
+        f"initial_state is {got}; expected a pair (h, c) of arrays of shape (batch, units). Pass both in a tuple."
+    )
+
+
+def _run(options: tuple[Any, ...], native: str | bool, given: Any, lengths: Any) -> tuple[Any, tuple[Any, ...]]:
+    """Runs the recurrence of every function here.
+
+    The usual call, of NumPy arrays of one dtype without a mask and with activations by name, is over in microseconds:
+    its checks are looked up by its shapes. Any other call, and one that is wrong, takes the general way.
+
+    Args:
+        options: The fields of `Options`, as the user passed them.
+        native: As the user set it.
+        given: The fields of `Operands`, as the user passed them.
+        lengths: As the user passed them.
+    """
+    x, kernel, recurrent_kernel, bias, states, mask, _, _ = given
     if type(x) is type(kernel) is type(recurrent_kernel) is type(bias) is _numpy.Array:
-        # The usual call on NumPy arrays has a way of its own: it is over in microseconds.
-        activation, recurrent_activation, go_backwards, zero_output, truncate, clip, _ = settings
-        dtype = x.dtype
+        _, activation, recurrent_activation, go_backwards, zero_output, _, truncate, clip, reset_after = options
+        dtype, usual = x.dtype, True
+        shapes = (x.shape, kernel.shape, recurrent_kernel.shape, bias.shape)
+        if states:
+            usual = all(type(state) is _numpy.Array and state.dtype is dtype for state in states)
+            shapes += tuple([state.shape for state in states]) if usual else ()
         if (
-            kernel.dtype is recurrent_kernel.dtype is bias.dtype is dtype
+            usual
+            and kernel.dtype is recurrent_kernel.dtype is bias.dtype is dtype
             and mask is lengths is truncate is clip is None
             and go_backwards is zero_output is False
-            and not states
             and type(activation) is type(recurrent_activation) is type(native) is str
+            and type(reset_after) is bool
+            and (spec := _cached_spec(options, native, dtype, shapes))
         ):
-            usual = _usual(cell, settings, native, dtype, x.shape, kernel.shape, recurrent_kernel.shape, bias.shape)
-            if usual:
-                options, spec = usual
-                return _numpy.recurrence(options, x, kernel, recurrent_kernel, bias, states, None, None, None, spec)
+            y, final_states, _ = _numpy.run(spec, given)
+            return y, final_states
+    return _run_any(options, native, given, lengths)
+
+
+def _run_any(options: Any, native: str | bool, given: Any, lengths: Any) -> tuple[Any, tuple[Any, ...]]:
+    """Checks the arrays of one framework, and takes the route that the facts allow. Arguments as `_run`."""
+    x, kernel, recurrent_kernel, bias, states, mask, _, _ = given
     names = ("x", "kernel", "recurrent_kernel", "bias", "mask", "lengths", *("initial_state",) * len(states))
     arrays = (x, kernel, recurrent_kernel, bias, mask, lengths, *states)
     adapter, like = adapter_of(zip(names, arrays, strict=True))
     arrays = tuple([None if a is None else adapter.asarray(a, like) for a in arrays])
-    x, kernel, recurrent_kernel, bias, mask, lengths = arrays[:6]
     facts = tuple([None if a is None else (adapter.shape(a), adapter.dtype(a)) for a in arrays])
-    traced = adapter.traced_environment()
-    plan = None
-    if (
-        traced is None and isinstance(settings[0], str) and isinstance(settings[1], str)
-    ):  # a cache would keep a callable for good, and all that it holds
-        try:
-            plan = _cached_plan(cell, native, facts, None, *settings)
-        except TypeError:  # a dtype that does not fit, or an argument that cannot be hashed: the checks say which
-            plan = None
-    options, obstacle, required = plan or _plan(cell, native, facts, traced, *settings)
+    options, obstacle, required = _checked(Options(*options), native, facts, adapter.traced_environment())
+    x, kernel, recurrent_kernel, bias, mask, lengths, *states = arrays
     if _portable.active():
         obstacle, required = route.reason("portable"), False
     obstacle = obstacle or adapter.obstacle(x)
@@ -290,9 +322,21 @@ def _run(
         raise route.unavailable(obstacle)
     if obstacle and lengths is not None:
         _check_lengths(adapter.values(lengths), adapter.shape(x)[1])
-    recur = adapter.plain if obstacle else adapter.recurrence
-    mask = lengths if mask is None else mask
-    return recur(options, x, kernel, recurrent_kernel, bias, arrays[6:], mask, None, None)
+    operands = Operands(x, kernel, recurrent_kernel, bias, tuple(states), lengths if mask is None else mask)
+    return (adapter.plain if obstacle else adapter.recurrence)(options, operands)
+
+
+@functools.lru_cache(maxsize=4096)
+def _cached_spec(
+    options: tuple[Any, ...], native: str | bool, dtype: Any, shapes: tuple[tuple[int, ...], ...]
+) -> _native.Spec | None:
+    """The spec for x, kernel, recurrent_kernel, bias and states of these shapes; `None` where they cannot run natively
+    as they are."""
+    if not dtype.isnative:
+        return None
+    facts = [(shape, dtype) for shape in shapes]
+    plan = _plan(native, (*facts[:4], None, None, *facts[4:]), None, *options)
+    return None if plan.obstacle else _native.spec(plan.options, *shapes[0], shapes[2][0], str(dtype))
 
 
 class _Plan(NamedTuple):
@@ -303,66 +347,50 @@ class _Plan(NamedTuple):
     required: bool
 
 
-def _plan(
-    cell: str,
-    native: str | bool,
-    facts: tuple[Any, ...],
-    traced: _native.Environment | None,
-    activation: Any,
-    recurrent_activation: Any,
-    go_backwards: Any,
-    zero_output_for_mask: Any,
-    truncate: Any,
-    clip: Any,
-    reset_after: Any,
-) -> _Plan:
+def _checked(options: Options, native: str | bool, facts: tuple[Any, ...], traced: _native.Environment | None) -> _Plan:
+    """The plan of a call, from a cache where it can be."""
+    if traced is None and type(options.activation) is type(options.recurrent_activation) is str:
+        # a cache would keep a callable for good, and all that it holds
+        try:
+            return _cached_plan(native, facts, None, *options)
+        except TypeError:  # a dtype that does not fit, or an argument that cannot be hashed: the checks say which
+            pass
+    return _plan(native, facts, traced, *options)
+
+
+def _plan(native: str | bool, facts: tuple[Any, ...], traced: _native.Environment | None, *given: Any) -> _Plan:
     """Checks a call, once for each set of facts.
 
     Args:
-        cell: The cell's name.
         native: As the user set it.
-        facts: `(shape, dtype)`, or `None` where left out, of x, kernel, recurrent_kernel, bias, mask, lengths and the
-            initial states; a size is `None` where a framework does not know it yet.
-        traced: What the environment said before, where a compiler of the framework reads along, which cannot ask it;
+        facts: `(shape, dtype)`, or `None` where it is left out, of x, kernel, recurrent_kernel, bias, mask, lengths and
+            the initial states; a size is `None` where a framework does not know it yet.
+        traced: What the environment said before, where a compiler of the framework traces this, which cannot ask it;
             else `None`.
-        activation: This and what follows as the user set it, in the order of `Options`.
-        recurrent_activation: See `Options`.
-        go_backwards: See `Options`.
-        zero_output_for_mask: See `Options`.
-        truncate: See `Options.truncate_gradient`.
-        clip: See `Options.clip_state_gradient`.
-        reset_after: See `Options`.
+        *given: The fields of `Options` as the user set them.
     """
-    _check_flags(go_backwards=go_backwards, zero_output_for_mask=zero_output_for_mask, reset_after=reset_after)
-    _check_arrays(cell, bool(reset_after), *facts)
-    _check_activations(activation=activation, recurrent_activation=recurrent_activation)
-    check_extras(truncate, clip, native)
-    truncate = None if truncate is None else min(int(truncate), _native.MOST_STEPS)
-    clip = None if clip is None else float(clip)
-    flags = {
-        "go_backwards": bool(go_backwards),
-        "zero_output_for_mask": bool(zero_output_for_mask),
-        "reset_after": bool(reset_after),
-    }
-    options = Options(
-        cell, activation, recurrent_activation, truncate_gradient=truncate, clip_state_gradient=clip, **flags
+    options = Options(*given)
+    x, kernel, recurrent_kernel, bias, mask, lengths, *states = facts
+    truncate, clip = options.truncate_gradient, options.clip_state_gradient
+    _check_flags(
+        go_backwards=options.go_backwards,
+        zero_output_for_mask=options.zero_output_for_mask,
+        reset_after=options.reset_after,
     )
-    return _Plan(options, *route.decide(native, options, str(facts[0][1]), traced))
+    _check_arrays(options, Operands(x, kernel, recurrent_kernel, bias, tuple(states), mask), lengths)
+    _check_activations(activation=options.activation, recurrent_activation=options.recurrent_activation)
+    check_extras(truncate, clip, native)
+    options = options._replace(
+        go_backwards=bool(options.go_backwards),
+        zero_output_for_mask=bool(options.zero_output_for_mask),
+        reset_after=bool(options.reset_after),
+        truncate_gradient=None if truncate is None else min(int(truncate), _native.MOST_STEPS),
+        clip_state_gradient=None if clip is None else float(clip),
+    )
+    return _Plan(options, *route.decide(native, options, str(x[1]), traced))
 
 
 _cached_plan = functools.lru_cache(maxsize=4096, typed=True)(_plan)
-
-
-@functools.lru_cache(maxsize=4096)
-def _usual(
-    cell: str, settings: tuple[Any, ...], native: str | bool, dtype: Any, *shapes: tuple[int, ...]
-) -> tuple[Options, _native.Spec] | None:
-    """Options and spec of a call without a mask or a state, of arrays x, kernel, recurrent_kernel and bias of these
-    shapes; `None` where it is wrong, or not native."""
-    x, _, (units, *_), _ = shapes
-    facts = tuple((shape, dtype) for shape in shapes)
-    options, obstacle, _ = _plan(cell, native, (*facts, None, None), None, *settings)
-    return None if obstacle else (options, _native.spec(options, *x, units, str(dtype)))
 
 
 def _check_activations(**activations: Any) -> None:
@@ -380,24 +408,14 @@ def _check_flags(**flags: Any) -> None:
             raise TypeError(f"{name} is {value!r}; expected True or False.")
 
 
-def _check_arrays(
-    cell: str,
-    reset_after: bool,
-    x: Any,
-    kernel: Any,
-    recurrent_kernel: Any,
-    bias: Any,
-    mask: Any,
-    lengths: Any,
-    *states: Any,
-) -> None:
-    """Shapes and dtypes, in the order in which a user would mend them."""
-    for name, array in (("x", x), ("kernel", kernel), ("recurrent_kernel", recurrent_kernel)):
-        if array is None:
+def _check_arrays(options: Options, facts: Operands, lengths: Any) -> None:
+    """Checks shapes and dtypes, in the order in which a user would mend them."""
+    for name in ("x", "kernel", "recurrent_kernel"):
+        if getattr(facts, name) is None:
             raise TypeError(
                 f"{name} is NoneType; expected an array. Only bias, initial_state, mask and lengths may be left out."
             )
-    shape, dtype = x
+    shape, dtype = facts.x
     if len(shape) != 3:
         raise ValueError(
             f"x has shape {shape_text(shape)}; expected 3 dimensions, (batch, time, features). For one feature per "
@@ -405,23 +423,15 @@ def _check_arrays(
         )
     if "float" not in str(dtype):
         raise TypeError(f"x has dtype {dtype}; expected float32 or float64, or a half type. Cast x and the weights.")
-    two_biases = cell == "gru" and reset_after
-    _check_weights(shape, dtype, CELLS[cell].gates, two_biases, kernel, recurrent_kernel, bias, states)
-    _check_mask(shape, mask, lengths)
+    _check_weights(options, facts)
+    _check_mask(shape, facts.mask, lengths)
 
 
-def _check_weights(
-    shape: tuple[int | None, ...],
-    dtype: Any,
-    gates: int,
-    two_biases: bool,
-    kernel: Any,
-    recurrent_kernel: Any,
-    bias: Any,
-    states: tuple[Any, ...],
-) -> None:
-    batch, _, features = shape
-    columns = "units" if gates == 1 else f"{gates} * units"
+def _check_weights(options: Options, facts: Operands) -> None:
+    (batch, _, features), dtype = facts.x
+    cell, recurrent_kernel = CELLS[options.cell], facts.recurrent_kernel
+    gates = len(cell.gates)
+    columns = f"{gates} * units" if gates > 1 else "units"
     if len(recurrent_kernel[0]) != 2 or recurrent_kernel[0][0] == 0:
         raise ValueError(
             f"recurrent_kernel has shape {shape_text(recurrent_kernel[0])}; expected (units, {columns}), with at least "
@@ -429,11 +439,15 @@ def _check_weights(
         )
     units = recurrent_kernel[0][0]
     width = None if units is None else gates * units
+    two_biases = cell.two_biases(bool(options.reset_after))
     named = [
         ("recurrent_kernel", recurrent_kernel, f"(units, {columns})", (units, width)),
-        ("kernel", kernel, f"(features, {columns})", (features, width)),
-        ("bias", bias, f"(2, {columns})" if two_biases else f"({columns},)", (2, width) if two_biases else (width,)),
-        *(("initial_state", state, "(batch, units)", (batch, units)) for state in states),
+        ("kernel", facts.kernel, f"(features, {columns})", (features, width)),
+        (
+            *("bias", facts.bias, f"(2, {columns})" if two_biases else f"({columns},)"),
+            (2, width) if two_biases else (width,),
+        ),
+        *(("initial_state", state, "(batch, units)", (batch, units)) for state in facts.initial_states),
     ]
     for name, array, meaning, expected in named:
         _check_shape(name, array, meaning, expected)

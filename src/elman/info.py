@@ -24,6 +24,7 @@ import numpy as np
 
 import elman
 from elman import _native, _numpy, reference, route
+from elman.operands import Operands
 from elman.options import Options
 
 Array = np.ndarray
@@ -188,8 +189,9 @@ def probe(name: str) -> str | None:
 
 def _truth(arrays: Sequence[Array], dy: Array, dh: Array) -> list[Array]:
     x, kernel, recurrent_kernel, bias, h = (array.astype("float64") for array in arrays)
-    y, (final,), tape = reference.forward(x, kernel, recurrent_kernel, bias, (h,))
-    back = reference.backward(x, kernel, recurrent_kernel, bias, (h,), None, None, None, tape, dy, (dh,))
+    operands = Operands(x, kernel, recurrent_kernel, bias, (h,))
+    y, (final,), tape = reference.forward(*operands)
+    back = reference.backward(*operands, tape, dy, (dh,))
     return [y, final, *_gradients(back)]
 
 
@@ -199,7 +201,7 @@ def _truth(arrays: Sequence[Array], dy: Array, dh: Array) -> list[Array]:
 def _numpy_probe(arrays: Sequence[Array], dy: Array, dh: Array) -> list[Array]:
     x, kernel, recurrent_kernel, bias, h = arrays
     y, final = elman.simple_rnn(*arrays, native="require")
-    operands = (x, kernel, recurrent_kernel, bias, (h,), None, None, None)
+    operands = Operands(x, kernel, recurrent_kernel, bias, (h,))
     _, _, tape = _numpy.forward(Options(), operands, keep_tape=True)
     back = _numpy.backward(Options(), operands, y, tape, dy, (dh,))
     return [y, final, *_gradients(back)]

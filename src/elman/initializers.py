@@ -16,6 +16,7 @@ import numpy as np
 
 from elman import _native, _numpy, reference
 from elman.checks import is_integer, is_real, positive_integer
+from elman.operands import Operands
 from elman.options import ACTIVATIONS, Options
 
 __all__ = ["Chrono", "ScaledIdentity", "orthogonal_on_batch"]
@@ -226,7 +227,7 @@ def _growth(
     """The mean logarithm of a gradient's growth per step on its way back, over the examples in which it arrives; minus
     infinity where that is not half of them, plus infinity where numbers end."""
     options = Options(activation=activation)
-    operands = (x, kernel, recurrent_kernel, None, (np.zeros_like(direction),), valid, None, None)
+    operands = Operands(x, kernel, recurrent_kernel, None, (np.zeros_like(direction),), valid)
     dy = np.zeros((*x.shape[:2], direction.shape[1]))
     dy[:, -1] = direction
     none = (np.zeros_like(direction),)

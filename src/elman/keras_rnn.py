@@ -12,9 +12,12 @@ from typing import Any
 import keras
 
 from elman import layers
+from elman.cells import CELLS
 
 # Keras's cell, and elman's layer of it.
-LAYERS: dict[type, type[Any]] = {kind._keras_cell: kind for kind in (layers.SimpleRNN, layers.LSTM, layers.GRU)}
+LAYERS: dict[type, type[Any]] = {
+    getattr(keras.layers, f"{cell.keras}Cell"): getattr(layers, cell.keras) for cell in CELLS.values()
+}
 
 _OF_A_LAYER = ("name", "trainable", "dtype")  # which a cell's config has too
 

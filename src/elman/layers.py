@@ -18,9 +18,10 @@ import numpy as np
 from keras import ops
 
 from elman import _native, _portable, layer_checks, route
+from elman.cells import CELLS
 from elman.checks import check_extras, python_scalar
+from elman.operands import Operands
 from elman.options import ACTIVATIONS, Options
-from elman.reference import CELLS
 
 Tensor = Any
 States = list[Any]
@@ -55,7 +56,7 @@ _ADAPTER = _adapter_of(_BACKEND)
 class _NativeLoop(keras.layers.RNN):
     """What elman's layers put over Keras's own: it comes before the stock class among the bases."""
 
-    _cell: str  # a row of `reference.CELLS`
+    _cell: str  # a row of `cells.CELLS`
     _keras_cell: type  # which computes the same
     _state_names: tuple[str, ...]  # of the weights that learn_initial_state makes
     _initial_weights: tuple[Any, ...] = ()
@@ -120,7 +121,7 @@ class _NativeLoop(keras.layers.RNN):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         layer_checks.check_call(self, args, kwargs)
         if self._has_keras_cell():
-            layer_checks.check_cell_options(self, CELLS[self._cell].gates)
+            layer_checks.check_cell_options(self, len(CELLS[self._cell].gates))
         if self.stateful and self.built and self.states is None:
             self._make_states((args[0] if args else kwargs["sequences"]).shape[0])
         return super().__call__(*args, **kwargs)
@@ -185,7 +186,7 @@ class _NativeLoop(keras.layers.RNN):
         if _ADAPTER is None or (obstacle and not self._differs_from_stock(options, mask, training)):
             return super().inner_loop(sequences, initial_state, mask, training)
         operands = self._operands(sequences, initial_state, mask, training)
-        y, states = (_ADAPTER.plain if obstacle else _ADAPTER.recurrence)(options, *operands)
+        y, states = (_ADAPTER.plain if obstacle else _ADAPTER.recurrence)(options, operands)
         last = y[:, -1] if self.return_sequences else y
         return last, y, list(states)
 
@@ -212,8 +213,8 @@ class _NativeLoop(keras.layers.RNN):
         half = _BACKEND == "jax" and self.compute_dtype in _HALVES
         return half or mask is not None or self.compute_dtype == "float64"
 
-    def _operands(self, sequences: Tensor, initial_state: Any, mask: Any, training: bool) -> tuple[Any, ...]:
-        """Those of an adapter's recurrence. Half types are computed in float32, each weight rounded as in Keras."""
+    def _operands(self, sequences: Tensor, initial_state: Any, mask: Any, training: bool) -> Operands:
+        """The operands of the recurrence. Half types are computed in float32, each weight rounded as in Keras."""
         dtype = _computed_in(self.compute_dtype)
         cell = self.cell
 
@@ -230,16 +231,8 @@ class _NativeLoop(keras.layers.RNN):
             tensor(ops.stack(m) if isinstance(m, list) else m[None]) if training and m is not None else None
             for m in (cell.get_dropout_mask(None), cell.get_recurrent_dropout_mask(None))
         )
-        return (
-            tensor(sequences),
-            tensor(cell.kernel),
-            tensor(cell.recurrent_kernel),
-            tensor(cell.bias),
-            tuple(tensor(s) for s in states),
-            mask,
-            dropout,
-            recurrent_dropout,
-        )
+        weights = (tensor(cell.kernel), tensor(cell.recurrent_kernel), tensor(cell.bias))
+        return Operands(tensor(sequences), *weights, tuple(tensor(s) for s in states), mask, dropout, recurrent_dropout)
 
     # --- weights and states --------------------------------------------------------------------------------------
 
@@ -348,7 +341,7 @@ def options_of(layer: Any, cell: str) -> Options:
     return Options(
         cell=cell,
         activation=_named(own.activation),
-        recurrent_activation=_named(getattr(own, "recurrent_activation", keras.activations.sigmoid)),
+        recurrent_activation=_named(getattr(own, "recurrent_activation", CELLS[cell].recurrent_activation)),
         go_backwards=layer.go_backwards,
         zero_output_for_mask=layer.zero_output_for_mask,
         return_sequences=layer.return_sequences,

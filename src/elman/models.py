@@ -3,7 +3,8 @@
 
 In: a Keras model, which is left as it is. Out: a table, or a new model that computes and trains as the old one would
 go on. A layer is made anew from its own config, by its class and not by a name (for an RNN of cells `keras_rnn` has
-the config, or says why it stays), and a model from its layers' twins; then variables, states, trainable flags, compile settings and the optimizer's variables are copied, pair by pair.
+the config, or says why it stays), and a model from its layers' twins; then variables, states,
+trainable flags, compile settings and the optimizer's variables are copied, pair by pair.
 """
 
 from __future__ import annotations
@@ -20,15 +21,14 @@ import keras
 import numpy as np
 
 from elman import keras_rnn, layers, route
+from elman.cells import CELLS
 from elman.layer_checks import EXTRAS, name_of
 
 __all__ = ["LayerRoute", "accelerate", "routes", "to_stock"]
 
 # Keras's layer, and the one of elman that computes the same.
-TWINS: tuple[tuple[type, type], ...] = (
-    (keras.layers.SimpleRNN, layers.SimpleRNN),
-    (keras.layers.LSTM, layers.LSTM),
-    (keras.layers.GRU, layers.GRU),
+TWINS: tuple[tuple[type, type], ...] = tuple(
+    (getattr(keras.layers, cell.keras), getattr(layers, cell.keras)) for cell in CELLS.values()
 )
 
 _GRADIENT_OPTIONS = ("truncate_gradient", "clip_state_gradient", "activity_regularizer")  # training alone sees them

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a recurrence is told besides its arrays: one immutable, hashable value, shared by the reference,
-the router and every adapter, and turned into the C contract's `elman_spec` by `_native`."""
+"""The options of a recurrence, everything besides its arrays: one immutable, hashable value. The reference, the route
+and every adapter share it; `_native` makes the C contract's `elman_spec` of it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class Options(NamedTuple):
     """The options of one recurrence. Time is counted in processing order.
 
     Attributes:
-        cell: Name of the cell, a row of `reference.CELLS`.
+        cell: Name of the cell, a row of `cells.CELLS`.
         activation: Name of the activation of the new state, or (off the native path) a callable.
         recurrent_activation: That of the gates, likewise; a simple RNN has none.
         go_backwards: Read time from the last step to the first. Outputs stay in processing order.

@@ -1,21 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
 """What elman computes, in plain NumPy: the slow truth that every fast path is tested against.
 
-In: arrays of one floating dtype (float32, float64 or long double) and `Options`. Out: what the native
+In: `Operands` of one floating dtype (float32, float64 or long double) and `Options`. Out: what the native
 library returns, by the same names in the same order. No framework, no speed, no input checks.
 
-Shapes: B batch, T time, F features, H units, G gates. x (B, T, F), kernel W (F, G*H), recurrent_kernel U (H, G*H),
-bias b (G*H,), states (B, H), mask (B, T), dropout masks (1 or G, B, F) and (1 or G, B, H). Time runs in processing
-order; `x` and `mask` are turned around first where `go_backwards` is set. Each cell's formula stands at its step.
+Shapes: B batch, T time, F features, H units, G gates; those of the operands are listed in `operands.Operands`. W is
+the kernel, U the recurrent kernel, b the bias. Time is in processing order: with `go_backwards`, `x` and `mask` are
+reversed first. Each cell's formula is in the docstring of its step.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from elman.cells import CELLS
+from elman.operands import Operands
 from elman.options import Options
 
 Array = np.ndarray
@@ -95,7 +97,7 @@ def _input_sums(x_in: Array, weights: Weights) -> Array:
 
 
 def _sums_back(
-    dinput: Array, drecurrent: Array, x_in: Array, h_in: Array, weights: Weights, dropout: tuple[Array, Array]
+    dinput: Array, drecurrent: Array, x_in: Array, h_in: Array, weights: Weights, dropout: Sequence[Array]
 ) -> tuple[Array, Array, Weights]:
     """Gradients of the sums x W + b and h U + b, (G, B, H) each -> (dx, dh, weight gradients)."""
     gates = len(dinput)
@@ -110,7 +112,7 @@ def _sums_back(
 
 
 def _simple_rnn_step(
-    x: Array, states: States, weights: Weights, dropout: tuple[Array, Array], options: Options
+    x: Array, states: States, weights: Weights, dropout: Sequence[Array], options: Options
 ) -> tuple[States, Any]:
     """x (B, F), states ((B, H),), dropout ((G, B, F), (G, B, H)) -> the next states, and the tape of the step.
 
@@ -124,7 +126,7 @@ def _simple_rnn_step(
 
 
 def _simple_rnn_step_back(
-    dstates: States, tape: Any, weights: Weights, dropout: tuple[Array, Array], options: Options
+    dstates: States, tape: Any, weights: Weights, dropout: Sequence[Array], options: Options
 ) -> tuple[Array, States, Weights]:
     """Gradient of the states after the step -> (dx (B, F), gradient of the states before it, weight gradients)."""
     x_in, h_in, h = tape
@@ -135,7 +137,7 @@ def _simple_rnn_step_back(
 
 
 def _lstm_step(
-    x: Array, states: States, weights: Weights, dropout: tuple[Array, Array], options: Options
+    x: Array, states: States, weights: Weights, dropout: Sequence[Array], options: Options
 ) -> tuple[States, Any]:
     """i, f, o = gate(x_t W + h_{t-1} U + b), g = activation(likewise); in the order i, f, g, o
 
@@ -152,7 +154,7 @@ def _lstm_step(
 
 
 def _lstm_step_back(
-    dstates: States, tape: Any, weights: Weights, dropout: tuple[Array, Array], options: Options
+    dstates: States, tape: Any, weights: Weights, dropout: Sequence[Array], options: Options
 ) -> tuple[Array, States, Weights]:
     dh, dc = dstates
     x_in, h_in, c, i, f, g, o, a = tape
@@ -164,7 +166,7 @@ def _lstm_step_back(
 
 
 def _gru_step(
-    x: Array, states: States, weights: Weights, dropout: tuple[Array, Array], options: Options
+    x: Array, states: States, weights: Weights, dropout: Sequence[Array], options: Options
 ) -> tuple[States, Any]:
     """z, r = gate(x_t W + h_{t-1} U + b);   h_t = z h_{t-1} + (1 - z) n, where with `reset_after`
 
@@ -188,7 +190,7 @@ def _gru_step(
 
 
 def _gru_step_back(
-    dstates: States, tape: Any, weights: Weights, dropout: tuple[Array, Array], options: Options
+    dstates: States, tape: Any, weights: Weights, dropout: Sequence[Array], options: Options
 ) -> tuple[Array, States, Weights]:
     (dh,) = dstates
     x_in, h_in, h, z, r, n, u = tape
@@ -206,19 +208,17 @@ def _gru_step_back(
     return dx, (dbefore + dh * z,), dweights
 
 
-class Cell(NamedTuple):
-    """A row of the table of cells."""
+class Step(NamedTuple):
+    """One step of a cell, forward and backward."""
 
-    gates: int
-    states: int
-    step: Callable[..., tuple[States, Any]]
-    step_back: Callable[..., tuple[Array, States, Weights]]
+    forward: Callable[..., tuple[States, Any]]
+    backward: Callable[..., tuple[Array, States, Weights]]
 
 
-CELLS = {
-    "simple_rnn": Cell(gates=1, states=1, step=_simple_rnn_step, step_back=_simple_rnn_step_back),
-    "lstm": Cell(gates=4, states=2, step=_lstm_step, step_back=_lstm_step_back),
-    "gru": Cell(gates=3, states=1, step=_gru_step, step_back=_gru_step_back),
+STEPS = {
+    "simple_rnn": Step(_simple_rnn_step, _simple_rnn_step_back),
+    "lstm": Step(_lstm_step, _lstm_step_back),
+    "gru": Step(_gru_step, _gru_step_back),
 }
 
 
@@ -237,56 +237,43 @@ class Gradients(NamedTuple):
     norms: Array
 
 
-def _prepare(
-    x: Array,
-    weights: Weights,
-    initial_states: States | None,
-    mask: Array | None,
-    input_dropout: Array | None,
-    recurrent_dropout: Array | None,
-    options: Options,
-) -> tuple[Array, States, Array, tuple[Array, Array]]:
-    """Fills in what was left out, and turns time around where asked."""
+def _prepare(operands: Operands, options: Options) -> Operands:
+    """Fills in what was left out, makes a mask of lengths, and reverses time where asked."""
+    x, mask, initial_states = operands.x, operands.mask, operands.initial_states
     batch, time, features = x.shape
-    units = weights.recurrent_kernel.shape[0]
+    units = operands.recurrent_kernel.shape[0]
     if mask is None:
         mask = np.ones((batch, time), dtype=bool)
-    if input_dropout is None:
-        input_dropout = np.ones((1, batch, features), dtype=x.dtype)
-    if recurrent_dropout is None:
-        recurrent_dropout = np.ones((1, batch, units), dtype=x.dtype)
-    if initial_states is None:
-        initial_states = (np.zeros((batch, units), dtype=x.dtype),) * CELLS[options.cell].states
+    elif mask.ndim == 1:
+        mask = np.arange(time) < mask[:, None]
     if options.go_backwards:
         x, mask = x[:, ::-1], mask[:, ::-1]
-    return x, tuple(initial_states), mask, (input_dropout, recurrent_dropout)
+    states = tuple(initial_states or (np.zeros((batch, units), x.dtype),) * len(CELLS[options.cell].states))
+    dropout = [
+        np.ones((1, batch, size), x.dtype) if masks is None else masks
+        for masks, size in ((operands.input_dropout, features), (operands.recurrent_dropout, units))
+    ]
+    return Operands(x, *operands[1:4], states, mask, *dropout)
 
 
-def forward(
-    x: Array,
-    kernel: Array,
-    recurrent_kernel: Array,
-    bias: Array | None = None,
-    initial_states: States | None = None,
-    mask: Array | None = None,
-    input_dropout: Array | None = None,
-    recurrent_dropout: Array | None = None,
-    *,
-    options: Options = Options(),
-) -> tuple[Array, States, list]:
+def forward(*operands: Any, options: Options = Options()) -> tuple[Array, States, list]:
     """Runs the recurrence.
+
+    Args:
+        *operands: The fields of `Operands`, in their order; those at the end may be left out.
+        options: The recurrence's options.
 
     Returns:
         `(y, final_states, tape)`: y (B, T, H), or (B, H) without `return_sequences`; the states after the last
         step, each (B, H); and what `backward` needs of each step.
     """
+    x, kernel, recurrent_kernel, bias, states, mask, *dropout = _prepare(Operands(*operands), options)
     weights = Weights(kernel, recurrent_kernel, bias)
-    x, states, mask, dropout = _prepare(x, weights, initial_states, mask, input_dropout, recurrent_dropout, options)
     output = np.zeros_like(states[0])  # before the first valid step
     outputs, tape = [], []
     for t in range(x.shape[1]):
         valid = mask[:, t, None]
-        new_states, step_tape = CELLS[options.cell].step(x[:, t], states, weights, dropout, options)
+        new_states, step_tape = STEPS[options.cell].forward(x[:, t], states, weights, dropout, options)
         masked_output = np.zeros_like(output) if options.zero_output_for_mask else output
         output = np.where(valid, new_states[0], masked_output)
         states = tuple(np.where(valid, new, old) for new, old in zip(new_states, states, strict=True))
@@ -296,30 +283,22 @@ def forward(
     return (every if options.return_sequences else output), states, tape
 
 
-def backward(
-    x: Array,
-    kernel: Array,
-    recurrent_kernel: Array,
-    bias: Array | None,
-    initial_states: States | None,
-    mask: Array | None,
-    input_dropout: Array | None,
-    recurrent_dropout: Array | None,
-    tape: list,
-    dy: Array,
-    dfinal_states: States,
-    *,
-    options: Options = Options(),
-) -> Gradients:
-    """Carries the gradients of the loss, `dy` (shape of y) and `dfinal_states`, back to every input.
+def backward(*arguments: Any, options: Options = Options()) -> Gradients:
+    """Carries the gradients of the loss back to every operand.
 
     A masked step copies its state, so the state's gradient passes through it; its output repeats the output
     before it, so the output's gradient moves there. `truncate_gradient` and `clip_state_gradient` act on
-    what a step, masked or not, hands to the step before it.
+    the gradient that a step, masked or not, passes to the step before it.
+
+    Args:
+        *arguments: All fields of `Operands`, in their order; then the tape that `forward` returned, and the gradients
+            of the loss with respect to y (its shape) and to the final states (a tuple of arrays (B, H)).
+        options: The recurrence's options.
     """
+    *operands, tape, dy, dfinal_states = arguments
+    x, kernel, recurrent_kernel, bias, states, mask, *dropout = _prepare(Operands(*operands), options)
     weights = Weights(kernel, recurrent_kernel, bias)
     batch, time, _ = x.shape
-    _, states, mask, dropout = _prepare(x, weights, initial_states, mask, input_dropout, recurrent_dropout, options)
     dx = np.zeros_like(x)
     sums = Weights(
         np.zeros_like(kernel), np.zeros_like(recurrent_kernel), None if bias is None else np.zeros_like(bias)
@@ -336,7 +315,7 @@ def backward(
         # A masked row's step was not taken: nothing of it may reach a sum, not even a NaN times zero.
         dtaken = tuple(np.where(valid, d, 0) for d in dstates)
         taken = tuple(np.where(valid, a, 0) for a in tape[t])
-        dx[:, t], dbefore, dweights = CELLS[options.cell].step_back(dtaken, taken, weights, dropout, options)
+        dx[:, t], dbefore, dweights = STEPS[options.cell].backward(dtaken, taken, weights, dropout, options)
         sums = _add(sums, dweights)
         dstates = tuple(np.where(valid, new, old) for new, old in zip(dbefore, dstates, strict=True))
         dstates = _limit(dstates, t, time, options)

@@ -18,6 +18,7 @@ import keras
 import numpy as np
 
 from elman import layers
+from elman.cells import CELLS
 from elman.layer_checks import name_of
 
 __all__ = ["from_torch", "to_torch"]
@@ -27,7 +28,7 @@ Array = np.ndarray
 
 class _Kind(NamedTuple):
     """A recurrent network on both sides: Keras's classes and elman's, the blocks of each weight in the order of either
-    side, and by argument the activations that PyTorch has for it.
+    side, by argument the activations that PyTorch has for it, and whether its bias has two rows.
     """
 
     stock: type
@@ -36,6 +37,7 @@ class _Kind(NamedTuple):
     keras_gates: str
     torch_gates: str
     activations: dict[str, tuple[str, ...]]
+    two_biases: bool
 
 
 class _Form(NamedTuple):
@@ -51,12 +53,16 @@ class _Form(NamedTuple):
     dtype: str
 
 
-_SIMPLE: dict[str, tuple[str, ...]] = {"activation": ("tanh", "relu")}
-_GATED: dict[str, tuple[str, ...]] = {"activation": ("tanh",), "recurrent_activation": ("sigmoid",)}
-_KINDS = {  # of the gates, n is the candidate
-    "RNN": _Kind(keras.layers.SimpleRNN, layers.SimpleRNN, keras.layers.SimpleRNNCell, "n", "n", _SIMPLE),
-    "LSTM": _Kind(keras.layers.LSTM, layers.LSTM, keras.layers.LSTMCell, "ifno", "ifno", _GATED),
-    "GRU": _Kind(keras.layers.GRU, layers.GRU, keras.layers.GRUCell, "zrn", "rzn", _GATED),
+_KINDS = {
+    cell.torch: _Kind(
+        *(getattr(keras.layers, cell.keras), getattr(layers, cell.keras), getattr(keras.layers, f"{cell.keras}Cell")),
+        *("".join(cell.gates), "".join(cell.torch_gates)),
+        {"activation": (cell.activation,), "recurrent_activation": (cell.recurrent_activation,)}
+        if cell.gated
+        else {"activation": (cell.activation, "relu")},
+        cell.two_biases(reset_after=True),
+    )
+    for cell in CELLS.values()
 }
 _KIND_OF = {layer: name for name, kind in _KINDS.items() for layer in (kind.stock, kind.own)}
 _DTYPES = ("float32", "float64")
@@ -444,7 +450,7 @@ def _keras_weights(form: _Form, suffix: str, weights: dict[str, Array]) -> list[
     found = [weights[f"weight_ih_{suffix}"].T, weights[f"weight_hh_{suffix}"].T]
     if form.bias:
         both = np.stack([weights[f"bias_ih_{suffix}"], weights[f"bias_hh_{suffix}"]])
-        found.append(both if form.kind == "GRU" else both.sum(axis=0))
+        found.append(both if kind.two_biases else both.sum(axis=0))
     return [_reordered(weight, kind.torch_gates, kind.keras_gates) for weight in found]
 
 

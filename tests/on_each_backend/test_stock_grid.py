@@ -110,7 +110,7 @@ def by_stock(case: cases.Case) -> dict[str, Array]:
     """The case's results by stock Keras; no norms, and no gradient of a state that was not given."""
     bias = [] if case.bias is None else ["dbias"]
     states = [f"d{name}" for name in cases.STATES[: len(case.initial_states)]]
-    names = ["y", *"hc"[: case.cell.states], "dx", "dkernel", "drecurrent_kernel", *bias, *states]
+    names = ["y", *case.cell.states, "dx", "dkernel", "drecurrent_kernel", *bias, *states]
     run = {"tensorflow": on_tensorflow, "jax": on_jax, "torch": on_torch}[BACKEND]
     return {name: np.asarray(result) for name, result in zip(names, run(case), strict=True)}
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from elman import _numpy
+from elman.operands import Operands
 from elman.options import ACTIVATIONS, Options
 
 Array = np.ndarray
@@ -25,10 +26,10 @@ TRUTH: dict[str, Callable[[Array], Array]] = {
 ULPS = 3
 
 
-def wiring(x: Array) -> tuple:
+def wiring(x: Array) -> Operands:
     dtype = x.dtype
     kernel, recurrent_kernel = np.ones((1, UNITS), dtype), np.zeros((UNITS, UNITS), dtype)
-    return x.reshape(-1, 1, 1), kernel, recurrent_kernel, None, (), None, None, None
+    return Operands(x.reshape(-1, 1, 1), kernel, recurrent_kernel)
 
 
 def activate(name: str, x: Array) -> Array:

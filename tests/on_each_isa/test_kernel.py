@@ -18,6 +18,7 @@ import elman
 import tolerance
 from cases import by_native
 from elman import _native, _numpy
+from elman.operands import Operands, flat
 from elman.options import Options
 
 Array = np.ndarray
@@ -165,7 +166,7 @@ def test_nan_and_infinity_go_forward_as_in_the_reference(operand: str, value: fl
             truth = cases.by_reference(case, np.longdouble)
             stock = cases.by_reference(case, np.float32)
         got = by_native(case, np.float32)
-        for name in ("y", *"hc"[: case.cell.states]):
+        for name in ("y", *case.cell.states):
             tolerance.Grid().check(name, got[name], truth[name], stock[name], case)
 
 
@@ -272,8 +273,6 @@ def back(case: cases.Case, y: Array, tape: Array, wanted: tuple[str, ...]) -> Re
     shapes |= {"dbias": np.shape(case.bias), "norms": (batch, time)}
     results = {name: np.empty(shapes.get(name, (batch, units)), np.float32) for name in wanted}
     in_order = [results.get(name) for name in GRADIENTS]
-    x, kernel, recurrent_kernel, bias, states, *rest = case.operands
-    operands = (x, kernel, recurrent_kernel, bias, *(*states, None, None)[:2], *rest)
     spec = _native.spec(
         case.options,
         *case.shape,
@@ -282,7 +281,9 @@ def back(case: cases.Case, y: Array, tape: Array, wanted: tuple[str, ...]) -> Re
         0 if case.input_dropout is None else len(case.input_dropout),
         0 if case.recurrent_dropout is None else len(case.recurrent_dropout),
     )
-    addresses = [_numpy.address(a) for a in (*operands, y, tape, case.dy, case.dfinal, case.dfinal_carry, *in_order)]
+    addresses = [
+        _numpy.address(a) for a in (*flat(case.operands), y, tape, case.dy, case.dfinal, case.dfinal_carry, *in_order)
+    ]
     _native.backward(spec, *addresses)
     return results
 
@@ -291,7 +292,7 @@ def test_a_gradient_does_not_depend_on_which_others_are_wanted() -> None:
     for case in cases.grid([(3, 4, 2, 5), (33, 3, 8, 64)] * len(cases.COVERING)):
         y, _, tape = _numpy.forward(case.options, case.operands, keep_tape=True)
         absent = {"dbias"} if case.bias is None else set()
-        absent |= {"dinitial_carry"} if case.cell.states == 1 else set()
+        absent |= {"dinitial_carry"} if len(case.cell.states) == 1 else set()
         names = [name for name in GRADIENTS if name not in absent]
         every = back(case, y, tape, tuple(names))
         assert back(case, y, tape, ()) == {}
@@ -356,7 +357,7 @@ def test_a_gradient_of_any_size_is_clipped(dtype: str, arriving: float) -> None:
     identity = np.eye(2, dtype=dtype)
     limit = 1e-3 if arriving > 1 else 1e-175
     options = Options(activation="linear", clip_state_gradient=limit)
-    operands = (np.zeros((1, 3, 2), dtype), identity, identity, None, (), None, None, None)
+    operands = Operands(np.zeros((1, 3, 2), dtype), identity, identity)
     y, _, tape = _numpy.forward(options, operands, keep_tape=True)
     gradients = _numpy.backward(options, operands, y, tape, None, (np.full((1, 2), arriving, dtype),))
     np.testing.assert_allclose(gradients.dinitial_states[0], limit / np.sqrt(2), rtol=1e-6)

@@ -47,7 +47,7 @@ def by_onnx(case: cases.Case) -> list[Array]:
         **{f"initial_{name}": state[None] for name, state in zip("hc", case.initial_states, strict=False)},
     }
     given = {name: value for name, value in operands.items() if value is not None}
-    results = ["Y", *(f"Y_{name}" for name in "hc"[: case.cell.states])]
+    results = ["Y", *(f"Y_{name}" for name in case.cell.states)]
     own = {"linear_before_reset": int(after)} if operator == "GRU" else {}
     node = onnx.helper.make_node(
         operator,

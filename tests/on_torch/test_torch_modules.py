@@ -259,7 +259,7 @@ def test_names_of_later_layers_are_left_alone():
 
 
 @pytest.mark.parametrize("function", ["to_torch", "from_torch"])
-@pytest.mark.parametrize(("name", "order"), [("LSTM", "fino"), ("LSTM", "ifon"), ("GRU", "zrn"), ("GRU", "nzr")])
+@pytest.mark.parametrize(("name", "order"), [("LSTM", "figo"), ("LSTM", "ifog"), ("GRU", "zrn"), ("GRU", "nzr")])
 def test_gates_in_another_order_are_found_out(monkeypatch, function, name, order):
     given = elman.from_torch(module_of(name, 2, True)) if function == "to_torch" else module_of(name, 2, True)
     kind = torch_modules._KINDS[name]._replace(torch_gates=order)

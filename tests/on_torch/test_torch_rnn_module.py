@@ -84,8 +84,8 @@ def by_torch(halves: list[cases.Case], dtype: type) -> dict[str, Array]:
             for name, value in zip(("weight_ih", "weight_hh", "bias_ih", "bias_hh"), values, strict=True):
                 getattr(rnn, f"{name}_l0{suffix}").copy_(torch.tensor(in_torchs_order(value.T, cell).T))
     x = torch.tensor(halves[0].x, requires_grad=True)
-    states = states_of(halves)
-    stacked = [torch.stack(states[i :: halves[0].cell.states]) for i in range(halves[0].cell.states)] if states else []
+    states, count = states_of(halves), len(halves[0].cell.states)
+    stacked = [torch.stack(states[i::count]) for i in range(count)] if states else []
     y, finals = rnn(x, (tuple(stacked) if len(stacked) > 1 else stacked[0]) if stacked else None)
     finals = finals if isinstance(finals, tuple) else (finals,)
     finals = [final[i] for i in range(len(halves)) for final in finals]
@@ -143,7 +143,7 @@ def named(
     halves: list[cases.Case], y: torch.Tensor, finals: list[torch.Tensor], gradients: list[torch.Tensor]
 ) -> dict[str, Array]:
     sides = ("forward", "backward")[: len(halves)]
-    names = ["y", *(f"{side} {state}" for side in sides for state in "hc"[: halves[0].cell.states]), "dx"]
+    names = ["y", *(f"{side} {state}" for side in sides for state in halves[0].cell.states), "dx"]
     names += [f"{side} d{name}" for side in sides for name in cases.STATES[: len(halves[0].initial_states)]]
     names += [f"{side} d{name}" for side in sides for name in WEIGHTS]
     return {name: t.detach().numpy() for name, t in zip(names, [y, *finals, *gradients], strict=True)}

@@ -16,6 +16,7 @@ import numpy as np
 
 from elman import reference
 from elman.bench.shapes import Array, Problem
+from elman.operands import Operands
 from elman.options import Options
 
 Results = Sequence[Array]
@@ -27,8 +28,7 @@ TENSORS = ("y of the forward", "y", "dkernel", "drecurrent_kernel", "dbias")
 def truth(problem: Problem, dtype: type[np.floating]) -> list[Array]:
     """What the reference computes in `dtype`, in the order of `TENSORS`."""
     x, kernel, recurrent_kernel, bias, dy = (array.astype(dtype) for array in problem.arrays)
-    options = Options(problem.cell)
-    operands = (x, kernel, recurrent_kernel, bias, None, None, None, None)
+    options, operands = Options(problem.cell), Operands(x, kernel, recurrent_kernel, bias)
     y, final, tape = reference.forward(*operands, options=options)
     no_final = tuple(np.zeros_like(state) for state in final)
     gradients = reference.backward(*operands, tape, dy, no_final, options=options)

@@ -11,9 +11,9 @@ import keras
 import numpy as np
 
 import elman
-from elman.bench.peers import KERAS
 from elman.bench.shapes import Array, Problem
 from elman.bench.worker import Calls
+from elman.cells import CELLS
 
 Tensor = Any
 Weights = tuple[Tensor, ...]
@@ -34,7 +34,7 @@ def _elman(problem: Problem) -> Calls:
 
 
 def _keras(problem: Problem) -> Calls:
-    stock = getattr(keras.layers, KERAS[problem.cell])(problem.units, return_sequences=True, dtype="float32")
+    stock = getattr(keras.layers, CELLS[problem.cell].keras)(problem.units, return_sequences=True, dtype="float32")
     stock.build(problem.x.shape)
     state = [variable.value for variable in stock.non_trainable_variables]
 

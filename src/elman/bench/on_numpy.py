@@ -12,8 +12,10 @@ import elman
 from elman import _native, _numpy
 from elman.bench.shapes import Array, Problem
 from elman.bench.worker import Calls
+from elman.cells import CELLS
+from elman.operands import Operands
 from elman.options import Options
-from elman.reference import CELLS, Gradients
+from elman.reference import Gradients
 
 
 def facts() -> dict[str, Any]:
@@ -28,10 +30,9 @@ def facts() -> dict[str, Any]:
 
 
 def _elman(threads: int | None, problem: Problem) -> Calls:
-    x, kernel, recurrent_kernel, bias, dy = problem.arrays
     options, function = Options(problem.cell), getattr(elman, problem.cell)
-    operands = (x, kernel, recurrent_kernel, bias, (), None, None, None)
-    no_final = (None,) * CELLS[problem.cell].states
+    x, kernel, recurrent_kernel, bias, *_ = operands = Operands(problem.x, *problem.weights)
+    dy, no_final = problem.dy, (None,) * len(CELLS[problem.cell].states)
 
     def forward() -> Array:
         return function(x, kernel, recurrent_kernel, bias, native="require")[0]

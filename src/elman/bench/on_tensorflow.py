@@ -11,9 +11,9 @@ import keras
 import tensorflow as tf
 
 import elman
-from elman.bench.peers import KERAS
 from elman.bench.shapes import Array, Problem
 from elman.bench.worker import Calls
+from elman.cells import CELLS
 
 Tensor = Any
 
@@ -30,7 +30,7 @@ def _elman(problem: Problem) -> Calls:
 
 
 def _keras(jit: bool, problem: Problem) -> Calls:
-    stock = getattr(keras.layers, KERAS[problem.cell])(problem.units, return_sequences=True, dtype="float32")
+    stock = getattr(keras.layers, CELLS[problem.cell].keras)(problem.units, return_sequences=True, dtype="float32")
     stock.build(problem.x.shape)
     stock.set_weights(list(problem.weights))
     return _traced(stock, [variable.value for variable in stock.trainable_variables], problem, jit)

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 
 import elman
-from elman.bench.peers import KERAS, TORCH
 from elman.bench.shapes import Array, Problem
 from elman.bench.worker import Calls
+from elman.cells import CELLS
 
 Tensor = Any
 
@@ -33,7 +33,7 @@ def _elman(problem: Problem) -> Calls:
 
 
 def _keras(problem: Problem) -> Calls:
-    stock = getattr(keras.layers, KERAS[problem.cell])(problem.units, return_sequences=True, dtype="float32")
+    stock = getattr(keras.layers, CELLS[problem.cell].keras)(problem.units, return_sequences=True, dtype="float32")
     stock.build(problem.x.shape)
     stock.set_weights(list(problem.weights))
     return _eager(stock, [variable.value for variable in stock.trainable_variables], problem)
@@ -41,7 +41,7 @@ def _keras(problem: Problem) -> Calls:
 
 def _torch_nn(problem: Problem) -> Calls:
     kernel, recurrent_kernel, bias = (torch.tensor(_swapped(problem, array)) for array in problem.weights)
-    stock = getattr(torch.nn, TORCH[problem.cell])(len(kernel), problem.units, batch_first=True)
+    stock = getattr(torch.nn, CELLS[problem.cell].torch)(len(kernel), problem.units, batch_first=True)
     first, second = bias if bias.dim() == 2 else (bias, torch.zeros_like(bias))
     with torch.no_grad():
         stock.weight_ih_l0.copy_(kernel.T)
@@ -60,11 +60,10 @@ def _torch_nn(problem: Problem) -> Calls:
 
 
 def _swapped(problem: Problem, array: Array) -> Array:
-    """A GRU's gates z, r, n in torch's order r, z, n, or back; others as they are."""
-    if problem.cell != "gru":
-        return array
-    first, second, third = np.split(array, 3, axis=-1)
-    return np.concatenate([second, first, third], axis=-1)
+    """The gates in torch's order, or back: the two orders differ by swaps at most, so one function does both."""
+    cell = CELLS[problem.cell]
+    blocks = dict(zip(cell.gates, np.split(array, len(cell.gates), axis=-1), strict=True))
+    return np.concatenate([blocks[gate] for gate in cell.torch_gates], axis=-1)
 
 
 def _eager(layer: Callable[[Tensor], Tensor], weights: list[Tensor], problem: Problem) -> Calls:

@@ -40,9 +40,6 @@ SUBJECTS = (
 )
 BACKENDS = ("numpy", "tensorflow", "jax", "torch")
 
-KERAS = {"simple_rnn": "SimpleRNN", "lstm": "LSTM", "gru": "GRU"}  # class names, by cell
-TORCH = {"simple_rnn": "RNN", "lstm": "LSTM", "gru": "GRU"}
-
 NOTES = """\
 forward + backward returns y and the gradients of kernel, recurrent kernel and bias for a given dy; dx is not \
 needed (a first layer) and computed by nobody.

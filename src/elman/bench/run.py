@@ -17,9 +17,9 @@ from elman.bench import check, clock, peers, report
 from elman.bench.report import Report
 from elman.bench.shapes import DEFAULT, ONE_STEP, PASSES, QUICK, Array, Problem, Shape, problem
 from elman.bench.worker import Worker
+from elman.cells import CELLS
 from elman.checks import did_you_mean
 
-CELLS = tuple(peers.KERAS)
 PEAK_MILLISECONDS = 5
 TWO_THREADS = "elman on numpy, 2 threads"
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from elman.reference import CELLS
+from elman.cells import CELLS
 
 Array = np.ndarray
 
@@ -72,18 +72,19 @@ def flops(shape: Shape, which: str, cell: str = "simple_rnn") -> int:
     `2*B*T*H*G*H` for the states'; dx is not computed. Activations, gates and biases are not counted.
     """
     batch, time, features, units = shape
-    columns = CELLS[cell].gates * units
+    columns = len(CELLS[cell].gates) * units
     forward = 2 * batch * time * (features + units) * columns
     return forward if which == "forward" else 2 * forward + 2 * batch * time * units * columns
 
 
 class Problem(NamedTuple):
-    """The arrays of one shape, float32."""
+    """The arrays of one shape, float32, and the name of the cell."""
 
+    layer: str
     x: Array  # (B, T, F)
     kernel: Array  # (F, G*H)
     recurrent_kernel: Array  # (H, G*H)
-    bias: Array  # (G*H,), of a GRU (2, G*H)
+    bias: Array  # (G*H,), or (2, G*H) for a cell with two biases
     dy: Array  # (B, T, H)
     cell: str
 
@@ -107,13 +108,13 @@ def problem(shape: Shape, seed: int, cell: str = "simple_rnn") -> Problem:
     """Arrays with the distributions that Keras starts from (Glorot uniform, orthogonal), and a bias that counts."""
     batch, time, features, units = shape
     rng = np.random.default_rng([seed, *shape])
-    columns = CELLS[cell].gates * units
+    columns = len(CELLS[cell].gates) * units
     limit = np.sqrt(6 / (features + columns))
     arrays = (
         rng.normal(size=(batch, time, features)),
         rng.uniform(-limit, limit, (features, columns)),
         np.linalg.qr(rng.normal(size=(columns, units))).Q.T,
-        rng.normal(scale=0.1, size=(2, columns) if cell == "gru" else columns),
+        rng.normal(scale=0.1, size=(2, columns) if CELLS[cell].two_biases(True) else columns),
         rng.normal(size=(batch, time, units)),
     )
     return Problem(*(np.ascontiguousarray(array, dtype=np.float32) for array in arrays), cell)

@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 
 from elman import datasets
+from elman.cells import BY_KERAS
 from elman.cli.progress import bar
 from elman.cli.screen import say, screen, table_of, usage_errors
 from elman.forecasting import fit as fit_table
@@ -30,7 +31,7 @@ def fit(
     time: Annotated[str | None, typer.Option(help="Column of times.")] = None,
     group: Annotated[str | None, typer.Option(help="Column that tells series apart.")] = None,
     units: Annotated[str, typer.Option(metavar="N,...", help="Sizes of the layers.")] = "32",
-    layer: Annotated[str, typer.Option(help="SimpleRNN, LSTM or GRU.")] = "SimpleRNN",
+    layer: Annotated[str, typer.Option(help=f"One of {', '.join(BY_KERAS)}.")] = "SimpleRNN",
     bidirectional: Annotated[bool, typer.Option("--bidirectional", help="Read from both ends.")] = False,
     epochs: Annotated[int, typer.Option(help="Most of them.")] = 200,
     seed: Annotated[int, typer.Option(help="Of weights and order.")] = 0,

@@ -18,6 +18,7 @@ import numpy as np
 
 from elman import _native, _numpy, reference
 from elman.diagnosis.observe import Array, Call
+from elman.operands import Operands
 
 _AT_ONCE = 2_000_000  # numbers of the tape
 _LEAST = 1e-250  # of a norm; below it float64 has no room to fall further
@@ -83,7 +84,7 @@ def _norms_of(call: Call, direction: Array) -> Array:
     dy = np.zeros((*call.x.shape[:2], direction.shape[1]))
     dy[:, -1] = direction  # which a masked last step hands to the one before it
     none = tuple(np.zeros_like(state) for state in call.states)
-    operands = (call.x, *call.weights, call.states, call.valid, None, None)
+    operands = Operands(call.x, *call.weights, call.states, call.valid)
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):
         if _native.obstacle():
             _, _, tape = reference.forward(*operands, options=call.options)

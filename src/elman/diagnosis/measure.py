@@ -14,6 +14,7 @@ import keras
 import numpy as np
 
 from elman import initializers
+from elman.cells import CELLS
 from elman.diagnosis import checks, gates, gradient, horizon, need, observe
 from elman.diagnosis.checks import Layers
 from elman.diagnosis.layer import Layer
@@ -248,7 +249,7 @@ def _need(model: Any, x: Any, y: Any, layers: Layers) -> need.Need | None:
 
 def _setting(found: Found, call: Call) -> Setting:
     few, fresh, better = call.rows(slice(0, _INSIDE)), None, None
-    if found.cell == "simple_rnn" and np.isfinite(few.x[few.valid]).all():
+    if not CELLS[found.cell].gated and np.isfinite(few.x[few.valid]).all():
         fresh = gradient.reach(_afresh(found, few)).exponent
         better = initializers.orthogonal_on_batch(
             few.x, found.layer.units, str(call.options.activation), mask=few.valid

@@ -17,12 +17,14 @@ import numpy as np
 from keras import ops
 
 from elman import _native, _numpy, layers, reference
+from elman.cells import CELLS
 from elman.models import recurrent_layers
+from elman.operands import Operands
 from elman.options import Options
 
 Array = np.ndarray
 
-CELLS = {keras.layers.SimpleRNN: "simple_rnn", keras.layers.LSTM: "lstm", keras.layers.GRU: "gru"}
+KINDS = {getattr(keras.layers, cell.keras): cell for cell in CELLS.values()}
 
 
 class Found(NamedTuple):
@@ -31,7 +33,7 @@ class Found(NamedTuple):
     Attributes:
         name: As `elman.routes` has it: behind the names of what it is in.
         layer: The Keras layer.
-        cell: Its row in `reference.CELLS`.
+        cell: Name of its row in `cells.CELLS`.
     """
 
     name: str
@@ -71,7 +73,7 @@ class Call(NamedTuple):
         # What grows past the range of float64 is infinite, and is told as such.
         with np.errstate(over="ignore", invalid="ignore"):
             run = _numpy.plain if _native.obstacle() else _numpy.recurrence
-            return run(options, self.x, *self.weights, self.states, np.ascontiguousarray(mask), None, None)
+            return run(options, Operands(self.x, *self.weights, self.states, np.ascontiguousarray(mask)))
 
 
 def find(model: Any) -> tuple[list[Found], list[Found]]:
@@ -85,7 +87,7 @@ def find(model: Any) -> tuple[list[Found], list[Found]]:
     }
     found: tuple[list[Found], list[Found]] = ([], [])
     for name, layer in recurrent_layers(model):
-        cell = next((cell for kind, cell in CELLS.items() if isinstance(layer, kind)), None)
+        cell = next((cell.name for kind, cell in KINDS.items() if isinstance(layer, kind)), None)
         if cell is not None:
             _check_activations(name, layer, cell)
             found[id(layer) in backward].append(Found(name, layer, cell))
@@ -100,7 +102,7 @@ def all_layers(model: Any) -> list[Found]:
 
 def kind(found: Found) -> str:
     """The class of a layer as Keras names it."""
-    return next(kind.__name__ for kind in CELLS if isinstance(found.layer, kind))
+    return CELLS[found.cell].keras
 
 
 def _check_activations(name: str, layer: Any, cell: str) -> None:

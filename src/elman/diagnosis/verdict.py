@@ -13,6 +13,7 @@ import math
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
+from elman.cells import BY_KERAS
 from elman.diagnosis.layer import Advice, Layer
 
 SOLVED, FAILED = 0.1, 0.5  # of the loss over that of the best constant
@@ -122,7 +123,7 @@ def _solved(facts: Facts) -> Verdict | None:
 
 def _saturated(facts: Facts) -> Verdict | None:
     for name, layer in facts.layers.items():
-        share = layer.saturation.get("h", 0.0) if layer.kind == "SimpleRNN" else 0.0
+        share = layer.saturation.get("h", 0.0) if not BY_KERAS[layer.kind].gated else 0.0
         if share > _SATURATED:
             return Verdict(
                 "saturated",
@@ -279,7 +280,7 @@ def _slower(facts: Facts) -> Iterator[Advice]:
 def _activation(facts: Facts) -> Iterator[Advice]:
     for name, setting in facts.settings.items():
         layer = facts.layers[name]
-        if layer.kind == "SimpleRNN" and setting.activation in {"sigmoid", "hard_sigmoid"}:
+        if not BY_KERAS[layer.kind].gated and setting.activation in {"sigmoid", "hard_sigmoid"}:
             yield Advice(
                 "activation",
                 "tanh",
@@ -319,7 +320,7 @@ def _gates(facts: Facts) -> Iterator[Advice]:
     if facts.reach() >= 5 * _REACHES and not (facts.need and facts.horizon and facts.horizon < facts.need):
         return
     for name, layer in facts.layers.items():
-        if layer.kind == "SimpleRNN" and layer.units >= min(facts.asked, 16):
+        if not BY_KERAS[layer.kind].gated and layer.units >= min(facts.asked, 16):
             yield Advice(
                 "layer",
                 "LSTM",

@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from elman.cells import BY_KERAS
 from elman.checks import did_you_mean, is_integer, is_real, positive_integer
 from elman.errors import DataError
 from elman.forecasting.table import CHUNK, FILLS, Table
 
-LAYERS = ("SimpleRNN", "LSTM", "GRU")
+LAYERS = tuple(BY_KERAS)
 _SAME = 0.9999  # correlation of changes from which on one column tells another
 _OWN_PAST = 8  # changes of the target from which it may be told as well
 _SAMPLE = 100_000  # rows
