@@ -126,13 +126,14 @@ def _portable_context() -> Any:
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def recurrence(options: Options, operands: Operands) -> tuple[Array, Arrays]:
+def recurrence(options: Options, *operands: Any) -> tuple[Array, Arrays]:
     """The recurrence, natively: `(y, final_states)`. The caller has asked `obstacle` before, which returned `None`.
 
-    The gradients of the dropout masks are zero.
+    The operands are the fields of `Operands`. The gradients of the dropout masks are zero.
     """
-    named = {name: array for name, array in zip(FLAT, flat(operands), strict=True) if array is not None}
-    of_lengths = operands.mask is not None and operands.mask.ndim == 1
+    given = Operands(*operands)
+    named = {name: array for name, array in zip(FLAT, flat(given), strict=True) if array is not None}
+    of_lengths = given.mask is not None and given.mask.ndim == 1
     names = tuple("lengths" if name == "mask" and of_lengths else name for name in named)
     call = Call(FORWARD, options, names, ("y", *_finals(options)))
     y, *final_states = _forward(call, *_vary_alike(named.values()))
@@ -475,15 +476,15 @@ def _vary_alike(arrays: Iterable[Array]) -> Arrays:
 # --- the same in JAX's own operations ------------------------------------------------------------------------------
 
 
-def plain(options: Options, operands: Operands) -> tuple[Array, Arrays]:
+def plain(options: Options, *operands: Any) -> tuple[Array, Arrays]:
     """The recurrence as a `jax.lax.scan`. Arguments as `recurrence`."""
     if callable(options.activation) or callable(options.recurrent_activation):
-        return _scan(options, operands)  # a jit would go on using what the callable read of the world at first
-    return _jitted_scan(options, operands)
+        return _scan(options, *operands)  # a jit would go on using what the callable read of the world at first
+    return _jitted_scan(options, *operands)
 
 
-def _scan(options: Options, operands: Operands) -> tuple[Array, Arrays]:
-    arrays, tree = jax.tree.flatten(operands)
+def _scan(options: Options, *operands: Any) -> tuple[Array, Arrays]:
+    arrays, tree = jax.tree.flatten(Operands(*operands))
     return _plain.recurrence(_Operations(), options, jax.tree.unflatten(tree, _vary_alike(arrays)))
 
 

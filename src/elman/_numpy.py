@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from ctypes import addressof, c_char
+from typing import Any
 
 import numpy as np
 
@@ -153,12 +154,12 @@ def backward(
     return reference.Gradients(dx, dkernel, drecurrent_kernel, dbias, dinitials, norms)  # type: ignore[arg-type]
 
 
-def recurrence(options: Options, operands: Operands) -> tuple[Array, tuple[Array, ...]]:
-    """The recurrence, natively: `(y, final_states)`."""
-    return forward(options, operands)[:2]
+def recurrence(options: Options, *operands: Any) -> tuple[Array, tuple[Array, ...]]:
+    """The recurrence, natively: `(y, final_states)`. The operands are the fields of `Operands`."""
+    return forward(options, Operands(*operands))[:2]
 
 
-def plain(options: Options, operands: Operands) -> tuple[Array, tuple[Array, ...]]:
+def plain(options: Options, *operands: Any) -> tuple[Array, tuple[Array, ...]]:
     """The recurrence in plain NumPy: the reference. Arguments as `recurrence`."""
     y, final_states, _ = reference.forward(*operands, options=options)
     dtype = operands[0].dtype

@@ -250,9 +250,9 @@ def forward(options: Options, operands: Operands, keep_tape: bool = False) -> tu
     return y, final_states, tape
 
 
-def recurrence(options: Options, operands: Operands) -> tuple[Tensor, Tensors]:
-    """The recurrence, natively: `(y, final_states)`."""
-    y, final_states, _ = forward(options, operands, keep_tape=_recording())
+def recurrence(options: Options, *operands: Any) -> tuple[Tensor, Tensors]:
+    """The recurrence, natively: `(y, final_states)`. The operands are the fields of `Operands`."""
+    y, final_states, _ = forward(options, Operands(*operands), keep_tape=_recording())
     return y, tuple(final_states)
 
 
@@ -310,17 +310,18 @@ def _no_gradient(op: Any, *gradients: Tensor) -> None:
 # --- in plain TensorFlow -----------------------------------------------------------------------------------
 
 
-def plain(options: Options, operands: Operands) -> tuple[Tensor, Tensors]:
+def plain(options: Options, *operands: Any) -> tuple[Tensor, Tensors]:
     """The recurrence in TensorFlow's own operations: `(y, final_states)`. Arguments as `recurrence`."""
-    mask, gates = operands.mask, len(CELLS[options.cell].gates)
-    operands = operands._replace(
-        initial_states=tuple(_with_batch_of(operands.x, state) for state in operands.initial_states),
+    given, gates = Operands(*operands), len(CELLS[options.cell].gates)
+    mask = given.mask
+    known = given._replace(
+        initial_states=tuple(_with_batch_of(given.x, state) for state in given.initial_states),
         # lengths are compared with `_PlainOps.steps`
         mask=tf.cast(mask, tf.int64) if mask is not None and len(mask.shape) == 1 else mask,
-        input_dropout=_with_known_masks(operands.input_dropout, gates),
-        recurrent_dropout=_with_known_masks(operands.recurrent_dropout, gates),
+        input_dropout=_with_known_masks(given.input_dropout, gates),
+        recurrent_dropout=_with_known_masks(given.recurrent_dropout, gates),
     )
-    return _plain.recurrence(_PlainOps(operands.recurrent_kernel), options, operands)
+    return _plain.recurrence(_PlainOps(given.recurrent_kernel), options, known)
 
 
 def _with_batch_of(x: Tensor, state: Tensor) -> Tensor:

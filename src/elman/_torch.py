@@ -104,13 +104,14 @@ def dtype(array: Tensor) -> str:
     return _DTYPES[array.dtype]
 
 
-def recurrence(options: Options, operands: Operands) -> tuple[Tensor, Tensors]:
-    """The recurrence, natively: `(y, final_states)`."""
-    one_by_one = flat(operands)
+def recurrence(options: Options, *operands: Any) -> tuple[Tensor, Tensors]:
+    """The recurrence, natively: `(y, final_states)`. The operands are the fields of `Operands`."""
+    given = Operands(*operands)
+    one_by_one = flat(given)
     tensors = [t for t in one_by_one if t is not None]
     differentiate = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
-    if torch.compiler.is_compiling() or torch.jit.is_tracing() or operands.x.is_meta:
-        y, final_states, _ = _forward_op(options, differentiate, operands)
+    if torch.compiler.is_compiling() or torch.jit.is_tracing() or given.x.is_meta:
+        y, final_states, _ = _forward_op(options, differentiate, given)
         return y, tuple(final_states)
     if not all(t.is_cpu for t in tensors):
         devices = ", ".join(sorted({str(t.device) for t in tensors}))
@@ -611,10 +612,11 @@ class Ops:
         return x.new_zeros((x.shape[1], units))
 
 
-def plain(options: Options, operands: Operands) -> tuple[Tensor, Tensors]:
+def plain(options: Options, *operands: Any) -> tuple[Tensor, Tensors]:
     """The recurrence in PyTorch's own operations, in the dtype of x even under autocast. Arguments as `recurrence`."""
-    kind = operands.x.device.type
+    given = Operands(*operands)
+    kind = given.x.device.type
     if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
         with torch.autocast(kind, enabled=False):
-            return _plain.recurrence(Ops(), options, operands)
-    return _plain.recurrence(Ops(), options, operands)
+            return _plain.recurrence(Ops(), options, given)
+    return _plain.recurrence(Ops(), options, given)

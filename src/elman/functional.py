@@ -322,8 +322,8 @@ def _run_any(options: Any, native: str | bool, given: Any, lengths: Any) -> tupl
         raise route.unavailable(obstacle)
     if obstacle and lengths is not None:
         _check_lengths(adapter.values(lengths), adapter.shape(x)[1])
-    operands = Operands(x, kernel, recurrent_kernel, bias, tuple(states), lengths if mask is None else mask)
-    return (adapter.plain if obstacle else adapter.recurrence)(options, operands)
+    recur = adapter.plain if obstacle else adapter.recurrence
+    return recur(options, x, kernel, recurrent_kernel, bias, tuple(states), lengths if mask is None else mask)
 
 
 @functools.lru_cache(maxsize=4096)

@@ -186,7 +186,7 @@ class _NativeLoop(keras.layers.RNN):
         if _ADAPTER is None or (obstacle and not self._differs_from_stock(options, mask, training)):
             return super().inner_loop(sequences, initial_state, mask, training)
         operands = self._operands(sequences, initial_state, mask, training)
-        y, states = (_ADAPTER.plain if obstacle else _ADAPTER.recurrence)(options, operands)
+        y, states = (_ADAPTER.plain if obstacle else _ADAPTER.recurrence)(options, *operands)
         last = y[:, -1] if self.return_sequences else y
         return last, y, list(states)
 

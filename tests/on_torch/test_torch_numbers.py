@@ -23,6 +23,7 @@ import cases
 import elman
 import tolerance
 from elman import _native, _torch
+from elman.operands import Operands, flat
 from elman.options import Options
 
 SHAPES = ((3, 4, 2, 5), (1, 1, 1, 1), (5, 7, 3, 16), (2, 2, 0, 3), (4, 3, 9, 17))
@@ -32,13 +33,13 @@ Recurrence = Callable[..., tuple[torch.Tensor, tuple[torch.Tensor, ...]]]
 
 def by_operator(options: Options, *operands: Any) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
     """`elman::forward` as an exported graph calls it: it does not know whether a backward will follow."""
-    y, final_states, _ = _torch._forward_op(options, False, _torch._flat(operands))
+    y, final_states, _ = _torch._forward_op(options, False, Operands(*operands))
     return y, tuple(final_states)
 
 
 def by_transform(options: Options, *operands: Any) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
     """As under torch.func."""
-    y, _, *final_states = _torch._Transformed.apply(*options, False, *_torch._flat(operands))
+    y, _, *final_states = _torch._Transformed.apply(*options, False, *flat(operands))
     return y, tuple(final_states)
 
 

@@ -19,7 +19,6 @@ from keras import ops
 from elman import _native, _numpy, layers, reference
 from elman.cells import CELLS
 from elman.models import recurrent_layers
-from elman.operands import Operands
 from elman.options import Options
 
 Array = np.ndarray
@@ -73,7 +72,7 @@ class Call(NamedTuple):
         # What grows past the range of float64 is infinite, and is told as such.
         with np.errstate(over="ignore", invalid="ignore"):
             run = _numpy.plain if _native.obstacle() else _numpy.recurrence
-            return run(options, Operands(self.x, *self.weights, self.states, np.ascontiguousarray(mask)))
+            return run(options, self.x, *self.weights, self.states, np.ascontiguousarray(mask))
 
 
 def find(model: Any) -> tuple[list[Found], list[Found]]:
