@@ -87,7 +87,9 @@ def library() -> ctypes.CDLL:
     opened.elman_peak_gflops.restype = ctypes.c_double
     threads = os.environ.get("ELMAN_NUM_THREADS")
     if threads and not (threads.isascii() and threads.isdigit() and threads.strip("0")):
-        raise NativeUnavailable(f"ELMAN_NUM_THREADS is {short(threads)}; expected a positive integer. Unset or correct it.")
+        raise NativeUnavailable(
+            f"ELMAN_NUM_THREADS is {short(threads)}; expected a positive integer. Unset or correct it."
+        )
     if not opened.elman_isa():
         raise NativeUnavailable(
             f"ELMAN_ISA is {os.environ.get('ELMAN_ISA')!r}; expected one of {opened.elman_isas().decode()} on this "

@@ -661,8 +661,7 @@ def check_rows(layer: Any, rows: Any, batch: int) -> np.ndarray:
     whole = index.ndim == 1 and index.dtype.kind in "iu"
     if not whole or (index.size and not -batch <= index.min() <= index.max() < batch):
         raise ValueError(
-            f"{name_of(layer)} got rows={short(rows)}; expected integers from 0 to {batch - 1}. Name rows of "
-            "the batch."
+            f"{name_of(layer)} got rows={short(rows)}; expected integers from 0 to {batch - 1}. Name rows of the batch."
         )
     if len(np.unique(index % batch)) < len(index):
         raise ValueError(f"{name_of(layer)} got rows={short(rows)}; expected each row once. Leave out the second.")

@@ -7,7 +7,7 @@ per framework, taking turns; none is imported here, and nothing is printed.
 
 from elman.bench.peers import BACKENDS
 from elman.bench.report import Report, Table, tables
-from elman.bench.run import CELLS, bench
+from elman.bench.run import bench
 from elman.bench.shapes import DEFAULT, Shape, parse
 
-__all__ = ["BACKENDS", "CELLS", "DEFAULT", "Report", "Shape", "Table", "bench", "parse", "tables"]
+__all__ = ["BACKENDS", "DEFAULT", "Report", "Shape", "Table", "bench", "parse", "tables"]

@@ -80,7 +80,6 @@ def flops(shape: Shape, which: str, cell: str = "simple_rnn") -> int:
 class Problem(NamedTuple):
     """The arrays of one shape, float32, and the name of the cell."""
 
-    layer: str
     x: Array  # (B, T, F)
     kernel: Array  # (F, G*H)
     recurrent_kernel: Array  # (H, G*H)
@@ -117,4 +116,5 @@ def problem(shape: Shape, seed: int, cell: str = "simple_rnn") -> Problem:
         rng.normal(scale=0.1, size=(2, columns) if CELLS[cell].two_biases(True) else columns),
         rng.normal(size=(batch, time, units)),
     )
-    return Problem(*(np.ascontiguousarray(array, dtype=np.float32) for array in arrays), cell)
+    x, kernel, recurrent_kernel, bias, dy = (np.ascontiguousarray(array, dtype=np.float32) for array in arrays)
+    return Problem(x, kernel, recurrent_kernel, bias, dy, cell)
