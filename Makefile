@@ -23,7 +23,14 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 VENV := .venv
 BIN := $(VENV)/bin
 DONE := $(VENV)/done
-SOURCES := $(shell find src native -type f ! -name '*.so' ! -name '*.pyc') CMakeLists.txt pyproject.toml
+NATIVE := $(shell find native -type f) CMakeLists.txt pyproject.toml
+SOURCES := $(shell find src -type f ! -name '*.so' ! -name '*.pyc') $(NATIVE)
+
+# What `make lint` and `make notebook` run in: whatever is installed, else an editable install.
+INSTALLED := $(firstword $(wildcard $(DONE)/elman $(DONE)/develop) $(DONE)/develop)
+PIP := $(BIN)/pip install --quiet
+
+COMPILING := echo "Installing elman; its native library is compiled from C++, which takes about a minute ..."
 
 # Jupyter asks which kernel to run a notebook with, unless the notebook says so.
 KERNEL := {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
@@ -31,32 +38,47 @@ KERNEL := {"kernelspec": {"name": "python3", "display_name": "Python 3", "langua
 # Sanitizers run where their runtime can be preloaded into Python.
 SANITIZERS := $(if $(filter Linux,$(shell uname)),address thread)
 
+# Clang 14 or later, the second compiler that the tests pass with. The first name that is one.
+CLANG ?= $(shell for clang in clang++ $$(seq -f 'clang++-%g' 30 -1 14); do command -v $$clang >/dev/null && \
+	$$clang -dM -E -x c++ /dev/null | awk '/__clang_major__/ { exit ($$3 < 14) }' && echo $$clang && break; done)
+OTHERS = $(SANITIZERS) $(if $(CLANG),clang)
+
 .NOTPARALLEL:
-.PHONY: help demo test lint format sanitize evaluate notebook clean
+.PHONY: help demo develop check test lint format sanitize evaluate notebook clean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(DONE)/$(BACKEND) $(DONE)/demo ## Fit a recording that ships with elman, from nothing. BACKEND=jax or torch for another.
 	@KERAS_BACKEND=$(BACKEND) TF_CPP_MIN_LOG_LEVEL=2 $(BIN)/elman fit --data walk --out build/demo --fresh
+	@echo && echo "To use the elman command in this shell, type next:  . $(BIN)/activate"
+
+develop: $(DONE)/develop ## An editable install with the tools and the commit hooks. BACKEND=jax or torch for another.
+	@echo "Ready. Next:  . $(BIN)/activate && pytest"
+
+check: $(DONE)/develop ## Format, lint, types, and the tests of what changed since the last commit. BASE=main for a branch.
+	@$(BIN)/python tests/run.py lint
+	@$(BIN)/python tests/changed.py $(BASE)
 
 test: $(DONE)/elman ## Everything that CI runs, from nothing. BACKENDS=jax for one framework.
-	@$(BIN)/python tests/run.py $(BACKENDS) numpy isa lint
+	@ELMAN_TEST_SIZE=medium $(BIN)/python tests/run.py $(BACKENDS) numpy isa lint
 
-lint: $(DONE)/elman ## Formatter, linter and type checker.
+lint: $(INSTALLED) ## Formatters, linter and type checker.
 	@$(BIN)/python tests/run.py lint
 
-format: $(DONE)/elman ## Format, and fix what the linter can fix.
+format: $(INSTALLED) ## Format, and fix what the linter can fix.
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+	$(BIN)/clang-format -i native/*.h native/*.cc tests/*.cc
 
 sanitize: $(DONE)/elman $(SANITIZERS:%=build/%/done) ## Kernel tests under GCC's address, undefined and thread sanitizers.
-	@$(BIN)/python tests/run.py $(SANITIZERS)
+	@ELMAN_TEST_SIZE=medium $(BIN)/python tests/run.py $(SANITIZERS)
 
-evaluate: $(DONE)/evaluate $(SANITIZERS:%=build/%/done) ## The long counts and every figure, into evidence/; goes on where it stopped.
-	@$(BIN)/python tests/evaluate.py numpy isa $(SANITIZERS) $(BACKENDS)
+evaluate: $(DONE)/evaluate $(OTHERS:%=build/%/done) ## The long counts and every figure, into evidence/; goes on where it stopped.
+	@ELMAN_TEST_SIZE=large $(BIN)/python tests/evaluate.py numpy isa $(OTHERS) $(BACKENDS)
+	@$(if $(CLANG),:,echo "The suite with Clang's library was not run: clang++ 14 or later is not installed.")
 
-notebook: $(DONE)/elman ## docs/guide.md as a notebook, build/guide.ipynb.
+notebook: $(INSTALLED) ## docs/guide.md as a notebook, build/guide.ipynb.
 	@mkdir -p build
 	$(BIN)/jupytext --to ipynb --update-metadata '$(KERNEL)' --output build/guide.ipynb docs/guide.md
 	cp -R docs/figures build
@@ -72,32 +94,45 @@ $(DONE)/venv:
 
 # PyTorch first and by itself, so that no other package's resolution picks its build.
 $(DONE)/torch: Makefile $(DONE)/venv
-	$(BIN)/pip install $(firstword $(torch))
-	$(BIN)/pip install $(torch)
+	@echo "Installing $(torch) ..."
+	@$(PIP) $(firstword $(torch))
+	@$(PIP) $(torch)
 	@touch $@
 
 $(DONE)/tensorflow $(DONE)/jax: $(DONE)/%: Makefile $(DONE)/venv
-	$(BIN)/pip install $($*)
+	@echo "Installing $($*) ..."
+	@$(PIP) $($*)
 	@touch $@
 
 # A wheel as users get it, not an editable install: what is tested is what is shipped. build/ keeps the object files.
 $(DONE)/elman: $(SOURCES) | $(BACKENDS:%=$(DONE)/%)
-	$(BIN)/pip install -C cmake.define.CMAKE_COMPILE_WARNING_AS_ERROR=ON ".[dev]" $(sort $(foreach backend,$(BACKENDS),$($(backend)_files)))
-	@touch $@ $(DONE)/demo
+	@$(COMPILING)
+	@$(PIP) -C cmake.define.CMAKE_COMPILE_WARNING_AS_ERROR=ON ".[dev]" $(sort $(foreach backend,$(BACKENDS),$($(backend)_files)))
+	@rm -f $(DONE)/develop && touch $@ $(DONE)/demo
+
+# The sources stay in src/, so only a change of the library or of the requirements installs again.
+$(DONE)/develop: $(NATIVE) | $(DONE)/$(BACKEND)
+	@$(COMPILING)
+	@$(PIP) --editable ".[dev]"
+	@! test -e .git || $(BIN)/pre-commit install
+	@rm -f $(DONE)/elman $(DONE)/demo && touch $@
 
 # The same for the demo, which needs none of the tools that check.
 $(DONE)/demo: $(SOURCES) $(DONE)/venv
-	$(BIN)/pip install ".[cli]"
-	@touch $@
+	@$(COMPILING)
+	@$(PIP) ".[cli]"
+	@rm -f $(DONE)/develop && touch $@
 
 $(DONE)/evaluate: $(DONE)/elman
-	$(BIN)/pip install ".[evaluate]"
+	@$(PIP) ".[evaluate]"
 	@touch $@
 
-build/address/done: SANITIZE = address,undefined
-build/thread/done: SANITIZE = thread
+# Other builds of the library: under sanitizers, and by another compiler.
+build/address/done: SETTINGS = -DELMAN_SANITIZE=address,undefined
+build/thread/done: SETTINGS = -DELMAN_SANITIZE=thread
+build/clang/done: SETTINGS = -DCMAKE_CXX_COMPILER=$(CLANG)
 build/%/done: $(SOURCES) | $(DONE)/elman
-	$(BIN)/cmake -S . -B build/$* -DELMAN_SANITIZE=$(SANITIZE)
+	$(BIN)/cmake -S . -B build/$* $(SETTINGS)
 	$(BIN)/cmake --build build/$* --parallel
 	mkdir -p build/$*/site && cp -R src/elman build/$*/site
 	$(BIN)/cmake --install build/$* --prefix build/$*/site

@@ -4,6 +4,7 @@ test."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import numpy as np
@@ -17,6 +18,10 @@ from elman import _native
 KERAS_BACKEND = collecting.keras_backend()
 LEFT_OUT = collecting.left_out(collecting.TESTS, KERAS_BACKEND)
 collect_ignore = [str(path.relative_to(collecting.TESTS)) for path in LEFT_OUT]
+
+# Most of the time of a test on JAX is that of XLA, which optimizes code that runs once. For the long grids it pays.
+if size.SIZE != "large":
+    os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 
 
 def pytest_configure(config: pytest.Config) -> None:

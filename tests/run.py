@@ -1,18 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs the checks and adds them up: the linters, then pytest, one process per framework and instruction set.
+"""Runs the checks and adds them up: pytest, one process per framework and instruction set, and the linters.
 
-In: names of suites. Out: their output, then `N passed, N failed[, N skipped]` alone on the last line; status 0 if
-nothing failed and every run ran something. Which test runs where is told by its folder: files of tests/ itself
-once and without a framework, on_each_isa/ once per instruction set that this machine has (and under sanitizers),
-on_<framework>/ and on_each_backend/ with that framework. A linter counts as one test.
+In: names of suites. Out: each line of their output as it comes, behind the name of the run and in build/test/<run>.log;
+then `N passed, N failed[, N skipped]` alone on the last line. The status is 0 if nothing failed and every run ran
+something. The folder of a test decides where it runs: files of tests/ itself once and without a framework,
+on_each_isa/ once per instruction set that this machine has (and under sanitizers), on_<framework>/ and
+on_each_backend/ with that framework. A linter counts as one test.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import NamedTuple
 from xml.etree import ElementTree
@@ -22,14 +24,14 @@ TESTS = ROOT / "tests"
 REPORTS = ROOT / "build" / "test"
 BACKENDS = ("tensorflow", "jax", "torch")
 LINTERS = (("ruff", "format", "--check", "."), ("ruff", "check", "."), ("mypy",))
+FORMAT_CPP = ("clang-format", "--dry-run", "-Werror")
 SANITIZERS = {"address": "libasan.so", "thread": "libtsan.so"}  # the former brings undefined behaviour with it
-# Most of the time of a test on JAX is XLA's, which optimizes what runs once. For the long counts it does.
-QUICK = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
 LIST_LEVELS = "from elman import _native; print(_native.library().elman_isas().decode())"
+LONGEST_FIRST = ("tensorflow_layers", "torch_layers", "jax_layers", "numpy", "tensorflow", "torch", "jax")
 
 
 class Run(NamedTuple):
-    """One process: a command, what it needs in its environment, and for pytest where its report goes."""
+    """One process: a command, what it needs in its environment, and the path of pytest's report."""
 
     name: str
     command: list[str]
@@ -38,7 +40,7 @@ class Run(NamedTuple):
 
 
 class Count(NamedTuple):
-    """What came of a run, or of several; `failures` are names."""
+    """The result of a run, or of several; `failures` are names."""
 
     passed: int
     failures: tuple[str, ...]
@@ -53,42 +55,40 @@ def pytest_run(name: str, paths: list[Path], environment: dict[str, str]) -> Run
     """One pytest process over the files that exist among `paths`."""
     report = REPORTS / f"{name}.xml"
     files = [str(path.relative_to(ROOT)) for path in paths if path.exists()] or ["no_such_test"]
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-q",
-        "-ra",
-        f"--junitxml={report.relative_to(ROOT)}",
-        *(files or ["no_such_test"]),
-    ]
-    return Run(name, command, environment, report)
+    options = ["-ra", "--durations=25", f"--junitxml={report.relative_to(ROOT)}"]
+    return Run(name, [sys.executable, "-m", "pytest", *options, *files], environment, report)
 
 
-def isa_runs(prefix: str = "", under: dict[str, str] | None = None) -> list[Run]:
-    """A run for each instruction set that the installed library has and this machine can run, in an environment."""
+def isa_runs(prefix: str, under: dict[str, str]) -> list[Run]:
+    """A run for each instruction set that the library has and this machine can run, in an environment."""
     command = [sys.executable, "-c", LIST_LEVELS]
-    listed = subprocess.run(command, env=environment({}), cwd=ROOT, capture_output=True, text=True)
+    listed = subprocess.run(command, env=environment(under), cwd=ROOT, capture_output=True, text=True)
     if listed.returncode:
-        return [Run("elman's native library opens", command, {}, None)]  # fails once more, and says why
+        return [Run(f"{prefix}library", command, under, None)]  # fails once more, and says why
     levels = listed.stdout.strip().split(",")
     here = [TESTS / "on_each_isa"]
-    return [pytest_run(prefix + level, here, {"ELMAN_ISA": level} | (under or {})) for level in levels]
+    return [pytest_run(prefix + level, here, {"ELMAN_ISA": level} | under) for level in levels]
+
+
+def other_build(name: str) -> dict[str, str]:
+    """The environment that tests the library of build/<name>/site, at medium size.
+
+    A sanitizer takes ten times the time, and finds as much in the shorter grids.
+    """
+    return {"PYTHONPATH": str(ROOT / "build" / name / "site"), "ELMAN_TEST_SIZE": "medium"}
 
 
 def sanitized_runs(name: str) -> list[Run]:
-    """The same runs on a library that was built with a sanitizer, in build/<name>/site."""
+    """The kernel's tests on a library that was built with a sanitizer."""
     compiler = os.environ.get("CXX", "c++")
     print_name = [compiler, f"-print-file-name={SANITIZERS[name]}"]
     runtime = subprocess.run(print_name, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
-    under = {
+    under = other_build(name) | {
         "LD_PRELOAD": runtime,
-        "PYTHONPATH": str(ROOT / "build" / name / "site"),
         "PYTHONMALLOC": "malloc",  # so that the sanitizer sees every array's bounds
         "ASAN_OPTIONS": "detect_leaks=0",  # Python keeps what it has until it ends
         "TSAN_OPTIONS": "die_after_fork=0",
         "OPENBLAS_NUM_THREADS": "1",
-        "ELMAN_EVALUATE": "",  # a sanitizer costs ten times the time, and sees as much in the small counts
     }
     runs = isa_runs(f"{name}_", under)
     if name == "address":
@@ -98,53 +98,65 @@ def sanitized_runs(name: str) -> list[Run]:
     return [runs[-1]._replace(command=["setarch", "-R", *runs[-1].command])]
 
 
-def suite(name: str) -> list[Run]:
-    """The runs that a name stands for."""
-    if name == "lint":
-        return [Run(" ".join(linter), [sys.executable, "-m", *linter], {}, None) for linter in LINTERS]
+def clang_runs() -> list[Run]:
+    """The whole suite on a library that Clang built."""
+    backends = filter(importlib.util.find_spec, BACKENDS)
+    return [run for name in ("isa", "numpy", *backends) for run in suite(name, "clang_", other_build("clang"))]
+
+
+def linters() -> list[Run]:
+    """A run per tool, each from the environment of this Python."""
+    folder = Path(sys.executable).parent
+    sources = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("*/*") if path.suffix in (".cc", ".h"))
+    commands = [*LINTERS, (*FORMAT_CPP, *sources)]
+    return [Run("_".join(command[:2]), [str(folder / command[0]), *command[1:]], {}, None) for command in commands]
+
+
+def suite(name: str, prefix: str = "", under: dict[str, str] | None = None) -> list[Run]:
+    """The runs that a name stands for, each name with this prefix, in this environment."""
+    under = under or {}
     if name == "numpy":
-        return [pytest_run(name, sorted(TESTS.glob("test_*.py")), {})]
+        return [pytest_run(prefix + name, sorted(TESTS.glob("test_*.py")), under)]
     if name == "isa":
-        return isa_runs()
+        return isa_runs(prefix, under)
+    if name in BACKENDS:
+        folders = {f"{prefix}{name}_layers": TESTS / "on_each_backend", prefix + name: TESTS / f"on_{name}"}
+        return [pytest_run(run, [folder], {"KERAS_BACKEND": name} | under) for run, folder in folders.items()]
     if name in SANITIZERS:
         return sanitized_runs(name)
-    if name in BACKENDS:
-        folders = {f"{name}_layers": TESTS / "on_each_backend", name: TESTS / f"on_{name}"}
-        return [pytest_run(run, [folder], {"KERAS_BACKEND": name}) for run, folder in folders.items()]
-    raise SystemExit(f"{name!r} is no suite; expected some of lint, numpy, isa, {', '.join((*SANITIZERS, *BACKENDS))}.")
+    others = {"lint": linters, "clang": clang_runs}
+    if name not in others:
+        names = ("numpy", "isa", *BACKENDS, *SANITIZERS, *others)
+        raise SystemExit(f"{name!r} is not a suite; expected some of {', '.join(names)}.")
+    return others[name]()
 
 
 def environment(more: dict[str, str]) -> dict[str, str]:
-    """This process's environment without PYTHONPATH, so that the installed wheel is tested and not src/."""
+    """The environment of this process without PYTHONPATH, so that the installed wheel is tested and not src/."""
     kept = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     return {"TF_CPP_MIN_LOG_LEVEL": "2"} | kept | more
 
 
-def execute(run: Run, more: dict[str, str] | None = None) -> Count:
-    """Runs it, shows each line as it comes behind the run's name, keeps them in a log, and counts."""
+def execute(run: Run) -> Count:
+    """Runs it, shows each line as it comes, keeps the lines in a log, and counts."""
     REPORTS.mkdir(parents=True, exist_ok=True)
     if run.report:
         run.report.unlink(missing_ok=True)
-    surroundings = environment((more or {}) | run.environment)
-    log = REPORTS / f"{run.name}.log"
-    with (
-        log.open("w") as kept,
-        subprocess.Popen(
-            run.command, env=surroundings, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        ) as process,
-    ):
+    print(f"=== {run.name}: starts", flush=True)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    log = (REPORTS / f"{run.name}.log").open("w")
+    with log, subprocess.Popen(run.command, env=environment(run.environment), cwd=ROOT, **pipes) as process:
         for line in process.stdout:
-            kept.write(line)
+            log.write(line)
             print(f"{run.name}| {line}", end="", flush=True)
-    status = process.returncode
     if run.report is None:
-        return Count(0, (run.name,), 0) if status else Count(1, (), 0)
+        return Count(0, (run.name,), 0) if process.returncode else Count(1, (), 0)
     written = run.report.exists()
     count = read(run.name, run.report) if written else Count(0, (), 0)
-    if count.failures or (written and not status):
+    if count.failures or (written and not process.returncode):
         return count
     # No test, a crash, an exit in the middle, or an error outside a test: such a run must not pass unseen.
-    unseen = f"{run.name}: pytest ended with status {status}, {'and a' if written else 'without a'} report"
+    unseen = f"{run.name}: pytest ended with status {process.returncode}, {'and a' if written else 'without a'} report"
     return count._replace(failures=(unseen,))
 
 
@@ -171,11 +183,23 @@ def total(counts: list[Count]) -> Count:
     )
 
 
+def place(run: Run) -> int:
+    """The place in the order in which runs start, so that no long one is alone at the end."""
+    return LONGEST_FIRST.index(run.name) if run.name in LONGEST_FIRST else len(LONGEST_FIRST)
+
+
 def main(names: list[str]) -> int:
     """Runs the suites, as many processes at a time as there are CPUs, and prints the sum."""
+    runs = sorted((run for name in names for run in suite(name)), key=place)
+    counts = []
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        runs = [run for name in names for run in suite(name)]
-        count = total(list(pool.map(lambda run: execute(run, QUICK), runs)))
+        started = {pool.submit(execute, run): run for run in runs}
+        for done in as_completed(started):
+            counts.append(done.result())
+            print(
+                f"=== {started[done].name}: {counts[-1]}; {len(runs) - len(counts)} of {len(runs)} to end", flush=True
+            )
+    count = total(counts)
     print("\n" + "".join(f"failed: {failure}\n" for failure in count.failures) + str(count), flush=True)
     return 1 if count.failures or not count.passed else 0
 

@@ -4,6 +4,7 @@
 import ast
 import importlib.metadata
 import os
+import re
 import subprocess
 import sys
 import tarfile
@@ -66,6 +67,18 @@ def test_an_editable_install_keeps_the_library_apart_from_the_sources(monkeypatc
 def test_it_needs_numpy_and_safetensors_alone():
     needs = importlib.metadata.requires("elman") or []
     assert {need.partition(">")[0] for need in needs if "extra ==" not in need} == {"numpy", "safetensors"}
+
+
+def test_the_commit_hooks_have_the_versions_and_requirements_of_the_package():
+    declared = {need.partition(";")[0].strip() for need in importlib.metadata.requires("elman") or []}
+    hooks = (ROOT / ".pre-commit-config.yaml").read_text()
+    used = set(re.findall(r"[\w-]+[=>]=[\w.]+", hooks))
+    assert {need.partition("=")[0] for need in used} > {"ruff", "clang-format", "mypy"}
+    assert used <= declared
+
+
+def test_the_citation_has_this_version():
+    assert f"\nversion: {elman.__version__}\n" in (ROOT / "CITATION.cff").read_text()
 
 
 def test_without_the_native_library_the_wheel_is_pure(tmp_path):
