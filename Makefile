@@ -75,7 +75,7 @@ sanitize: $(DONE)/elman $(SANITIZERS:%=build/%/done) ## Kernel tests under GCC's
 	@ELMAN_TEST_SIZE=medium $(BIN)/python tests/run.py $(SANITIZERS)
 
 evaluate: $(DONE)/evaluate $(OTHERS:%=build/%/done) ## The long counts and every figure, into evidence/; goes on where it stopped.
-	@ELMAN_TEST_SIZE=large $(BIN)/python tests/evaluate.py numpy isa $(OTHERS) $(BACKENDS)
+	@$(BIN)/python tests/evaluate.py numpy isa $(OTHERS) $(BACKENDS)
 	@$(if $(CLANG),:,echo "The suite with Clang's library was not run: clang++ 14 or later is not installed.")
 
 notebook: $(INSTALLED) ## docs/guide.md as a notebook, build/guide.ipynb.

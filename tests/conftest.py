@@ -27,6 +27,7 @@ if size.SIZE != "large":
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "needs(*names): collected where these modules and programs are installed")
     config.addinivalue_line("markers", "backends(*names): collected where Keras runs one of these backends")
+    config.addinivalue_line("markers", "once: where several backends are tested, collected on ELMAN_TEST_ONCE alone")
     for name in size.SIZES[1:]:
         config.addinivalue_line("markers", f"{name}: collected if ELMAN_TEST_SIZE is {name} or larger")
 
@@ -56,6 +57,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def runs_here(item: pytest.Item) -> bool:
     """Whether a test's marks agree with the size, the backend and what is installed."""
     if any(item.get_closest_marker(name) for name in size.SIZES[size.SIZES.index(size.SIZE) + 1 :]):
+        return False
+    if item.get_closest_marker("once") and (os.environ.get("ELMAN_TEST_ONCE") or KERAS_BACKEND) != KERAS_BACKEND:
         return False
     needs = [name for mark in item.iter_markers("needs") for name in mark.args]
     backends = item.get_closest_marker("backends")

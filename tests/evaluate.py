@@ -2,8 +2,8 @@
 """The long counts, and every figure that a page quotes.
 
 In: names of suites. Out: evidence/<step>.json, one per step, each with the command, the versions and the commit.
-A step that passed on this commit, with nothing changed since, is not run again. ELMAN_EVALUATE=1 tells the tests
-to take their larger counts.
+A step that passed on this commit, with nothing changed since, is not run again. The tests take their longest grids:
+see size.py.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ CODE = ("--", ".", ":!evidence")  # a commit of evidence alone does not make the
 
 def execute(command: list[str], more: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     """Runs a command and keeps what it prints; its errors go where ours go."""
-    environment = checks.environment({"ELMAN_EVALUATE": "1"} | (more or {}))
+    environment = checks.environment(more or {})
     return subprocess.run(command, cwd=checks.ROOT, env=environment, stdout=subprocess.PIPE, text=True)
 
 
@@ -46,7 +46,7 @@ def commit() -> str:
 
 def counts(run: checks.Run) -> dict[str, Any]:
     """One test run as evidence."""
-    count = checks.execute(run, {"ELMAN_EVALUATE": "1"})
+    count = checks.execute(run._replace(environment={"ELMAN_TEST_SIZE": "large"} | run.environment))
     return {"passed": count.passed, "failed": list(count.failures), "skipped": count.skipped}
 
 

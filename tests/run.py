@@ -27,6 +27,7 @@ LINTERS = (("ruff", "format", "--check", "."), ("ruff", "check", "."), ("mypy",)
 FORMAT_CPP = ("clang-format", "--dry-run", "-Werror")
 SANITIZERS = {"address": "libasan.so", "thread": "libtsan.so"}  # the former brings undefined behaviour with it
 LIST_LEVELS = "from elman import _native; print(_native.library().elman_isas().decode())"
+ONCE = ("torch", "tensorflow", "jax")  # the first of them that is tested runs what need not run on each; the quickest
 LONGEST_FIRST = ("tensorflow_layers", "torch_layers", "jax_layers", "numpy", "tensorflow", "torch", "jax")
 
 
@@ -190,7 +191,8 @@ def place(run: Run) -> int:
 
 def main(names: list[str]) -> int:
     """Runs the suites, as many processes at a time as there are CPUs, and prints the sum."""
-    runs = sorted((run for name in names for run in suite(name)), key=place)
+    once = next((name for name in ONCE if name in names), "")
+    runs = sorted((run for name in names for run in suite(name, under={"ELMAN_TEST_ONCE": once})), key=place)
     counts = []
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         started = {pool.submit(execute, run): run for run in runs}

@@ -88,6 +88,7 @@ def test_info_prints_one_line_per_framework_and_no_colour_off_a_terminal(found):
     assert "\x1b" not in screen.getvalue()
 
 
+@pytest.mark.medium
 def test_info_json_parses_and_says_the_same_as_the_table():
     done = run("info", "--json")
     assert done.returncode == 0, done.stderr

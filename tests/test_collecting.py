@@ -95,6 +95,8 @@ def test_with_numpy(): pass
 def test_with_nothing(): pass
 @pytest.mark.backends("no_such_backend")
 def test_on_no_backend(): pass
+@pytest.mark.once
+def test_once(): pass
 """
 
 
@@ -109,7 +111,15 @@ def test_on_no_backend(): pass
 )
 def test_a_test_is_collected_from_its_size_on_and_where_its_needs_are_met(tmp_path, size, names):
     (tmp_path / "test_marked.py").write_text(MARKED)
-    assert collected(tmp_path, ELMAN_TEST_SIZE=size) == names
+    assert collected(tmp_path, ELMAN_TEST_SIZE=size, ELMAN_TEST_ONCE="no_such_backend") == names
+
+
+@pytest.mark.needs("keras")
+@pytest.mark.parametrize(("on", "runs"), [("jax", True), ("torch", False), ("", True)])
+def test_a_test_of_one_backend_runs_on_the_one_that_is_named(tmp_path, on, runs):
+    (tmp_path / "test_marked.py").write_text(MARKED)
+    names = collected(tmp_path, KERAS_BACKEND="jax", ELMAN_TEST_ONCE=on)
+    assert ("test_once" in names) is runs
 
 
 def test_an_unknown_size_gets_a_sentence():

@@ -7,6 +7,7 @@ import runpy
 from pathlib import Path
 
 import jupytext
+import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -14,6 +15,7 @@ GUIDE = (DOCS / "guide.md").read_text()
 SHOWN = re.findall(r"!\[[^\]]+\]\(figures/([\w.]+)\)", GUIDE)
 
 
+@pytest.mark.medium
 def test_the_script_draws_the_figures_that_the_page_shows(tmp_path):
     runpy.run_path(str(DOCS / "figures.py"))["main"](tmp_path)
     drawn = sorted(path.name for path in tmp_path.iterdir())

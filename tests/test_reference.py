@@ -15,12 +15,14 @@ import numpy as np
 import pytest
 
 import cases
+import size
 import tolerance
 from elman import reference
 from elman.operands import Operands
 from elman.options import Options
 
 Array = np.ndarray
+EVERY = size.by_size(5, 1, 1)  # rows of the covering set whose gradients are compared
 STEP = 2**-14  # of the difference quotients
 MOVED = 16 * STEP  # further than two steps of an operand move any sum
 EXACT = 1e-15  # relative to the largest value: a few hundred roundings of long double, and far below float64's
@@ -30,10 +32,10 @@ SMOOTH = {**FACTORS, "truncate_gradient": (None,), "clip_state_gradient": (None,
 SIMPLE = {**FACTORS, "cell": ("simple_rnn",), "recurrent_activation": ("sigmoid",)}
 
 
-def small_cases(factors: dict, shapes: int = len(SHAPES)) -> Iterator[cases.Case]:
-    """Every row of the covering set on some of the small shapes, which take turns, well away from every kink."""
+def small_cases(factors: dict, shapes: int = len(SHAPES), every: int = 1) -> Iterator[cases.Case]:
+    """Each `every`-th row of the covering set on some of the small shapes in turn, well away from every kink."""
     turns = itertools.cycle(SHAPES)
-    for i, choice in enumerate(cases.pairwise(factors)):
+    for i, choice in itertools.islice(enumerate(cases.pairwise(factors)), 0, None, every):
         for j, shape in enumerate(itertools.islice(turns, shapes)):
             yield cases.make(shape, choice, seed=100 * i + j, kink=0.0005).astype(np.longdouble)
 
@@ -54,7 +56,7 @@ def loss(case: cases.Case) -> np.longdouble:
 
 @pytest.mark.parametrize("cell", cases.FACTORS["cell"])
 def test_gradients_are_those_of_finite_differences(cell: str) -> None:
-    for case in small_cases({**SMOOTH, "cell": (cell,), "initial_state": (True,)}, shapes=2):
+    for case in small_cases({**SMOOTH, "cell": (cell,), "initial_state": (True,)}, size.by_size(1, 1, 2), EVERY):
         if cases.beside_a_kink(case, MOVED):
             continue
         gradients = cases.by_reference(case, np.longdouble)
@@ -123,7 +125,7 @@ def by_steps(case: cases.Case) -> dict[str, Array]:
 
 @pytest.mark.parametrize("cell", cases.FACTORS["cell"])
 def test_limited_gradients_and_norms_are_those_of_single_steps(cell: str) -> None:
-    for case in small_cases({**FACTORS, "cell": (cell,), "initial_state": (True,)}, shapes=1):
+    for case in small_cases({**FACTORS, "cell": (cell,), "initial_state": (True,)}, 1, EVERY):
         if cases.beside_a_kink(case, MOVED):
             continue
         got = cases.by_reference(case, np.longdouble)

@@ -19,6 +19,7 @@ import pytest
 
 import cases
 import elman
+import size
 import tolerance
 from elman import _native, _numpy
 from elman.options import Options
@@ -62,7 +63,7 @@ def test_eight_threads_at_once_get_the_same_bits_as_one() -> None:
     problems = list(cases.grid(shapes * 8))
     expected = [cases.by_native(case, np.float32) for case in problems]
     with ThreadPoolExecutor(8) as pool:
-        for _ in range(4):
+        for _ in range(size.by_size(1, 1, 4)):
             for case, one, got in zip(
                 problems, expected, pool.map(lambda case: cases.by_native(case, np.float32), problems), strict=True
             ):

@@ -35,7 +35,7 @@ def test_counts(tmp_path, monkeypatch, sources, says):
 
 def test_the_sum_is_the_last_line_and_the_status_shows_a_failure(monkeypatch, capfd, tmp_path):
     monkeypatch.setattr(run, "REPORTS", tmp_path)
-    monkeypatch.setattr(run, "suite", lambda name: [run.Run(name, [run.sys.executable, "-c", name], {}, None)])
+    monkeypatch.setattr(run, "suite", lambda name, under: [run.Run(name, [run.sys.executable, "-c", name], {}, None)])
     assert run.main(["print('a line')", "1"]) == 0
     lines = capfd.readouterr().out.splitlines()
     assert lines[-1] == "2 passed, 0 failed"

@@ -1,108 +1,84 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The native library by itself under AddressSanitizer, UndefinedBehaviorSanitizer and ThreadSanitizer, and with
-every allocation counted: native_sanitize.cc drives it, at the widest instruction set that this machine has, and the
-first of them at every one if ELMAN_EVALUATE is set.
+"""The native library by itself: under AddressSanitizer and UndefinedBehaviorSanitizer, under ThreadSanitizer, and with
+every allocation counted. native_sanitize.cc drives it.
 
-Sources and flags are those of CMakeLists.txt. A compiler is part of what these tests need: without one they fail.
+CMakeLists.txt builds the library and the driver, in the folders of `make sanitize`. The short run sees the widest
+instruction set of this machine alone. A C++ compiler is part of what these tests need: without one they fail.
 """
 
 from __future__ import annotations
 
 import os
-import re
+import shlex
 import shutil
 import subprocess
+import sys
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
 from elman import _native
 
 ROOT = Path(__file__).parents[1]
-DRIVER = Path(__file__).with_name("native_sanitize.cc")
 LEVELS = _native.library().elman_isas().decode().split(",")
-WRAPPED = ("malloc", "calloc", "realloc", "aligned_alloc", "posix_memalign", "mmap")
-LIMIT = 600  # seconds until a compiler or a driver counts as hung
+LIMIT = 1200  # seconds after which a compiler or a driver counts as hung
+SANITIZERS = {"address": "address,undefined", "thread": "thread"}
+pytestmark = [
+    pytest.mark.medium,
+    pytest.mark.skipif(sys.platform != "linux", reason="the sanitizers and the symbols of glibc are those of Linux"),
+]
 
 
-class Build(NamedTuple):
-    """How the driver is built, and the levels that these flags go to; the others are there to link.
-
-    With the first the optimizer takes three times as long to compile as the driver then saves.
-    """
-
-    flags: tuple[str, ...]
-    levels: list[str]
+def program(name: str) -> str:
+    """The path of a tool that the extra `dev` installs next to Python, or of one on the PATH."""
+    found = shutil.which(name, path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    assert found, f"{name} is not installed"
+    return found
 
 
-BUILDS = {
-    "address": Build(
-        ("-O0", "-g1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"),
-        LEVELS if os.environ.get("ELMAN_EVALUATE") else LEVELS[-1:],
-    ),
-    "thread": Build(("-O1", "-g1", "-fsanitize=thread"), LEVELS[-1:]),
-    "allocations": Build(
-        ("-O1", "-DELMAN_COUNT_ALLOCATIONS", "-fno-builtin", *(f"-Wl,--wrap={name}" for name in WRAPPED)), LEVELS[-1:]
-    ),
-}
+def driver(sanitizer: str, levels: list[str] | None = None) -> Path:
+    """Builds the library and its driver, for some levels or for all, and gives the driver's path."""
+    folder = ROOT / "build" / (f"{sanitizer}_{'_'.join(levels)}" if levels else sanitizer)
+    settings = [f"-DELMAN_SANITIZE={SANITIZERS[sanitizer]}"]
+    settings += [f"-DELMAN_SANITIZE_LEVELS={';'.join(levels)}"] if levels else []
+    configure = [program("cmake"), "-S", ROOT, "-B", folder, *settings]
+    build = [program("cmake"), "--build", folder, "--parallel", str(os.cpu_count()), "--target", "native_sanitize"]
+    for command in (configure, build):
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, timeout=LIMIT)
+    return folder / "native_sanitize"
 
 
-def recipe() -> tuple[dict[str, list[str]], list[str], list[str]]:
-    """Of CMakeLists.txt: the flags of each level, the sources compiled per level, and those compiled once."""
-    settings = re.findall(r"^\s*set\((\w+) ([^)]*)\)", (ROOT / "CMakeLists.txt").read_text(), re.MULTILINE)
-    lists = {name: value.split() for name, value in reversed(settings)}
-    known = next(levels for name, value in settings if name == "levels" and set(LEVELS) <= set(levels := value.split()))
-    return {level: lists.get(f"{level}_flags", []) for level in known}, lists["per_level"], lists["once"]
+def assert_clean(command: list[str | Path], level: str) -> None:
+    environment = {**os.environ, "ELMAN_ISA": level, "TSAN_OPTIONS": "halt_on_error=1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=LIMIT)
+    assert done.returncode == 0, f"{command} on {level}:\n{done.stdout}{done.stderr}"
 
 
-def compiler() -> str:
-    names = [os.environ.get("CXX"), "g++", "clang++", "c++"]
-    found = [path for name in names if name and (path := shutil.which(name))]
-    assert found, "no C++ compiler; install g++ or clang++"
-    return found[0]
+def test_no_access_is_out_of_bounds_and_no_operation_undefined() -> None:
+    program = driver("address", LEVELS[-1:])
+    for mode in ("shapes", "concurrent", "modes"):
+        assert_clean([program, mode], LEVELS[-1])
 
 
-def build(name: str, folder: Path) -> Path:
-    """Compiles every source at once, and links."""
-    flags, sanitized = BUILDS[name]
-    levels, per_level, once = recipe()
-    common = [compiler(), "-std=c++17", "-ffp-contract=fast", f"-I{ROOT / 'native'}", '-DELMAN_VERSION="0"']
-    jobs = [(ROOT / source, flags) for source in once] + [(DRIVER, flags)]
-    for level, set_flags in levels.items():
-        own = flags if level in sanitized else ("-O0",)
-        jobs += [(ROOT / source, (*own, *set_flags, f"-DELMAN_LEVEL={level}")) for source in per_level]
-    objects = [folder / f"{i}.o" for i in range(len(jobs))]
-    running = [
-        subprocess.Popen([*common, *own, "-c", source, "-o", to])
-        for (source, own), to in zip(jobs, objects, strict=True)
-    ]
-    assert [process.wait(LIMIT) for process in running] == [0] * len(jobs)
-    subprocess.run([compiler(), *flags, *objects, "-o", folder / name, "-pthread", "-ldl"], check=True, timeout=LIMIT)
-    return folder / name
+@pytest.mark.large
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("mode", ["shapes", "concurrent", "modes"])
+def test_the_same_at_every_level(mode: str, level: str) -> None:
+    assert_clean([driver("address"), mode], level)
 
 
-@pytest.fixture(scope="module", params=BUILDS)
-def driver(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
-    return request.param, build(request.param, tmp_path_factory.mktemp(request.param))
+@pytest.mark.large
+@pytest.mark.parametrize("mode", ["shapes", "concurrent"])
+def test_threads_do_not_race(mode: str) -> None:
+    # ThreadSanitizer needs its addresses free of what a randomized layout may have put there.
+    assert_clean([program("setarch"), "-R", driver("thread"), mode], LEVELS[-1])
 
 
-MODES = {
-    "address": ("shapes", "concurrent", "modes"),
-    "thread": ("shapes", "concurrent"),
-    "allocations": ("allocations",),
-}
-
-
-def test_the_driver_ends_clean(driver: tuple[str, Path]) -> None:
-    name, program = driver
-    for level in BUILDS[name].levels:
-        for mode in MODES[name]:
-            done = subprocess.run(
-                [program, mode],
-                env={**os.environ, "ELMAN_ISA": level, "TSAN_OPTIONS": "halt_on_error=1"},
-                capture_output=True,
-                text=True,
-                timeout=LIMIT,
-            )
-            assert done.returncode == 0, f"{mode} on {level}:\n{done.stdout}{done.stderr}"
+def test_the_number_of_allocations_does_not_depend_on_the_number_of_steps(tmp_path: Path) -> None:
+    counting, library = tmp_path / "counting", _native.library_path()
+    compiler = shlex.split(os.environ.get("CXX", "")) or [program("c++")]
+    flags = ["-std=c++17", "-O1", "-fno-builtin", "-DELMAN_COUNT_ALLOCATIONS", f"-I{ROOT / 'native'}"]
+    linked = [library, f"-Wl,-rpath,{library.parent}", "-pthread"]
+    source = Path(__file__).with_name("native_sanitize.cc")
+    subprocess.run([*compiler, *flags, source, *linked, "-o", counting], check=True, timeout=LIMIT)
+    assert_clean([counting, "allocations"], LEVELS[-1])

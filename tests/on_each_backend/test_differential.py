@@ -20,7 +20,6 @@ import functools
 import importlib
 import itertools
 import math
-import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -32,16 +31,16 @@ import pytest
 import cases
 import elman
 import layer_cases
+import size
 import tolerance
 from layer_cases import Call, Choice
 
 Array = np.ndarray
 Layer = Any
 BACKEND = keras.backend.backend()
-COUNTS = {"tensorflow": 200, "torch": 655, "jax": 45}  # JAX compiles each
-MANY = {"tensorflow": 9000, "torch": 9800, "jax": 1200}
+COUNTS = {"tensorflow": (40, 150, 9000), "torch": (60, 200, 9800), "jax": (6, 30, 1200)}  # JAX compiles each
 NAMES = {"simple_rnn": "SimpleRNN", "lstm": "LSTM", "gru": "GRU"}  # of classes
-COUNT = (MANY if os.environ.get("ELMAN_EVALUATE") else COUNTS)[BACKEND]
+COUNT = size.by_size(*COUNTS[BACKEND])
 CASES_BETWEEN_CLEARINGS = 50
 
 

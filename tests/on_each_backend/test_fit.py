@@ -113,6 +113,7 @@ def test_the_history_begins_before_training_and_knows_the_best(run):
     assert stays == (best == 0 and int(np.argmin(errors)) > 0)
 
 
+@pytest.mark.once
 def test_a_network_that_learns_nothing_stays_the_linear_model(tmp_path):
     noise = np.random.default_rng(0).normal(size=(300, 1))
     found = elman.fit(noise, window=4, units=8, epochs=2, learning_rate=0.1, out=tmp_path)
@@ -184,6 +185,8 @@ def test_predict_refuses_what_the_run_was_not_trained_on(run):
         elman.predict(run.folder / "none", frame())
 
 
+@pytest.mark.once
+@pytest.mark.medium
 def test_groups_times_and_several_steps(tmp_path):
     months = pl.date_range(pl.date(2000, 1, 1), pl.date(2016, 8, 1), "1mo", eager=True)[:ROWS]
     table = pd.DataFrame({"when": [*months, *months[:3]], "g": ["a"] * ROWS + ["b"] * 3, "temp": [*WAVE, *WAVE[:3]]})
@@ -205,6 +208,7 @@ def test_groups_times_and_several_steps(tmp_path):
 # --- what stops it ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.once
 def test_the_order_of_windows_depends_on_seed_and_epoch_alone():
     windows = type("Windows", (), {})()
     orders = {}
@@ -220,6 +224,8 @@ def test_the_order_of_windows_depends_on_seed_and_epoch_alone():
     assert fresh._order.tolist() == orders[1, 1]
 
 
+@pytest.mark.once
+@pytest.mark.medium
 def test_two_runs_at_once_do_not_share_a_folder(tmp_path):
     refused = []
 
@@ -235,6 +241,8 @@ def test_two_runs_at_once_do_not_share_a_folder(tmp_path):
     elman.fit(frame(), **own, fresh=True)
 
 
+@pytest.mark.once
+@pytest.mark.medium
 def test_killed_at_three_moments_it_ends_with_the_same_numbers(run, tmp_path):
     folder = tmp_path / "killed"
     choose = random.Random(20)  # the moments are random, and the same in every run of the test
@@ -259,6 +267,8 @@ def test_killed_at_three_moments_it_ends_with_the_same_numbers(run, tmp_path):
         assert_array_equal(ours, theirs)
 
 
+@pytest.mark.once
+@pytest.mark.medium
 def test_ctrl_c_ends_the_epoch_and_the_same_call_goes_on(ctrl_c, tmp_path):
     wave = np.sin(np.arange(3300) / 7)[:, None] + 0.1 * np.random.default_rng(0).normal(size=(3300, 1))
     arguments = {"window": 5, "units": 2, "epochs": 3}  # 72 steps an epoch: TensorFlow takes them by sixteens
@@ -279,6 +289,7 @@ def test_ctrl_c_ends_the_epoch_and_the_same_call_goes_on(ctrl_c, tmp_path):
     assert numbers(resumed) == numbers(whole)
 
 
+@pytest.mark.once
 def test_fresh_begins_anew_and_another_backend_is_refused(tmp_path):
     arguments = SMALL | {"epochs": 2}
 
@@ -303,6 +314,7 @@ def test_fresh_begins_anew_and_another_backend_is_refused(tmp_path):
     assert names(tmp_path) == ["notes.txt", "run.json"]
 
 
+@pytest.mark.once
 def test_a_disk_that_fills_while_training_is_one_sentence(tmp_path, monkeypatch):
     write = files.write
 
@@ -318,6 +330,7 @@ def test_a_disk_that_fills_while_training_is_one_sentence(tmp_path, monkeypatch)
     assert names(tmp_path) == ["run.json"]
 
 
+@pytest.mark.once
 def test_the_second_ctrl_c_is_as_ever_and_in_a_thread_every_one(ctrl_c):
     found: list[object] = []
     with training._interrupts(lambda: found.append("once")):
@@ -339,6 +352,7 @@ def test_the_second_ctrl_c_is_as_ever_and_in_a_thread_every_one(ctrl_c):
 # --- the commands ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.once
 def test_the_commands_print_tables_and_json(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     csv_file(tmp_path, frame(day=DAYS).write_csv())
@@ -366,6 +380,8 @@ def test_the_commands_print_tables_and_json(tmp_path, monkeypatch):
     assert_allclose(pl.read_csv(tmp_path / "next.csv")["temp"], [row["temp"] for row in forecast])
 
 
+@pytest.mark.once
+@pytest.mark.medium
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
@@ -383,6 +399,7 @@ def test_another_layer_stacked_or_both_ways(asked, said, tmp_path):
     assert layers == {getattr(keras.layers, asked["layer"])}
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("asked", "sentence"), [({"layer": "lstm"}, "Did you mean 'LSTM'"), ({"bidirectional": 1}, "1")]
 )

@@ -10,12 +10,14 @@ import sys
 from pathlib import Path
 
 import keras
+import pytest
 
 TESTS = Path(__file__).resolve().parents[1]
 # By stock, passed and skipped. What is skipped needs a GPU, or TensorFlow.
 COUNTS = {"tensorflow": (77, 2), "jax": (76, 3), "torch": (76, 3)}
 
 
+@pytest.mark.medium
 def test_keras_own_tests_pass_with_the_layers_swapped_in(tmp_path: Path) -> None:
     folder = Path(keras.__file__).parent / "src" / "layers" / "rnn"
     (tmp_path / "pytest.ini").write_text("[pytest]\n")  # not ours: Keras's tests meet deprecations of their own

@@ -68,10 +68,14 @@ def run(code: str, folder: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.once
+@pytest.mark.medium
 def test_a_file_loads_where_elman_is_imported_before_keras(tmp_path):
     run(ELMAN_FIRST, written(tmp_path))
 
 
+@pytest.mark.once
+@pytest.mark.medium
 def test_a_stock_file_loads_without_elman_and_ours_once_it_is_imported(tmp_path):
     run(KERAS_FIRST, written(tmp_path))
 

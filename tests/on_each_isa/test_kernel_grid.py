@@ -2,7 +2,7 @@
 """The native library against the reference over a grid of shapes, with every pair of options met on the way.
 
 Truth is the reference in long double. The yardstick of float32 is the reference in float32: stock's formula
-with NumPy's products. ELMAN_ISA chooses the instruction set of the process; ELMAN_EVALUATE repeats the grid
+with NumPy's products. ELMAN_ISA chooses the instruction set of the process; `size` says how often the grid repeats
 with other numbers and features.
 """
 
@@ -17,10 +17,12 @@ import numpy as np
 import pytest
 
 import cases
+import size
 import tolerance
 from elman import _native
 
-PASSES = 5 if os.environ.get("ELMAN_EVALUATE") else 1
+pytestmark = pytest.mark.medium
+PASSES = size.by_size(1, 1, 5)
 UNITS, ROWS, FEATURES = range(1, 71), range(1, 14), (0, 1, 2, 3, 8, 17, 64, 100)
 CHUNKS = {  # units, batch, time, and the features that take turns
     **{f"units {i}-{i + 9}": (UNITS[i - 1 : i + 9], ROWS, (0, 1, 2, 7), FEATURES) for i in UNITS[::10]},
