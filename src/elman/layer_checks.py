@@ -73,7 +73,7 @@ def check_arguments(
     """Checks the names and the kinds of a constructor's arguments.
 
     Returns:
-        The arguments by name. NumPy scalars have become Python numbers, booleans and strings, which JSON can hold.
+        The arguments by name. NumPy scalars have become Python's, which JSON can hold, and switches booleans.
 
     Raises:
         TypeError: If one is missing, or there are too many.
@@ -93,10 +93,7 @@ def check_arguments(
         ) from error
     values = dict(bound.arguments)
     values |= values.pop("kwargs", {})
-    values = {argument: python_scalar(value) for argument, value in values.items()}
-    for argument, value in values.items():
-        _check_argument(name, argument, value)
-    return {**values, "units": int(values["units"])}
+    return {argument: _checked(name, argument, value) for argument, value in values.items()}
 
 
 def _raise_unknown(name: str, word: str, known: Sequence[str]) -> NoReturn:
@@ -111,6 +108,15 @@ def _raise_unknown(name: str, word: str, known: Sequence[str]) -> NoReturn:
     else:
         advice = f"Expected some of {', '.join(known)}, or what every Keras layer takes (name, dtype, trainable)."
     raise ValueError(f"{name} got an unknown argument {word!r}. {advice}")
+
+
+def _checked(name: str, argument: str, value: Any) -> Any:
+    """An argument as a plain Python value, or an error if it is not valid."""
+    value = python_scalar(value)
+    _check_argument(name, argument, value)
+    if argument in _SWITCHES:
+        return bool(value)
+    return int(value) if argument == "units" else value
 
 
 def _check_argument(name: str, argument: str, value: Any) -> None:
@@ -208,19 +214,16 @@ def check_change(layer: Any, name: str, value: Any) -> Any:
     """Checks an option that is set on a layer after the constructor.
 
     Returns:
-        The value to set: NumPy scalars have become Python's.
+        The value to set, as `check_arguments` returns it.
 
     Raises:
         AttributeError: If the layer cannot change it.
         TypeError: If a switch of elman's own is not a boolean.
         ValueError: If the value is not valid, or does not go with the other options.
     """
-    value = python_scalar(value)
-    kind = type(layer).__name__
     if isinstance(prop := getattr(type(layer), name, None), property) and prop.fset is None:
         _check_settable(layer, name)
-    if name in _SWITCHES or name in _CHOICES:
-        _check_argument(kind, name, value)
+    value = _checked(type(layer).__name__, name, value) if name in (*_SWITCHES, *_CHOICES) else python_scalar(value)
     extras = {extra: getattr(layer, extra) for extra in ("truncate_gradient", "clip_state_gradient", "native")}
     if name in extras:
         check_extras(**{**extras, name: value})
@@ -265,8 +268,7 @@ def check_cell_options(layer: Any, gates: int) -> None:
         value = getattr(cell, name, 0.0)
         if callable(value) or (type(value) is float and 0.0 <= value <= 1.0):
             continue
-        value = python_scalar(value)
-        _check_argument(type(cell).__name__, name, value)
+        value = _checked(type(cell).__name__, name, value)
         setattr(cell, name, float(value) if name.endswith("dropout") else keras.activations.get(value))
     if cell.recurrent_dropout and getattr(cell, "implementation", 1) != 1:
         cell.implementation, cell.dropout_mask_count = 1, gates  # as the constructor does
@@ -276,7 +278,7 @@ def traced_states(layer: Any) -> str:
     """The sentence about a layer that first needs its states inside a function that is being traced."""
     return (
         f"{name_of(layer)} was made stateful after it was built, and has no states yet; expected them before "
-        f"{keras.config.backend()} traces its call. Call it, or its model, once on one batch, and then go on."
+        f"{keras.config.backend()} traces its call. Call it, or its model, once on one batch before."
     )
 
 

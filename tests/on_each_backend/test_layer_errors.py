@@ -26,7 +26,8 @@ TO_3D = (
     "expected 3 dimensions, (batch, time, features). If each row is a sequence of {n} single values, pass "
     "x.reshape(-1, {n}, 1) (and keras.Input(({n}, 1))). If each row is one time step of {n} features, pass "
     "x.reshape(-1, 1, {n}) (and keras.Input((1, {n}))). If it is the output of a recurrent layer, give that layer "
-    "return_sequences=True."
+    "return_sequences=True. If they are indices of words, put keras.layers.Embedding(vocabulary, features) before the "
+    "layer."
 )
 TEXT = (
     "SimpleRNN 'rnn' got text; expected numbers of shape (batch, time, features). Turn words into integers with "
@@ -566,29 +567,30 @@ KERAS_2 = {
     "recurent_dropout": ("Did you mean 'recurrent_dropout'?", 0.1),
     "learn_initial_states": ("Did you mean 'learn_initial_state'?", True),
     "zero_output_for_masks": ("Did you mean 'zero_output_for_mask'?", True),
-    "colour": ("", 1),
+    "colour": (
+        f"Expected some of {ARGUMENTS}, learn_initial_state, truncate_gradient, clip_state_gradient, native, "
+        "save_state, or what every Keras layer takes (name, dtype, trainable).",
+        1,
+    ),
 }
 
 
 @pytest.mark.parametrize("word", KERAS_2)
 def test_an_argument_that_is_unknown(word):
     advice, value = KERAS_2[word]
-    sentence = (
-        f"SimpleRNN got an unknown argument {word!r}; expected some of {ARGUMENTS}, learn_initial_state, "
-        "truncate_gradient, clip_state_gradient, native, save_state, or what every Keras layer takes (name, dtype, "
-        "trainable)."
-    )
-    says(ValueError, f"{sentence} {advice}".rstrip(), lambda: elman.SimpleRNN(4, **{word: value}))
+    with pytest.raises(ValueError) as caught:
+        elman.SimpleRNN(4, **{word: value})
+    assert str(caught.value) == f"SimpleRNN got an unknown argument {word!r}. {advice}"
 
 
 ACTIVATIONS = (
-    "names no activation; expected one of keras.activations (celu, elu, exponential, gelu, glu, hard_shrink, "
+    "Expected one of keras.activations (celu, elu, exponential, gelu, glu, hard_shrink, "
     "hard_sigmoid, hard_silu, hard_swish, hard_tanh, leaky_relu, linear, log_sigmoid, log_softmax, mish, relu, relu6, "
     "selu, sigmoid, silu, soft_shrink, softmax, softplus, softsign, sparse_plus, sparse_sigmoid, sparsemax, "
     "squareplus, swish, tanh, tanh_shrink, threshold), or a callable such as keras.ops.sin."
 )
 MISSPELT = [
-    ("activation", "tahn", ACTIVATIONS + " Did you mean 'tanh'?"),
+    ("activation", "tahn", "Did you mean 'tanh'?"),
     ("activation", "Tanh", "Did you mean 'tanh'?"),
     ("activation", "ReLU", "Did you mean 'relu'?"),
     ("activation", "LeakyReLU", "Did you mean 'leaky_relu'?"),
@@ -602,27 +604,35 @@ MISSPELT = [
     ("bias_initializer", 0.5, "or a callable such as keras.initializers.Constant(0.1)."),
     ("kernel_regularizer", "l_2", "Did you mean 'l2'?"),
     ("recurrent_regularizer", 0.01, "or a callable such as keras.regularizers.L2(0.01)."),
-    ("activity_regularizer", "12", "names no regularizer; expected one of keras.regularizers"),
+    (
+        "activity_regularizer",
+        "12",
+        "Expected one of keras.regularizers (l1, l2, orthogonal_regularizer), or a callable such as keras.regularizers.L2(0.01).",
+    ),
     ("kernel_constraint", "maxnorm", "Did you mean 'max_norm'?"),
     ("bias_constraint", "NonNegative", "Did you mean 'non_neg'?"),
     ("recurrent_constraint", 2.0, "or a callable such as keras.constraints.MaxNorm(2.0)."),
 ]
 
 
-@pytest.mark.parametrize(("argument", "value", "sentence"), MISSPELT, ids=str)
-def test_a_name_that_is_misspelt(argument, value, sentence):
+@pytest.mark.parametrize(("argument", "value", "answer"), MISSPELT, ids=str)
+def test_a_name_that_is_misspelt(argument, value, answer):
+    """The answer comes right after the question, and the list of all names only where no name is near."""
     kind = argument.rpartition("_")[2]
-    start = f"SimpleRNN got {argument}={value!r}, which names no {kind}; expected one of keras.{kind}s ("
-    says(ValueError, start, lambda: elman.SimpleRNN(4, **{argument: value}))
-    says(ValueError, sentence, lambda: elman.SimpleRNN(4, **{argument: value}))
+    with pytest.raises(ValueError) as caught:
+        elman.SimpleRNN(4, **{argument: value})
+    start, dot, rest = str(caught.value).partition(". ")
+    article = "an" if kind in {"activation", "initializer"} else "a"
+    assert start + dot == f"SimpleRNN got {argument}={value!r}, which is not the name of {article} {kind}. "
+    assert rest == answer if answer.startswith("Did you mean") else rest.endswith(answer)
 
 
 @pytest.mark.parametrize("kind", ["activation", "initializer", "regularizer", "constraint"])
 def test_every_name_that_an_error_offers_is_one(kind):
     argument = kind if kind == "activation" else f"kernel_{kind}"
-    with pytest.raises(ValueError, match=f"names no {kind}") as caught:
+    with pytest.raises(ValueError, match=f"not the name of an? {kind}") as caught:
         elman.SimpleRNN(4, **{argument: "no such name"})
-    offered = str(caught.value).partition("(")[2].partition(")")[0].split(", ")
+    offered = str(caught.value).partition(" (")[2].partition(")")[0].split(", ")
     assert len(offered) >= 3
     for name in offered:
         assert elman.SimpleRNN(4, **{argument: name})
@@ -674,6 +684,21 @@ def test_checking_a_name_draws_no_random_number():
                 "recurrent_dropout=0.2."
             ),
         ),
+        *(
+            (
+                {argument: value},
+                f"SimpleRNN got {argument}={value!r}; expected a fraction between 0 and 1. Pass for example {argument}=0.2.",
+            )
+            for argument in ("dropout", "recurrent_dropout")
+            for value in (2, -0.1, float("nan"), float("inf"))
+        ),
+        (
+            {"input_shape": 5},
+            (
+                "SimpleRNN got input_shape=5; expected (time, features). Pass for example input_shape=(5, 3), or put "
+                "keras.Input((5, 3)) before the layer."
+            ),
+        ),
         (
             {"return_sequences": "False"},
             (
@@ -695,6 +720,13 @@ def test_checking_a_name_draws_no_random_number():
                 "from batch to batch. Pass stateful=True, or leave out save_state."
             ),
         ),
+        (
+            {"units": -(10**100)},
+            (
+                "SimpleRNN got units=-10000000000000000000000000000000000000000000000000000000...; expected a positive "
+                "integer, the size of its state. Pass for example SimpleRNN(32)."
+            ),
+        ),
         ({"truncate_gradient": 0}, "truncate_gradient is 0; expected a positive integer (time steps), or None."),
         ({"truncate_gradient": 2.0}, "truncate_gradient is 2.0; expected a positive integer (time steps), or None."),
         (
@@ -711,7 +743,12 @@ def test_checking_a_name_draws_no_random_number():
     ids=str,
 )
 def test_an_argument_of_another_kind(arguments, sentence):
-    says(ValueError, sentence, lambda: elman.SimpleRNN(4, **arguments))
+    says(ValueError, sentence, lambda: elman.SimpleRNN(**{"units": 4, **arguments}))
+
+
+def test_a_number_that_is_too_long_to_print():
+    sentence = "clip_state_gradient is an object of class int that is too long to print; expected a positive number"
+    says(ValueError, sentence, lambda: elman.SimpleRNN(4, clip_state_gradient=10**5000))
 
 
 @pytest.mark.parametrize("extra", ["learn_initial_state", "save_state"])
@@ -723,6 +760,99 @@ def test_a_switch_of_the_extras(extra):
 def test_options_in_each_others_place():
     sentence = "SimpleRNN got use_bias='glorot_uniform'; expected True or False."
     says(ValueError, sentence, lambda: elman.SimpleRNN(4, "tanh", "glorot_uniform"))
+
+
+# --- options that are changed later --------------------------------------------------------------------------------
+
+
+CHANGES = {  # an option, its new value, and what is said of it on a built layer
+    "text": ("return_sequences", "False", "SimpleRNN got return_sequences='False'; expected True or False."),
+    "zero steps": (
+        "truncate_gradient",
+        0,
+        "truncate_gradient is 0; expected a positive integer (time steps), or None.",
+    ),
+    "no norm": ("clip_state_gradient", -1.0, "clip_state_gradient is -1.0; expected a positive number"),
+    "no mode": ("native", "off", 'native is \'off\'; expected "auto", "require" or False.'),
+    "no states": ("save_state", True, "save_state=True is given without stateful=True; expected both"),
+    "other weights": (
+        "learn_initial_state",
+        True,
+        "SimpleRNN 'rnn' got learn_initial_state=True after it was built; expected it before, as it decides which "
+        "weights there are. Make a new layer with it and pass this one's get_weights().",
+    ),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_an_option_that_is_changed_to_what_it_cannot_be(change):
+    name, value, sentence = CHANGES[change]
+    layer = built()
+    before = layer.get_config()
+    says(ValueError, sentence, lambda: setattr(layer, name, value))
+    assert layer.get_config() == before
+
+
+def test_options_that_exclude_each_other_are_refused_when_one_is_changed():
+    learned = built(learn_initial_state=True)
+    says(
+        ValueError, "learn_initial_state=True and stateful=True are both given", lambda: setattr(learned, "stateful", 1)
+    )
+    kept = built(stateful=True, save_state=True)
+    says(ValueError, "save_state=True is given without stateful=True", lambda: setattr(kept, "stateful", False))
+    gated = elman.LSTM(4)
+    says(ValueError, "LSTM got use_cudnn='yes'; expected one of", lambda: setattr(gated, "use_cudnn", "yes"))
+
+
+@pytest.mark.parametrize("name", ["activation", "dropout", "recurrent_dropout"])
+def test_what_only_the_cell_can_change_names_it(name):
+    layer = built()
+    sentence = (
+        f"SimpleRNN 'rnn' cannot take a new {name} itself; expected it to be set on its cell. Set layer.cell.{name}."
+    )
+    says(AttributeError, sentence, lambda: setattr(layer, name, 0.0))
+
+
+@pytest.mark.parametrize("name", ["units", "use_bias", "kernel_initializer", "recurrent_regularizer"])
+def test_what_cannot_change_at_all_names_the_way_out(name):
+    layer = built()
+    sentence = (
+        f"SimpleRNN 'rnn' cannot change {name} after it is made. Make a new layer with it, for example SimpleRNN."
+        f"from_config({{**layer.get_config(), '{name}': ...}}), and set its weights."
+    )
+    says(AttributeError, sentence, lambda: setattr(layer, name, None))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("activation", "tahn", "SimpleRNNCell got activation='tahn', which is not the name of an activation."),
+        ("dropout", 2.0, "SimpleRNNCell got dropout=2.0; expected a fraction between 0 and 1."),
+        ("recurrent_dropout", "0.1", "SimpleRNNCell got recurrent_dropout='0.1'; expected a fraction between 0 and 1."),
+    ],
+)
+def test_an_option_of_the_cell_that_is_changed_to_what_it_cannot_be(name, value, sentence):
+    layer = built()
+    setattr(layer.cell, name, value)
+    says(ValueError, sentence, lambda: layer(X))
+
+
+def test_a_layer_that_becomes_stateful_and_first_needs_its_states_in_a_trace():
+    """PyTorch traces nothing in predict; the others need one call on a batch before, as the sentence says."""
+    sentence = (
+        f"SimpleRNN 'rnn' was made stateful after it was built, and has no states yet; expected them before {BACKEND} "
+        "traces its call. Call it, or its model, once on one batch before."
+    )
+    models = [compiled(keras.Input((5, 3)), rnn()) for _ in range(2)]
+    for model in models:
+        model.layers[0].stateful = True
+    if BACKEND != "torch":
+        says(ValueError, sentence, lambda: models[0].predict(X, verbose=0))
+        models[1](X)
+        models[1].layers[0].reset_state()
+    first, second = (models[1].predict(X, batch_size=2, verbose=0) for _ in range(2))
+    after = models[1].layers[0](X, initial_state=[first])
+    np.testing.assert_allclose(second, keras.ops.convert_to_numpy(after), rtol=0, atol=1e-6)
 
 
 # --- get_state and set_state ---------------------------------------------------------------------------------------
