@@ -1,12 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """elman: the recurrent layer done right.
 
-Importing this imports NumPy and no framework. What needs Keras is loaded when it is asked for, or when Keras is:
-then its layers are registered, so that a model that holds them loads. Where TensorFlow is, or becomes, loaded,
-elman's ops are registered with that.
+Importing this imports NumPy and no framework. What needs Keras is loaded when it is first used, or when Keras is
+imported: then elman's layers are registered with Keras, so that a model that holds them loads. elman's ops are
+registered with TensorFlow when that is imported, before or after elman.
+
+`SimpleRNN`, `LSTM` and `GRU` are elman's layers. `RNN`, `SimpleRNNCell`, `LSTMCell` and `GRUCell` are Keras's own
+classes: they are here so that a program can swap its import, and the first use of one logs a warning that says so.
 """
 
+import functools
 import importlib
+import logging
 from typing import Any
 
 from elman import backend as _backend
@@ -38,6 +43,7 @@ _WITH_KERAS = {  # where each name that needs Keras is
     "to_torch": "elman.torch_modules",
     "trace": "elman.diagnosis",
 }
+_KERAS_OWN = {name for name, module in _WITH_KERAS.items() if module == "keras.layers"}
 _ROOMS = ("initializers",)  # modules whose names are not here
 _WITH_TABLES = dict.fromkeys(("DataError", "Run", "fit", "predict"), "elman.forecasting")  # that need Polars
 __all__ = [  # noqa: PLE0604
@@ -62,7 +68,9 @@ def __dir__() -> list[str]:
 def __getattr__(name: str) -> Any:
     where = _WITH_KERAS | _WITH_TABLES | {room: f"elman.{room}" for room in _ROOMS}
     if name not in where:
-        raise AttributeError(f"module 'elman' has no attribute {name!r}; dir(elman) lists what it has")
+        raise AttributeError(f"module 'elman' has no attribute {name!r}; dir(elman) lists its names")
+    if name in _KERAS_OWN:
+        _warn_of_keras_classes()
     try:
         module = importlib.import_module(where[name])
     except ModuleNotFoundError as error:
@@ -80,10 +88,21 @@ def __getattr__(name: str) -> Any:
     return module if name in _ROOMS else getattr(module, name)
 
 
+@functools.cache
+def _warn_of_keras_classes() -> None:
+    """Once in a process."""
+    logging.getLogger("elman").warning(
+        "elman.%s and elman.%s are Keras's own classes and run in Keras's own operations. elman.SimpleRNN, elman.LSTM "
+        "and elman.GRU run natively, and elman.accelerate(model) replaces an RNN of Keras's cells by them.",
+        ", elman.".join(sorted(_KERAS_OWN)[:-1]),
+        sorted(_KERAS_OWN)[-1],
+    )
+
+
 def _register_tensorflow() -> None:
     from elman import _tensorflow
 
-    _tensorflow.register()  # what stands in its way is told by the route, when someone asks for it
+    _tensorflow.register()  # if that fails, the layer's route has the reason
 
 
 def _register_layers() -> None:

@@ -120,6 +120,65 @@ def test_every_argument_may_be_positional():
     assert ours == {**stock, **added, **mended}
 
 
+KINDS = ("SimpleRNN", "LSTM", "GRU")
+OF_NUMPY = {
+    "units": np.int64(U),
+    "activation": np.str_("relu"),
+    "use_bias": np.bool_(True),
+    "dropout": np.float32(0.5),
+    "recurrent_dropout": np.float64(0.25),
+    "return_sequences": np.bool_(True),
+    "return_state": np.int64(1),
+    "go_backwards": np.bool_(False),
+    "stateful": np.bool_(False),
+    "unroll": np.bool_(True),
+    "seed": np.uint32(3),
+    "zero_output_for_mask": np.bool_(True),
+    "name": np.str_("rnn"),
+    "trainable": np.bool_(False),
+    "learn_initial_state": np.bool_(True),
+    "truncate_gradient": np.int32(4),
+    "clip_state_gradient": np.float32(0.5),
+    "native": np.bool_(False),
+    "save_state": np.bool_(False),
+}
+OF_NUMPY_GATED = {"implementation": np.int64(1), "use_cudnn": np.bool_(False), "recurrent_activation": np.str_("tanh")}
+OF_NUMPY_BY_KIND = {
+    "SimpleRNN": OF_NUMPY,
+    "LSTM": {**OF_NUMPY, **OF_NUMPY_GATED, "unit_forget_bias": np.bool_(False)},
+    "GRU": {**OF_NUMPY, **OF_NUMPY_GATED, "reset_after": np.bool_(False)},
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_arguments_may_be_numpys_scalars_and_become_pythons(kind, tmp_path):
+    numpys = OF_NUMPY_BY_KIND[kind]
+    pythons = {name: value.item() for name, value in numpys.items()}
+    ours, same = (getattr(elman, kind)(**arguments) for arguments in (numpys, pythons))
+    config = ours.get_config()
+    assert json.loads(json.dumps(config)) == same.get_config()
+    assert {name: config[name] for name in pythons if name != "return_state"} == {
+        name: value for name, value in pythons.items() if name != "return_state"
+    }
+    assert [type(value) for value in config.values()] == [type(value) for value in same.get_config().values()]
+    model = keras.Sequential([keras.Input((T, F)), ours])
+    model.save(path := tmp_path / "model.keras")
+    for again in (keras.models.clone_model(model), keras.models.load_model(path)):
+        assert again.layers[0].get_config() == config
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_options_that_change_may_be_numpys_scalars_too(kind):
+    layer = getattr(elman, kind)(U)
+    for name in ("return_sequences", "stateful", "unroll", "truncate_gradient", "clip_state_gradient", "native"):
+        setattr(layer, name, OF_NUMPY[name])
+        assert type(getattr(layer, name)) is type(OF_NUMPY[name].item())
+    layer.cell.dropout = np.float32(0.5)
+    layer(X)
+    assert type(layer.cell.dropout) is float
+    json.dumps(layer.get_config())
+
+
 PROPERTIES = [
     *("units", "activation", "use_bias", "dropout", "recurrent_dropout"),
     *(f"{w}_{kind}" for w in ("kernel", "recurrent", "bias") for kind in ("initializer", "regularizer", "constraint")),
@@ -434,6 +493,128 @@ def test_dropout_acts_in_fit_and_not_in_predict():
     assert len(set(losses)) == 4
     np.testing.assert_array_equal(*(model.predict(X, verbose=0) for _ in range(2)))
     assert model.layers[0].route.path == "native"
+
+
+# --- options that are changed on a built layer ---------------------------------------------------------------------
+
+
+def changed(kind: str, arguments: dict[str, Any], change: Callable[[Any], None], **call: Any) -> tuple[Any, Any]:
+    """What a built layer gives after a change, and what a stock layer gives that was made with these arguments."""
+    ours, stock = getattr(elman, kind)(U, seed=3), getattr(layers, kind)(U, seed=3, **arguments)
+    ours(X)
+    change(ours)
+    stock.build(X.shape)
+    stock.set_weights(ours.get_weights())
+    results = (layer(X, **call) for layer in (ours, stock))
+    return tuple(result if isinstance(result, tuple) else (result,) for result in results)  # type: ignore[return-value]
+
+
+def sets(name: str, value: Any) -> Callable[[Any], None]:
+    return lambda layer: setattr(layer, name, value)
+
+
+def sets_on_cell(name: str, value: Any) -> Callable[[Any], None]:
+    return lambda layer: setattr(layer.cell, name, value)
+
+
+CHANGED = {  # a change, and the arguments that a layer with it is made with
+    "return_sequences": (sets("return_sequences", True), {"return_sequences": True}, {}),
+    "return_state": (sets("return_state", True), {"return_state": True}, {}),
+    "go_backwards": (sets("go_backwards", True), {"go_backwards": True}, {}),
+    "unroll": (sets("unroll", True), {"unroll": True}, {}),
+    "zero_output_for_mask": (
+        lambda layer: (setattr(layer, "zero_output_for_mask", True), setattr(layer, "return_sequences", True)),
+        {"zero_output_for_mask": True, "return_sequences": True},
+        {"mask": HOLES},
+    ),
+    "activation": (sets_on_cell("activation", keras.activations.relu), {"activation": "relu"}, {}),
+    "activation by name": (sets_on_cell("activation", "softsign"), {"activation": "softsign"}, {}),
+    "no activation": (sets_on_cell("activation", None), {"activation": None}, {}),
+    "dropout": (sets_on_cell("dropout", 0.5), {"dropout": 0.5}, {"training": True}),
+    "recurrent dropout": (sets_on_cell("recurrent_dropout", 0.5), {"recurrent_dropout": 0.5}, {"training": True}),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("case", CHANGED)
+def test_an_option_that_is_changed_does_what_it_says(case, kind):
+    change, arguments, call = CHANGED[case]
+    all_alike(*changed(kind, arguments, change, **call))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_dropout_that_is_switched_off_drops_nothing(kind):
+    layer = getattr(elman, kind)(U, dropout=0.5, recurrent_dropout=0.5)
+    layer(X)
+    layer.cell.dropout = layer.cell.recurrent_dropout = 0
+    np.testing.assert_array_equal(array(layer(X, training=True)), array(layer(X)))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_built_layer_that_becomes_stateful_goes_on_where_it_ended(kind, tmp_path):
+    layer, free = getattr(elman, kind)(U, return_sequences=True), getattr(elman, kind)(U, return_sequences=True)
+    layer.build((None, T, F))
+    free(X)
+    free.set_weights(layer.get_weights())
+    whole = array(free(X))
+    layer.stateful = True
+    parts = [layer(X[:, :2]), layer(X[:, 2:3]), layer(X[:, 3:])]
+    alike(ops.concatenate(parts, axis=1), whole)
+    assert layer.get_state()[0].shape == (B, U)
+    assert layer.variables[-1] is layer.states[-1]
+    layer.reset_state()
+    alike(layer(X), whole)
+    layer.stateful = False
+    for _ in range(2):
+        alike(layer(X), whole)
+
+
+def test_a_model_that_becomes_stateful_predicts_on_where_it_ended():
+    model = model_of(elman.SimpleRNN)
+    layer = model.layers[0]
+    layer.stateful = True
+    model(X)
+    layer.set_state([H])
+    first, second = (model.predict(X, batch_size=B, verbose=0) for _ in range(2))
+    free = model_of(elman.SimpleRNN, return_state=True)
+    free.layers[0].set_weights(layer.get_weights())
+    alike(layer.get_state()[0], free.layers[0](X, initial_state=free.layers[0](X, initial_state=[H])[1])[1])
+    assert np.abs(first - second).max() > 1e-3
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_states_that_are_made_later_are_kept_in_mixed_precision(policy):
+    layer = elman.SimpleRNN(U, dtype=policy)
+    layer(X)
+    layer.stateful = True
+    y = layer(X)
+    assert layer.states[0].dtype == "float32"
+    np.testing.assert_array_equal(layer.get_state()[0], array(ops.cast(y, "float32")))
+
+
+@pytest.mark.parametrize("name", ["truncate_gradient", "clip_state_gradient"])
+@pytest.mark.parametrize("native", ["auto", False])
+def test_what_limits_gradients_can_be_changed(name, native):
+    made, later = (elman.SimpleRNN(U, native=native, **arguments) for arguments in ({name: 1}, {}))
+    for layer in (made, later):
+        layer.build(X.shape)
+    later.set_weights(made.get_weights())
+    before = gradients(later)
+    for weight in later.trainable_weights if BACKEND == "torch" else ():
+        weight.value.grad = None
+    setattr(later, name, 1)
+    after = gradients(later)
+    all_alike(after, gradients(made))
+    assert np.abs(after[1] - before[1]).max() > 1e-4
+
+
+def test_a_compiled_model_takes_a_changed_option_when_it_is_compiled_again():
+    model = keras.Sequential([keras.Input((T, F)), elman.SimpleRNN(U)])
+    model.compile("sgd", "mse")
+    assert model.predict(X, verbose=0).shape == (B, U)
+    model.layers[0].return_sequences = True
+    model.compile("sgd", "mse")
+    assert model.predict(X, verbose=0).shape == (B, T, U)
 
 
 # --- files and copies ----------------------------------------------------------------------------------------------
