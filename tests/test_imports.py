@@ -23,7 +23,7 @@ LAYERS = (
     {"route"},
     {"_numpy", "_tensorflow", "_jax", "_torch"},
     {"frameworks", "_portable"},
-    {"functional", "layer_checks"},
+    {"functional", "layer_checks", "network"},
     {"layers"},
     {"initializers", "keras_rnn"},
     {"loading", "models", "torch_modules"},
@@ -111,6 +111,7 @@ def test_a_framework_is_imported_at_the_top_only_where_the_file_is_named_for_it(
     own = path.stem.rpartition("_")[2]
     for name in imported_at_the_top(tree):
         if name == "keras":
+            assert room(path) != "network", f"{path.name} imports keras, and a Network needs NumPy alone"
             assert own in FRAMEWORKS or path.stem in WITH_KERAS or room(path) == "diagnosis", (
                 f"{path.name} imports keras at its top"
             )

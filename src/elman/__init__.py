@@ -44,11 +44,13 @@ _WITH_KERAS = {  # where each name that needs Keras is
     "trace": "elman.diagnosis",
 }
 _KERAS_OWN = {name for name, module in _WITH_KERAS.items() if module == "keras.layers"}
+_LATER = {"Network": "elman.network"}  # that need NumPy alone, and take time to import
 _ROOMS = ("initializers",)  # modules whose names are not here
 _WITH_TABLES = dict.fromkeys(("DataError", "Run", "fit", "predict"), "elman.forecasting")  # that need Polars
 __all__ = [  # noqa: PLE0604
     *_WITH_KERAS,
     *_WITH_TABLES,
+    *_LATER,
     *_ROOMS,
     "NativeUnavailable",
     "Route",
@@ -66,7 +68,7 @@ def __dir__() -> list[str]:
 
 
 def __getattr__(name: str) -> Any:
-    where = _WITH_KERAS | _WITH_TABLES | {room: f"elman.{room}" for room in _ROOMS}
+    where = _WITH_KERAS | _WITH_TABLES | _LATER | {room: f"elman.{room}" for room in _ROOMS}
     if name not in where:
         raise AttributeError(f"module 'elman' has no attribute {name!r}; dir(elman) lists its names")
     if name in _KERAS_OWN:

@@ -29,6 +29,7 @@ from elman.loading import load_model as load_model
 from elman.models import accelerate as accelerate
 from elman.models import routes as routes
 from elman.models import to_stock as to_stock
+from elman.network import Network as Network
 from elman.route import Route as Route
 from elman.torch_modules import from_torch as from_torch
 from elman.torch_modules import to_torch as to_torch
@@ -178,6 +179,7 @@ __all__ = [
     "HorizonMonitor",
     "LSTMCell",
     "NativeUnavailable",
+    "Network",
     "Report",
     "Route",
     "SimpleRNN",

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A network in a file: safetensors, with the description as versioned JSON in its header. No code, no pickle.
+
+In: a network and a path. Out: a file, or a network made of one. A description that a file brings is checked as the
+arguments of a user are, since it is as little trusted.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from elman import files as whole_files
+from elman.errors import DataError
+
+if TYPE_CHECKING:
+    from elman.network.network import Network
+
+FORMAT = "elman.Network"
+VERSION = 1  # raised when a reader of the version before would misread a file
+_LONGEST = 1 << 20  # characters of a description
+
+
+def snake(name: str) -> str:
+    """`SimpleRNN` -> `simple_rnn`."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
+
+
+def save(network: Network, path: Any) -> None:
+    """Writes a network."""
+    from safetensors.numpy import save as to_bytes
+
+    if network.input_shape is None:
+        raise DataError("the network has no weights yet; pass features=, or call it once, before it is saved.")
+    metadata = {"format": FORMAT, "version": str(VERSION), "description": json.dumps(network.describe())}
+    whole_files.write(
+        Path(path), to_bytes({name: np.ascontiguousarray(a) for name, a in network.weights.items()}, metadata)
+    )
+
+
+def load(path: Any) -> Network:
+    """Reads a network."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(Path(path), "np") as file:
+            metadata = file.metadata() or {}
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+    except FileNotFoundError as error:
+        raise DataError(f"{path} does not exist.") from error
+    except (OSError, SafetensorError) as error:
+        raise DataError(f"{path} is not a safetensors file, or is damaged: {error}.") from error
+    if metadata.get("format") != FORMAT:
+        raise DataError(f"{path} is a safetensors file, but not of an elman.Network.")
+    version = metadata.get("version", "")
+    if not version.isascii() or not version.isdigit() or int(version[:9]) > VERSION:
+        raise DataError(
+            f"{path} has version {version[:20]!r} of the format; this elman reads up to {VERSION}. Update elman."
+        )
+    return _network(path, metadata.get("description", ""), weights)
+
+
+def _network(path: Any, text: str, weights: Mapping[str, Any]) -> Network:
+    from elman.network.network import Network
+
+    if len(text) > _LONGEST:
+        raise DataError(f"{path} has a description of {len(text):,} characters; expected at most {_LONGEST:,}.")
+    try:
+        description = json.loads(text)
+        shape = tuple(description["input_shape"])
+        network = Network(_entry(description["layers"]), dtype=description["dtype"])
+        expected, got = network.weight_shapes(shape), {name: array.shape for name, array in weights.items()}
+        if got != expected:  # before memory is taken for what a description asks for
+            raise DataError(f"{path} is damaged: its arrays have the shapes {got}; expected {expected}.")
+        network.build(shape)
+        network.set_weights(weights)
+    except (ValueError, TypeError, KeyError, RecursionError, AttributeError, OverflowError, MemoryError) as error:
+        raise DataError(f"{path} is damaged: {type(error).__name__}: {error}.") from error
+    return network
+
+
+def _entry(data: Any) -> Any:
+    from elman.network import COMBINATORS, LAYERS
+
+    if isinstance(data, list):
+        return [_entry(each) for each in data]
+    if "layer" in data:
+        options = {key: value for key, value in data.items() if key not in ("layer", "name")}
+        if data["layer"] not in LAYERS:
+            raise ValueError(f"{data['layer']!r} is not a layer of elman; expected one of {', '.join(LAYERS)}")
+        return LAYERS[data["layer"]](**options)
+    ((name, branches),) = data.items()
+    if name not in COMBINATORS:
+        raise ValueError(f"{name!r} is not a combinator of elman; expected one of {', '.join(COMBINATORS)}")
+    return COMBINATORS[name]([_entry(each) for each in branches])

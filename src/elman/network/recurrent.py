@@ -1,0 +1,206 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The recurrent rows of the layer table: SimpleRNN, LSTM and GRU. Each pass is one native call of the NumPy adapter.
+
+The formulas stand at the steps in `reference.py`; the weights have the names, shapes and order of Keras.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, ClassVar
+
+import numpy as np
+
+from elman import _numpy
+from elman.cells import CELLS
+from elman.checks import check_extras, did_you_mean, positive_integer
+from elman.network.dense import Draws, check_rate
+from elman.network.layer import Array, Layer, Op, Parameter, Place, Shape, glorot_uniform, orthogonal, zeros
+from elman.operands import Operands
+from elman.options import ACTIVATIONS, Options
+
+_STATES = ("initial_state", "initial_carry")
+
+
+@dataclasses.dataclass(frozen=True)
+class Recurrent(Layer):
+    """A recurrent layer over (batch, time, features).
+
+    Args:
+        units: Size of the state.
+        activation: Name of the activation of the new state.
+        use_bias: Whether there is a bias.
+        return_sequences: Return every step's output, (batch, time, units), instead of the last one's, (batch, units).
+        go_backwards: Read time from the last step to the first. Outputs stay in processing order; see `Reverse`.
+        zero_output_for_mask: Outputs of steps that are not valid are zero, instead of the output before them.
+        dropout: Share of the input's features that is zeroed while training, the same ones at every step.
+        recurrent_dropout: Share of the state, likewise.
+        learn_initial_state: Whether the initial state is a trained vector; zeros otherwise.
+        truncate_gradient: Integer k: the state's gradient is cut every k steps from the end; `None`: it is not.
+        clip_state_gradient: Largest L2 norm, per example, of the gradient that one step passes to the step before it.
+    """
+
+    takes: ClassVar[tuple[int, ...]] = (2,)
+    cell: ClassVar[str]
+
+    units: int
+    activation: str = "tanh"
+    use_bias: bool = True
+    return_sequences: bool = False
+    go_backwards: bool = False
+    zero_output_for_mask: bool = False
+    dropout: float = 0.0
+    recurrent_dropout: float = 0.0
+    learn_initial_state: bool = False
+    truncate_gradient: int | None = None
+    clip_state_gradient: float | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "units", positive_integer("units", self.units))
+        for name in ("activation", "recurrent_activation"):
+            value = getattr(self, name, ACTIVATIONS[0])
+            if value not in ACTIVATIONS:
+                raise ValueError(
+                    f"{name} is {value!r};{did_you_mean(value, ACTIVATIONS)} expected one of {', '.join(ACTIVATIONS)}."
+                )
+        for name in ("dropout", "recurrent_dropout"):
+            check_rate(name, getattr(self, name))
+        check_extras(self.truncate_gradient, self.clip_state_gradient, "require")
+
+    @property
+    def options(self) -> Options:
+        """What the native call is told besides its arrays."""
+        names = set(Options._fields) & {field.name for field in dataclasses.fields(self)}
+        return Options(self.cell, **{name: getattr(self, name) for name in names})
+
+    def bias_shape(self) -> tuple[int, ...]:
+        """Shape of the bias."""
+        return (len(CELLS[self.cell].gates) * self.units,)
+
+    def bias_initializer(self, generator: np.random.Generator, shape: tuple[int, ...]) -> Array:
+        """First values of the bias."""
+        return np.zeros(shape)
+
+    def parameters(self, shape: Shape) -> dict[str, Parameter]:
+        """kernel (features, gates * units), recurrent_kernel (units, gates * units), bias, initial states (units,)."""
+        features, columns = shape[-1], len(CELLS[self.cell].gates) * self.units
+        assert features is not None
+        found = {
+            "kernel": Parameter((features, columns), glorot_uniform),
+            "recurrent_kernel": Parameter((self.units, columns), orthogonal),
+        }
+        if self.use_bias:
+            found["bias"] = Parameter(self.bias_shape(), self.bias_initializer)
+        if self.learn_initial_state:
+            found |= {name: Parameter((self.units,), zeros) for name in _STATES[: len(CELLS[self.cell].states)]}
+        return found
+
+    def output(self, shape: Shape) -> Shape:
+        return (shape[0], self.units) if self.return_sequences else (self.units,)
+
+    def bind(self, place: Place) -> Op:
+        return _Recurrent(self, place)
+
+
+@dataclasses.dataclass(frozen=True)
+class SimpleRNN(Recurrent):
+    """h_t = activation(x_t W + h_{t-1} U + b)                                                           (Elman 1990)
+
+    Args:
+        **options: Those of `Recurrent`.
+    """
+
+    cell: ClassVar[str] = "simple_rnn"
+
+
+@dataclasses.dataclass(frozen=True)
+class LSTM(Recurrent):
+    """Gates i, f, o and candidate g; c_t = f c_{t-1} + i g, h_t = o activation(c_t)   (Hochreiter, Schmidhuber 1997)
+
+    Args:
+        recurrent_activation: Name of the gates' activation.
+        unit_forget_bias: Whether the forget gate's bias starts from 1 (Jozefowicz et al. 2015).
+        **options: Those of `Recurrent`.
+    """
+
+    cell: ClassVar[str] = "lstm"
+    recurrent_activation: str = "sigmoid"
+    unit_forget_bias: bool = True
+
+    def bias_initializer(self, generator: np.random.Generator, shape: tuple[int, ...]) -> Array:
+        """Zeros; ones for the forget gate."""
+        bias = np.zeros(shape)
+        if self.unit_forget_bias:
+            bias[self.units : 2 * self.units] = 1
+        return bias
+
+
+@dataclasses.dataclass(frozen=True)
+class GRU(Recurrent):
+    """Gates z, r and candidate n; h_t = z h_{t-1} + (1 - z) n                                     (Cho et al. 2014)
+
+    Args:
+        recurrent_activation: Name of the gates' activation.
+        reset_after: Whether the reset gate acts on the product of state and weights, which then has a bias of its own
+            (Keras and cuDNN), or on the state before it.
+        **options: Those of `Recurrent`.
+    """
+
+    cell: ClassVar[str] = "gru"
+    recurrent_activation: str = "sigmoid"
+    reset_after: bool = True
+
+    def bias_shape(self) -> tuple[int, ...]:
+        """(2, 3 * units) with `reset_after`: b and b'."""
+        columns = super().bias_shape()
+        return (2, *columns) if self.reset_after else columns
+
+
+class _Recurrent(Op):
+    """One native call each way."""
+
+    def __init__(self, layer: Recurrent, place: Place) -> None:
+        batch, _, features = place.shape
+        self.place, self.options = place, layer.options
+        self.states = [(name, place.empty(batch, layer.units)) for name in _STATES if name in place.weights]
+        self.draw_input = _draws(layer.dropout, (1, batch, features), place)
+        self.draw_recurrent = _draws(layer.recurrent_dropout, (1, batch, layer.units), place)
+        self.no_final = (None,) * len(CELLS[layer.cell].states)
+        self.operands: Any = None
+        self.y: Array = place.empty(0)
+        self.tape: Array | None = None
+
+    def forward(self, x: Array, mask: Array | None) -> tuple[Array, Array | None]:
+        weights = self.place.weights
+        for name, state in self.states:
+            np.copyto(state, weights[name])
+        self.operands = Operands(
+            x,
+            weights["kernel"],
+            weights["recurrent_kernel"],
+            weights.get("bias"),
+            tuple(state for _, state in self.states),
+            mask,
+            None if self.draw_input is None else self.draw_input(),
+            None if self.draw_recurrent is None else self.draw_recurrent(),
+        )
+        self.y, _, self.tape = _numpy.forward(self.options, self.operands, keep_tape=self.place.training)
+        return self.y, mask if self.options.return_sequences else None
+
+    def backward(self, dy: Array) -> Array | None:
+        gradients = self.place.gradients
+        assert gradients is not None
+        found = _numpy.backward(
+            self.options, self.operands, self.y, self.tape, dy, self.no_final, want_dx=self.place.wants_dx
+        )
+        gradients["kernel"][:] = found.dkernel
+        gradients["recurrent_kernel"][:] = found.drecurrent_kernel
+        if found.dbias is not None:
+            gradients["bias"][:] = found.dbias
+        for (name, _), dstate in zip(self.states, found.dinitial_states, strict=False):
+            np.add.reduce(dstate, axis=0, out=gradients[name])
+        return found.dx if self.place.wants_dx else None
+
+
+def _draws(rate: float, shape: tuple[int, ...], place: Place) -> Draws | None:
+    return Draws(rate, shape, place) if rate and place.training else None

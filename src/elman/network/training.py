@@ -1,0 +1,374 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Trains a network: batches in, one native pass each way, one update of one vector.
+
+In: a network, arrays or a source of examples, options. Out: a `History`; the network has its best weights. A run with a
+checkpoint can be stopped at any moment and ends with the same bits: the order of examples and the dropout masks of an
+epoch depend on the seed and the epoch alone.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+import numpy as np
+
+from elman import files
+from elman.checks import is_integer, is_real, positive_integer
+from elman.errors import DataError
+from elman.network import losses, optimizers
+
+if TYPE_CHECKING:
+    from elman.network.network import Network
+
+Array = np.ndarray
+_HALVINGS = 3  # times that the learning rate is halved within the patience, less one
+
+
+class Batch(NamedTuple):
+    """Some examples."""
+
+    x: Array
+    y: Array
+    mask: Array | None = None
+    weight: Array | None = None
+
+
+class Source(Protocol):
+    """Examples that are gathered when they are wanted, so that they are never laid out side by side."""
+
+    def __len__(self) -> int:
+        """How many examples there are."""
+
+    def batch(self, indices: Array) -> Batch:
+        """The examples of these numbers."""
+
+
+class Progress(NamedTuple):
+    """Where training is; an epoch's losses are `None` until it ends."""
+
+    epoch: int
+    epochs: int
+    step: int
+    steps: int
+    loss: float | None
+    validation_loss: float | None
+
+
+@dataclasses.dataclass
+class History:
+    """What training found.
+
+    Attributes:
+        loss: Mean training loss of each epoch.
+        validation_loss: Loss of the validation data after each epoch; empty without such data.
+        best_epoch: Number of the epoch, from 1, whose weights the network has; 0 stands for those from before training.
+        resumed: Epochs that a checkpoint had, or `None` if there was no checkpoint.
+    """
+
+    loss: list[float] = dataclasses.field(default_factory=list)
+    validation_loss: list[float] = dataclasses.field(default_factory=list)
+    best_epoch: int = 0
+    resumed: int | None = None
+
+
+class Arrays:
+    """Examples in arrays; a `Source`."""
+
+    def __init__(self, network: Network, x: Any, y: Any, weight: Any = None, mask: Any = None) -> None:
+        self.x = network.input(x)
+        self.y = np.ascontiguousarray(y)
+        self.mask = network.valid(self.x, mask, None)
+        self.weight = None if weight is None else np.asarray(weight, network.dtype)
+        for name, array in (("y", self.y), ("sample_weight", self.weight)):
+            if array is not None and len(array) != len(self.x):
+                raise ValueError(f"x has {len(self.x)} examples, and {name} has {len(array)}; expected as many.")
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def batch(self, indices: Array) -> Batch:
+        """The examples of these numbers."""
+        mask, weight = (None if each is None else each[indices] for each in (self.mask, self.weight))
+        return Batch(self.x[indices], self.y[indices], mask, weight)
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """How to train; the arguments of `fit`, checked."""
+
+    loss: losses.Loss
+    optimizer: str
+    learning_rate: float
+    clip_norm: float | None
+    batch_size: int
+    epochs: int
+    shuffle: bool
+    patience: int | None
+    seed: int
+
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "epochs", *(["patience"] if self.patience is not None else [])):
+            positive_integer(name, getattr(self, name))
+        for name in ("learning_rate", *(["clip_norm"] if self.clip_norm is not None else [])):
+            value = getattr(self, name)
+            if not is_real(value) or value <= 0:
+                raise ValueError(f"{name} is {value!r}; expected a positive number.")
+        if not is_integer(self.seed, least=0):
+            raise ValueError(f"seed is {self.seed!r}; expected an integer from 0.")
+
+
+def fit(
+    network: Network,
+    x: Any,
+    y: Any = None,
+    *,
+    loss: str | losses.Loss = "mse",
+    optimizer: str = "adam",
+    learning_rate: float = 1e-3,
+    clip_norm: float | None = None,
+    batch_size: int = 32,
+    epochs: int = 1,
+    shuffle: bool = True,
+    validation_data: Any = None,
+    patience: int | None = None,
+    sample_weight: Any = None,
+    mask: Any = None,
+    seed: int = 0,
+    tell: Callable[[Progress], None] | None = None,
+    checkpoint: str | Path | None = None,
+) -> History:
+    """Trains a network.
+
+    Args:
+        network: The network. It gets the best weights: those of the least validation loss, or the last ones if there
+            are no validation data.
+        x: Inputs, (batch, time, features), (batch, features) or integers (batch, time); or a `Source`.
+        y: Targets, of the output's shape; for `"sparse_categorical_crossentropy"` the numbers of classes. Not with a
+            `Source`.
+        loss: One of `losses.LOSSES`, `losses.huber(delta)` or `losses.quantile(share)`.
+        optimizer: `"adam"` or `"adamw"`.
+        learning_rate: Size of the first steps.
+        clip_norm: Largest L2 norm of the gradient, over all weights jointly; `None`: any.
+        batch_size: Examples in a step.
+        epochs: How often the examples are gone through, at most.
+        shuffle: Whether each epoch has an order of its own.
+        validation_data: `(x, y)`, `(x, y, sample_weight)` or a `Source`, whose loss is computed after each epoch.
+        patience: Epochs without a smaller validation loss after which training ends; in a third of that the learning
+            rate is halved. `None`: neither.
+        sample_weight: (batch,) or (batch, time): multiplies the losses.
+        mask: bool (batch, time), true where a step is valid.
+        seed: Of the order of examples and of dropout.
+        tell: Called with a `Progress` after each step.
+        checkpoint: File that is written after each epoch. If it exists, training goes on from it, to the same bits.
+
+    Returns:
+        A `History`.
+
+    Raises:
+        DataError: If the checkpoint is of another training, is damaged, or cannot be written.
+        ValueError: If an argument does not fit.
+    """
+    chosen = losses.named(loss)
+    options = Options(chosen, optimizer, learning_rate, clip_norm, batch_size, epochs, shuffle, patience, seed)
+    if patience is not None and validation_data is None:
+        raise ValueError("patience needs validation_data, whose loss says when to stop. Pass validation_data=(x, y).")
+    if hasattr(x, "batch"):
+        source: Source = x
+    else:
+        source = Arrays(network, x, y, sample_weight, mask)
+    if not len(source):
+        raise ValueError("x has no example; expected at least one.")
+    first = source.batch(np.arange(1))
+    _check_targets(network, first, chosen)
+    validation = None
+    if validation_data is not None:
+        validation = validation_data if hasattr(validation_data, "batch") else Arrays(network, *validation_data)
+    run = _Run(network, source, validation, options)
+    return run.train(tell, None if checkpoint is None else Path(checkpoint))
+
+
+def evaluate(network: Network, source: Source, loss: losses.Loss, batch_size: int) -> float:
+    """The mean loss over a source, without dropout."""
+    total = 0.0
+    for first in range(0, len(source), batch_size):
+        batch = source.batch(np.arange(first, min(first + batch_size, len(source))))
+        y, mask = network.op(batch.x.shape, training=False).forward(batch.x, batch.mask)
+        value, _ = losses.value_and_gradient(loss, y, _targets(batch.y, y, loss), batch.weight, mask)
+        total += value * len(batch.x)
+    return total / len(source)
+
+
+def _targets(target: Array, y: Array, loss: losses.Loss) -> Array:
+    """A target of the output's dtype, with the axis of one output where it is left out."""
+    if loss.classes:
+        return target.reshape(y.shape[:-1])
+    return target.reshape(y.shape).astype(y.dtype, copy=False)
+
+
+def _check_targets(network: Network, batch: Batch, loss: losses.Loss) -> None:
+    """Checks one example.
+
+    Raises:
+        ValueError: If the target does not have the output's shape.
+    """
+    y, _ = network.op(batch.x.shape, training=False).forward(batch.x, batch.mask)
+    expected = y.shape[:-1] if loss.classes else y.shape
+    allowed = (
+        {expected, (*expected, 1)} if loss.classes else {expected} | ({expected[:-1]} if expected[-1] == 1 else set())
+    )
+    if batch.y.shape not in allowed:
+        raise ValueError(
+            f"y has shape (batch, {', '.join(map(str, batch.y.shape[1:]))}), and the network returns (batch, "
+            f"{', '.join(map(str, y.shape[1:]))}); expected (batch, {', '.join(map(str, expected[1:]))}). Change the "
+            "last layer, or return_sequences of the last recurrent one."
+        )
+    if batch.y.dtype.kind not in "iufb":
+        raise ValueError(f"y has dtype {batch.y.dtype}; expected numbers.")
+
+
+class _Run:
+    """One training: the network, what it learns from, and everything a checkpoint holds."""
+
+    def __init__(self, network: Network, source: Source, validation: Source | None, options: Options) -> None:
+        self.network, self.source, self.validation, self.options = network, source, validation, options
+        self.optimizer = optimizers.named(options.optimizer, network.flat.size, network.dtype, options.learning_rate)
+        self.history = History()
+        self.best = network.flat.copy()
+        self.best_loss = math.inf
+
+    def train(self, tell: Callable[[Progress], None] | None, checkpoint: Path | None) -> History:
+        """Trains to the end, from the checkpoint if there is one."""
+        if checkpoint is not None and checkpoint.exists():
+            self.load(checkpoint)
+        while not self.ended():
+            self.epoch(len(self.history.loss), tell)
+            if checkpoint is not None:
+                self.save(checkpoint)
+        if self.validation is not None:
+            np.copyto(self.network.flat, self.best)
+        return self.history
+
+    def waited(self) -> int:
+        """Epochs since the best."""
+        return len(self.history.loss) - self.history.best_epoch
+
+    def ended(self) -> bool:
+        """Whether there is nothing left to do."""
+        patience = self.options.patience
+        return len(self.history.loss) >= self.options.epochs or (patience is not None and self.waited() >= patience)
+
+    def epoch(self, number: int, tell: Callable[[Progress], None] | None) -> None:
+        """Goes through the examples once."""
+        options, examples = self.options, len(self.source)
+        generator = np.random.default_rng((options.seed, number))
+        self.network.generator.bit_generator.state = np.random.default_rng(
+            (options.seed, number, 1)
+        ).bit_generator.state
+        order = generator.permutation(examples) if options.shuffle else np.arange(examples)
+        steps, total = -(-examples // options.batch_size), 0.0
+        for step in range(steps):
+            indices = order[step * options.batch_size : (step + 1) * options.batch_size]
+            total += self.step(self.source.batch(indices)) * len(indices)
+            if tell:
+                known = self.history.validation_loss[-1] if self.history.validation_loss else None
+                tell(
+                    Progress(
+                        number + 1,
+                        options.epochs,
+                        step + 1,
+                        steps,
+                        total / (step * options.batch_size + len(indices)),
+                        known,
+                    )
+                )
+        self.history.loss.append(total / examples)
+        self.judge(number + 1)
+
+    def step(self, batch: Batch) -> float:
+        """One update; returns the loss before it."""
+        network, options = self.network, self.options
+        y, mask = network.forward(batch.x, batch.mask)
+        value, dy = losses.value_and_gradient(options.loss, y, _targets(batch.y, y, options.loss), batch.weight, mask)
+        network.op(batch.x.shape, training=True).backward(dy)
+        if options.clip_norm is not None:
+            optimizers.clip_by_norm(network.gradient, options.clip_norm)
+        self.optimizer.step(network.flat, network.gradient)
+        return value
+
+    def judge(self, number: int) -> None:
+        """Keeps the best weights, and halves the learning rate where training does not help."""
+        if self.validation is None:
+            self.history.best_epoch = number
+            return
+        value = evaluate(self.network, self.validation, self.options.loss, max(self.options.batch_size, 256))
+        self.history.validation_loss.append(value)
+        if value < self.best_loss:
+            self.best_loss, self.history.best_epoch = value, number
+            np.copyto(self.best, self.network.flat)
+        elif self.options.patience and self.waited() % max(1, self.options.patience // _HALVINGS) == 0:
+            self.optimizer.learning_rate *= 0.5
+
+    # --- the checkpoint ------------------------------------------------------------------------------------------
+
+    def identity(self) -> str:
+        """What must be the same for a checkpoint to be of this training."""
+        options = {
+            f.name: getattr(self.options, f.name)
+            for f in dataclasses.fields(self.options)
+            if f.name not in ("loss", "epochs")
+        }
+        return json.dumps([self.network.describe(), options, len(self.source)], default=str)
+
+    def save(self, path: Path) -> None:
+        """Writes everything that training needs to go on."""
+        from safetensors.numpy import save as to_bytes
+
+        optimizer = self.optimizer
+        arrays = {"weights": self.network.flat, "best": self.best, "m": optimizer.m, "v": optimizer.v}
+        state = {
+            "loss": self.history.loss,
+            "validation_loss": self.history.validation_loss,
+            "best_epoch": self.history.best_epoch,
+            "best_loss": self.best_loss,
+            "learning_rate": optimizer.learning_rate,
+            "steps": optimizer.steps,
+        }
+        files.write(path, to_bytes(arrays, {"state": json.dumps(state), "identity": self.identity()}))
+
+    def load(self, path: Path) -> None:
+        """Reads it back.
+
+        Raises:
+            DataError: If the file is damaged or of another training.
+        """
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            with safe_open(path, "np") as file:
+                metadata = file.metadata() or {}
+                if metadata.get("identity") != self.identity():
+                    raise DataError(
+                        f"{path} is the checkpoint of a training with another network, data or options. Remove it, or "
+                        "choose another file with checkpoint=."
+                    )
+                state = json.loads(metadata["state"])
+                for name, array in (
+                    ("weights", self.network.flat),
+                    ("best", self.best),
+                    ("m", self.optimizer.m),
+                    ("v", self.optimizer.v),
+                ):
+                    array[...] = file.get_tensor(name)
+        except (OSError, SafetensorError, KeyError, ValueError) as error:
+            raise DataError(f"{path} is not a checkpoint, or is damaged: {error}. Remove it.") from error
+        self.history = History(state["loss"], state["validation_loss"], state["best_epoch"], resumed=len(state["loss"]))
+        self.best_loss, self.optimizer.learning_rate, self.optimizer.steps = (
+            state["best_loss"],
+            state["learning_rate"],
+            state["steps"],
+        )

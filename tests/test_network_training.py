@@ -1,0 +1,223 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`Network.fit`: losses and their gradients, the optimizer's formula, the order of examples, checkpoints."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from elman.errors import DataError
+from elman.network import GRU, LSTM, Batch, Dense, Dropout, Network, Progress, SimpleRNN, losses, optimizers
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(50, 6, 3)).astype("float32")
+Y = X[:, -3:].sum(axis=1)[:, :2]
+
+
+def network(**options):
+    return Network([GRU(5, dropout=0.1), Dropout(0.1), Dense(2)], input_shape=(None, 3), **options)
+
+
+# --- losses ----------------------------------------------------------------------------------------------------------
+
+
+def problem(name, rng):
+    if name == "binary_crossentropy":
+        return rng.uniform(0.05, 0.95, (4, 3)), rng.integers(0, 2, (4, 3)).astype("float64")
+    if name == "sparse_categorical_crossentropy":
+        p = rng.uniform(0.1, 1, (4, 3))
+        return p / p.sum(axis=-1, keepdims=True), rng.integers(0, 3, 4)
+    return rng.normal(size=(4, 3)), rng.normal(size=(4, 3))
+
+
+@pytest.mark.parametrize("name", losses.LOSSES)
+@pytest.mark.parametrize("weighted", [False, True])
+def test_the_gradient_of_a_loss(name, weighted):
+    rng = np.random.default_rng(1)
+    y, target = problem(name, rng)
+    weight = rng.uniform(0.5, 2, 4) if weighted else None
+    loss = losses.named(name)
+    _, gradient = losses.value_and_gradient(loss, y, target, weight, None)
+    for i in np.ndindex(y.shape):
+        ends = []
+        for moved in (1e-6, -1e-6):
+            changed = y.copy()
+            changed[i] += moved
+            ends.append(losses.value_and_gradient(loss, changed, target, weight, None)[0])
+        assert (ends[0] - ends[1]) / 2e-6 == pytest.approx(gradient[i], rel=1e-6, abs=1e-9)
+
+
+def test_values_of_the_losses():
+    y, target = np.array([[1.0], [2.0]]), np.array([[0.0], [4.0]])
+    value = {
+        name: losses.value_and_gradient(losses.LOSSES[name], y, target, None, None)[0]
+        for name in ("mse", "mae", "huber")
+    }
+    assert value == {"mse": 2.5, "mae": 1.5, "huber": 1.0}
+    assert losses.value_and_gradient(losses.quantile(0.9), y, target, None, None)[0] == pytest.approx((0.1 + 1.8) / 2)
+    p = np.array([[0.25, 0.75]])
+    found = losses.value_and_gradient(losses.LOSSES["sparse_categorical_crossentropy"], p, np.array([1]), None, None)[0]
+    assert found == pytest.approx(-math.log(0.75))
+    assert losses.value_and_gradient(losses.LOSSES["binary_crossentropy"], p, p.round(), None, None)[
+        0
+    ] == pytest.approx(-math.log(0.75))
+
+
+def test_a_mask_leaves_the_mean_over_valid_steps():
+    y, target = RNG.normal(size=(2, 3, 1)), RNG.normal(size=(2, 3, 1))
+    mask = np.array([[True, False, False], [True, True, False]])
+    value, gradient = losses.value_and_gradient(losses.LOSSES["mse"], y, target, None, mask)
+    assert value == pytest.approx(((y - target)[mask] ** 2).mean())
+    assert not gradient[~mask].any()
+
+
+# --- training --------------------------------------------------------------------------------------------------------
+
+
+def test_adam_takes_the_steps_of_its_formula():
+    weights, rng = np.array([1.0, -2.0]), np.random.default_rng(2)
+    adam = optimizers.Adam(2, np.dtype("float64"), 0.1)
+    w, m, v = weights.copy(), np.zeros(2), np.zeros(2)
+    for t in range(1, 6):
+        g = rng.normal(size=2)
+        m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g * g
+        w = w - 0.1 * math.sqrt(1 - 0.999**t) / (1 - 0.9**t) * m / (np.sqrt(v) + 1e-7)
+        adam.step(weights, g)
+    np.testing.assert_allclose(weights, w, rtol=1e-12)
+
+
+def test_the_norm_is_clipped_without_overflow():
+    gradient = np.array([3e30, 4e30], "float32")
+    assert optimizers.clip_by_norm(gradient, 1.0) == pytest.approx(5e30)
+    np.testing.assert_allclose(gradient, [0.6, 0.8], rtol=1e-6)
+
+
+def test_training_learns_and_says_how():
+    net, seen = network(), []
+    history = net.fit(X, Y, epochs=30, learning_rate=0.02, validation_data=(X[:10], Y[:10]), tell=seen.append)
+    assert len(history.loss) == len(history.validation_loss) == 30
+    assert history.loss[-1] < 0.5 * history.loss[0]
+    assert history.best_epoch == 1 + int(np.argmin(history.validation_loss))
+    assert len(seen) == 30 * 2
+    assert seen[-1].epoch == 30
+    assert isinstance(seen[0], Progress)
+    value = np.square(net(X[:10]) - Y[:10]).mean()
+    assert value == pytest.approx(min(history.validation_loss), rel=1e-5)
+
+
+def test_the_same_seed_gives_the_same_bits():
+    one, two, other = network(), network(), network()
+    for net, seed in ((one, 3), (two, 3), (other, 4)):
+        net.fit(X, Y, epochs=3, seed=seed)
+    np.testing.assert_array_equal(one.flat, two.flat)
+    assert not np.array_equal(one.flat, other.flat)
+
+
+def test_a_step_does_not_depend_on_the_batches_before():
+    """The generator of dropout is set for each epoch, so one that computed before trains alike."""
+    one, two = network(), network()
+    two.forward(X[:7])
+    for net in (one, two):
+        net.fit(X, Y, epochs=2)
+    np.testing.assert_array_equal(one.flat, two.flat)
+
+
+def test_patience_ends_training_and_keeps_the_best_weights():
+    net = network()
+    history = net.fit(
+        X[:20], RNG.normal(size=(20, 2)), epochs=500, learning_rate=0.05, validation_data=(X[20:], Y[20:]), patience=6
+    )
+    assert len(history.loss) < 500
+    assert len(history.loss) - history.best_epoch == 6
+
+
+class Interrupted(Exception):
+    pass
+
+
+@pytest.mark.parametrize("epoch", [1, 3, 5])
+def test_a_checkpoint_resumes_to_the_same_bits(tmp_path, epoch):
+    options = {"epochs": 6, "validation_data": (X[:20], Y[:20]), "patience": 4, "clip_norm": 1.0}
+    whole = network()
+    expected = whole.fit(X, Y, **options)
+
+    def stop(progress):
+        if progress.epoch > epoch and progress.step == 2:
+            raise Interrupted
+
+    path = tmp_path / "checkpoint"
+    with pytest.raises(Interrupted):
+        network().fit(X, Y, **options, tell=stop, checkpoint=path)
+    resumed = network()
+    history = resumed.fit(X, Y, **options, checkpoint=path)
+    assert history.resumed == epoch
+    assert (history.loss, history.validation_loss) == (expected.loss, expected.validation_loss)
+    np.testing.assert_array_equal(resumed.flat, whole.flat)
+
+
+def test_a_checkpoint_of_another_training_is_refused(tmp_path):
+    path = tmp_path / "checkpoint"
+    network().fit(X, Y, epochs=1, checkpoint=path)
+    with pytest.raises(DataError, match="another network, data or options"):
+        network().fit(X, Y, epochs=2, learning_rate=0.5, checkpoint=path)
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(DataError, match="damaged"):
+        network().fit(X, Y, epochs=2, checkpoint=path)
+
+
+class Windows:
+    """Windows of a table that are gathered when they are wanted."""
+
+    def __init__(self, rows, window):
+        self.rows, self.window = rows, window
+
+    def __len__(self):
+        return len(self.rows) - self.window
+
+    def batch(self, indices):
+        return Batch(self.rows[indices[:, None] + np.arange(self.window)], self.rows[indices + self.window, :1])
+
+
+def test_a_source_trains_as_arrays_do():
+    rows = RNG.normal(size=(60, 3)).astype("float32")
+    windows = Windows(rows, 5)
+    every = windows.batch(np.arange(len(windows)))
+    one, two = (Network([LSTM(4), Dense(1)], input_shape=(None, 3)) for _ in range(2))
+    one.fit(windows, epochs=2)
+    two.fit(every.x, every.y, epochs=2)
+    np.testing.assert_array_equal(one.flat, two.flat)
+
+
+def test_a_weight_of_zero_is_an_example_left_out():
+    one, two = (Network([SimpleRNN(4), Dense(2)], input_shape=(None, 3), dtype="float64") for _ in range(2))
+    weight = np.array([1.0] * 10 + [0.0] * 10)
+    one.fit(X[:20], Y[:20], sample_weight=weight, batch_size=20, shuffle=False)
+    two.fit(X[:10], Y[:10], batch_size=10, shuffle=False)
+    np.testing.assert_allclose(2 * one.gradient, two.gradient, rtol=1e-9)  # the mean is over 20 examples
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"loss": "msé"}, "loss is 'msé'"),
+        ({"optimizer": "sgd"}, "optimizer is 'sgd'"),
+        ({"epochs": 0}, "epochs is 0; expected a positive integer"),
+        ({"learning_rate": -1}, "learning_rate is -1"),
+        ({"patience": 3}, "patience needs validation_data"),
+        ({"sample_weight": [1.0]}, "x has 50 examples, and sample_weight has 1"),
+    ],
+)
+def test_what_fit_refuses(options, words):
+    with pytest.raises(ValueError, match=words):
+        network().fit(X, Y, **options)
+
+
+@pytest.mark.parametrize("y", [Y[:, 0], Y[:40], np.zeros((50, 6, 2)), np.array([["a", "b"]] * 50)])
+def test_targets_that_do_not_fit(y):
+    net = network()
+    before = net.flat.copy()
+    with pytest.raises(ValueError, match="y has"):
+        net.fit(X, y)
+    np.testing.assert_array_equal(net.flat, before)
