@@ -33,7 +33,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_report_header() -> list[str]:
-    native = _native.obstacle()
+    native = _native.reason()
     if native is None:
         library = _native.library()
         native = f"{library.elman_isa().decode()} of {library.elman_isas().decode()}"

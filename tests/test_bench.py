@@ -184,7 +184,7 @@ def test_a_backend_that_is_not_installed_is_left_out_with_a_sentence(monkeypatch
 
 
 def test_nothing_is_timed_without_the_native_library(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "native_obstacle", lambda: "elman has no native library. Reinstall elman.")
+    monkeypatch.setattr(run, "native_reason", lambda: "elman has no native library. Reinstall elman.")
     with pytest.raises(elman.NativeUnavailable, match=r"^There is nothing to time: elman has no native library\."):
         bench(quick=True, backends=["numpy"])
 

@@ -8,7 +8,6 @@ call is a jit, a rule for differentiation, one for vmap, one for sharding, and `
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import importlib
 import math
@@ -27,6 +26,7 @@ from elman.cells import CELLS
 from elman.operands import FLAT, Operands, flat
 from elman.options import Options
 
+TRACES = True
 Arrays = tuple[Array, ...]
 
 FORWARD, BACKWARD = "elman_jax_forward", "elman_jax_backward"  # the library's symbols, and XLA's names for them
@@ -53,12 +53,12 @@ def traced_environment() -> None:
     """`None`: no compiler of this framework reads along in the checks, as torch.compile does."""
 
 
-def obstacle(x: Array) -> str | None:
-    """Why JAX cannot call the library for `x`, or `None`."""
+def facts(x: Array) -> route.Facts:
+    """What the route asks about a call on `x`."""
     platform = _platform(x)
     if platform != "cpu":
-        return route.reason("device", device=f"JAX's {platform!r} backend")
-    return _registration_obstacle()
+        return route.Facts(device=f"JAX's {platform!r} backend")
+    return route.Facts(missing=_register())
 
 
 def _platform(x: Array) -> str:
@@ -73,8 +73,8 @@ _MODULES = ("custom_batching", "experimental.custom_partitioning", "extend.core"
 
 
 @functools.cache
-def _registration_obstacle() -> str | None:
-    """Registers the handlers with XLA, once.
+def _register() -> str | None:
+    """Registers the handlers with XLA, once; returns the reason why they cannot be, or `None`.
 
     XLA's CPU backend has started by now, as `_platform` asked for it: so a handler of a version that XLA rejects raises
     here, where one registered earlier would keep the backend from ever starting.
@@ -110,24 +110,12 @@ def _dtype_name(dtype: np.dtype) -> str:
     return dtype.name  # NumPy puts it together anew each time, in microseconds
 
 
-def portable_traces() -> contextlib.AbstractContextManager[None]:
-    """A context of its own among those that `jax.jit` remembers traces by."""
-    context = _portable_context()
-    return contextlib.nullcontext() if context is None else context(True)
-
-
-@functools.cache
-def _portable_context() -> Any:
-    make = getattr(jax, "make_user_context", None)  # of JAX 0.8
-    return make(default_value=False) if make else None
-
-
 # --- the native call -----------------------------------------------------------------------------------------------
 
 
 @functools.partial(jax.jit, static_argnums=0)
 def recurrence(options: Options, *operands: Any) -> tuple[Array, Arrays]:
-    """The recurrence, natively: `(y, final_states)`. The caller has asked `obstacle` before, which returned `None`.
+    """The recurrence, natively: `(y, final_states)`. The route has decided for it, and so registered the handlers.
 
     The operands are the fields of `Operands`. The gradients of the dropout masks are zero.
     """

@@ -99,8 +99,8 @@ def library() -> ctypes.CDLL:
 
 
 @functools.cache
-def obstacle() -> str | None:
-    """Why no native call can run in this process, or `None`."""
+def reason() -> str | None:
+    """The reason why no native call can run in this process, or `None`."""
     try:
         library()
     except NativeUnavailable as error:
@@ -113,12 +113,12 @@ class Environment(NamedTuple):
 
     Attributes:
         mode: ELMAN_NATIVE: `"auto"`, `"require"` or `"off"`.
-        obstacle: Why the library cannot run, or `None`.
+        reason: The reason why the library cannot run, or `None`.
         isa: The instruction set that runs, where the library does.
     """
 
     mode: str
-    obstacle: str | None
+    reason: str | None
     isa: str | None
 
 
@@ -133,7 +133,7 @@ def environment() -> Environment:
     mode = "off" if mode == "0" else mode  # as at build time, where it leaves the library out
     if mode not in ("auto", "require", "off"):
         raise ValueError(f"ELMAN_NATIVE is {mode!r}; expected auto, require or off. Unset or correct it.")
-    return Environment(mode, obstacle(), None if obstacle() else library().elman_isa().decode())
+    return Environment(mode, reason(), None if reason() else library().elman_isa().decode())
 
 
 class Spec(NamedTuple):
@@ -236,5 +236,5 @@ def set_num_threads(n: int | None) -> None:
     """
     if n is not None and not is_integer(n, least=1):
         raise ValueError(f"set_num_threads got n={short(n)}; expected a positive integer, or None for the default.")
-    if obstacle() is None:  # without the library nothing runs on threads of elman's
+    if reason() is None:  # without the library nothing runs on threads of elman's
         library().elman_set_num_threads(0 if n is None else min(int(n), 255))

@@ -13,12 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from elman import _native, reference
+from elman import _native, reference, route
 from elman._native import pack_forward
 from elman.operands import Operands, flat, pair
 from elman.options import Options
 
 Array = np.ndarray
+TRACES = False
 
 _view = c_char.from_buffer
 _DTYPES = {np.dtype(name): name for name in _native.DTYPES}  # a dtype's own name takes 2 us to ask for
@@ -33,9 +34,9 @@ def traced_environment() -> None:
     """`None`: no compiler reads along in the checks, as torch.compile does."""
 
 
-def obstacle(x: Array) -> str | None:
-    """Nothing about a NumPy array keeps it off the native path."""
-    return None
+def facts(x: Array) -> route.Facts:
+    """What the route asks about a call on `x`: every NumPy array can take the native path."""
+    return route.Facts()
 
 
 def asarray(value: object, like: Array) -> Array:

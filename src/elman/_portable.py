@@ -7,9 +7,11 @@ It belongs to the thread, or task, that enters it. No framework is imported here
 from __future__ import annotations
 
 import contextlib
+import functools
 import sys
 from collections.abc import Iterator
 from contextvars import ContextVar
+from typing import Any
 
 _active = ContextVar("elman_portable", default=False)
 
@@ -53,8 +55,12 @@ vars(active)["_dynamo_marked_constant"] = True
 
 def _traces_of_jax_apart() -> contextlib.AbstractContextManager[None]:
     """Keeps `jax.jit` from using inside what it traced outside, and the other way round."""
-    if "jax" not in sys.modules:
-        return contextlib.nullcontext()
-    from elman import _jax
+    context = _context_of_jax(sys.modules["jax"]) if "jax" in sys.modules else None
+    return contextlib.nullcontext() if context is None else context(True)
 
-    return _jax.portable_traces()
+
+@functools.cache
+def _context_of_jax(jax: Any) -> Any:
+    """A context of its own among those by which `jax.jit` remembers traces; `None` before JAX 0.8."""
+    make = getattr(jax, "make_user_context", None)
+    return make(default_value=False) if make else None

@@ -37,6 +37,7 @@ except ImportError:
         return True
 
 
+TRACES = True
 Tensor = Any  # tf.Tensor, whose class carries no types
 Tensors = tuple[Tensor, ...]
 Attributes = dict[str, Any]
@@ -103,9 +104,17 @@ def traced_environment() -> None:
     """`None`: no compiler of this framework reads along in the checks, as torch.compile does."""
 
 
-def obstacle(x: Tensor) -> str | None:
-    """Why the native path cannot take a tensor here, or `None`."""
-    return register() or _xla_obstacle() or _device_obstacle()
+def facts(x: Tensor) -> route.Facts:
+    """What the route asks about a call on `x`."""
+    if missing := register():
+        return route.Facts(missing=missing)
+    xla = False
+    if not tf.executing_eagerly():  # XLA has no kernel for the ops, and TensorFlow finds out only after tracing
+        if GraphOrParentsInXlaContext is None:
+            symbol = "control_flow_util.GraphOrParentsInXlaContext, which tells whether XLA compiles a function"
+            return route.Facts(missing=str(_missing(symbol)))
+        xla = bool(GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph()))
+    return route.Facts(xla=xla, device=_other_device())
 
 
 def check_size(x: Tensor, axis: int, expected: int | None, sentence: str) -> Tensor:
@@ -117,23 +126,13 @@ def check_size(x: Tensor, axis: int, expected: int | None, sentence: str) -> Ten
         return tf.identity(x)
 
 
-def _xla_obstacle() -> str | None:
-    """XLA has no kernel for the ops, and TensorFlow finds out only after tracing."""
-    if tf.executing_eagerly():
-        return None
-    if GraphOrParentsInXlaContext is None:
-        return str(
-            _missing("control_flow_util.GraphOrParentsInXlaContext, which tells whether XLA compiles a function")
-        )
-    return route.reason("xla") if GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph()) else None
-
-
-def _device_obstacle() -> str | None:
-    """Beside a GPU, TensorFlow would copy to the CPU and back without a word, unless a scope asks for the CPU."""
+def _other_device() -> str | None:
+    """The device that is not the CPU and may hold the arrays, or `None`. If TensorFlow sees a GPU it would copy to the
+    CPU and back without a word, unless a scope asks for the CPU."""
     device = _accelerator()
     if device is None or "CPU" in _device():
         return None
-    return route.reason("device", device=f"{device}, or may be (under tf.device('CPU') they are not)")
+    return f"{device}, or may be (under tf.device('CPU') they are not)"
 
 
 def _device() -> str:
@@ -143,7 +142,7 @@ def _device() -> str:
 
 @functools.cache
 def _accelerator() -> str | None:
-    """A device beside the CPU, if TensorFlow sees any."""
+    """A device other than the CPU, if TensorFlow sees any."""
     return next((d.name for d in tf.config.get_visible_devices() if d.device_type != "CPU"), None)
 
 
@@ -155,7 +154,7 @@ def register() -> str | None:
     """Registers the native ops and their gradients with TensorFlow, once.
 
     Returns:
-        `None`, or the sentence that says why they cannot be; TensorFlow is unharmed then.
+        `None`, or the reason why they cannot be; TensorFlow is unharmed then.
     """
     try:
         _ops()

@@ -22,6 +22,7 @@ from elman.cells import CELLS
 from elman.operands import Operands, flat, grouped, pair
 from elman.options import Options
 
+TRACES = True
 Tensors = tuple[Tensor, ...]
 Flat = tuple[Any, ...]  # the operands one by one, in the order of `operands.FLAT`
 
@@ -65,11 +66,12 @@ def _environment() -> _native.Environment:
     return _native.environment()
 
 
-def obstacle(x: Tensor) -> str | None:
-    """Why the native path cannot take a tensor where it is, or `None`."""
-    if torch.compiler.is_compiling() and _transforms_active():
-        return route.reason("transform")
-    return None if x.is_cpu or x.is_meta else route.reason("device", device=x.device)
+def facts(x: Tensor) -> route.Facts:
+    """What the route asks about a call on `x`."""
+    return route.Facts(
+        transform=torch.compiler.is_compiling() and _transforms_active(),
+        device=None if x.is_cpu or x.is_meta else x.device,
+    )
 
 
 def asarray(value: Any, like: Tensor) -> Tensor:

@@ -8,11 +8,11 @@ last three. No framework is imported here, and nothing is computed.
 from __future__ import annotations
 
 import functools
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from elman import _native, _numpy, _portable, route
+from elman import _native, _numpy, route
 from elman.cells import CELLS
 from elman.checks import check_extras, did_you_mean, shape_text, shapes_agree
 from elman.frameworks import adapter_of
@@ -313,16 +313,17 @@ def _run_any(options: Any, native: str | bool, given: Any, lengths: Any) -> tupl
     adapter, like = adapter_of(zip(names, arrays, strict=True))
     arrays = tuple([None if a is None else adapter.asarray(a, like) for a in arrays])
     facts = tuple([None if a is None else (adapter.shape(a), adapter.dtype(a)) for a in arrays])
-    options, obstacle, required = _checked(Options(*options), native, facts, adapter.traced_environment())
+    if type(options[1]) is type(options[2]) is str and adapter.traced_environment() is None:
+        options = _checked_once(native, facts, options)
+    else:  # a cache would keep a callable for good, and all that it holds; a compiler cannot look into a cache
+        options = _checked(native, facts, *options)
     x, kernel, recurrent_kernel, bias, mask, lengths, *states = arrays
-    if _portable.active():
-        obstacle, required = route.reason("portable"), False
-    obstacle = obstacle or adapter.obstacle(x)
-    if obstacle and required:
-        raise route.unavailable(obstacle)
-    if obstacle and lengths is not None:
+    decision = route.decide(native, options, adapter.dtype(x), adapter, x)
+    if decision.reason and decision.required:
+        raise route.unavailable(decision.reason)
+    if decision.reason and lengths is not None:
         _check_lengths(adapter.values(lengths), adapter.shape(x)[1])
-    recur = adapter.plain if obstacle else adapter.recurrence
+    recur = adapter.plain if decision.reason else adapter.recurrence
     return recur(options, x, kernel, recurrent_kernel, bias, tuple(states), lengths if mask is None else mask)
 
 
@@ -335,39 +336,28 @@ def _cached_spec(
     if not dtype.isnative:
         return None
     facts = [(shape, dtype) for shape in shapes]
-    plan = _plan(native, (*facts[:4], None, None, *facts[4:]), None, *options)
-    return None if plan.obstacle else _native.spec(plan.options, *shapes[0], shapes[2][0], str(dtype))
+    checked = _checked(native, (*facts[:4], None, None, *facts[4:]), *options)
+    if route.decide(native, checked, str(dtype), _numpy, None).reason:
+        return None
+    return _native.spec(checked, *shapes[0], shapes[2][0], str(dtype))
 
 
-class _Plan(NamedTuple):
-    """What the facts of a call come to: its options, why not natively, if so, and whether that is an error."""
-
-    options: Options
-    obstacle: str | None
-    required: bool
-
-
-def _checked(options: Options, native: str | bool, facts: tuple[Any, ...], traced: _native.Environment | None) -> _Plan:
-    """The plan of a call, from a cache where it can be."""
-    if traced is None and type(options.activation) is type(options.recurrent_activation) is str:
-        # a cache would keep a callable for good, and all that it holds
-        try:
-            return _cached_plan(native, facts, None, *options)
-        except TypeError:  # a dtype that does not fit, or an argument that cannot be hashed: the checks say which
-            pass
-    return _plan(native, facts, traced, *options)
+def _checked_once(native: str | bool, facts: tuple[Any, ...], options: tuple[Any, ...]) -> Options:
+    """As `_checked`, which runs once for each set of facts."""
+    try:
+        return _cached(native, facts, *options)
+    except TypeError:  # a dtype that does not fit, or an argument that cannot be hashed: the checks say which
+        return _checked(native, facts, *options)
 
 
-def _plan(native: str | bool, facts: tuple[Any, ...], traced: _native.Environment | None, *given: Any) -> _Plan:
-    """Checks a call, once for each set of facts.
+def _checked(native: str | bool, facts: tuple[Any, ...], *given: Any) -> Options:
+    """Checks a call: its options in their own types.
 
     Args:
         native: As the user set it.
         facts: `(shape, dtype)`, or `None` where it is left out, of x, kernel, recurrent_kernel, bias, mask, lengths and
             the initial states; a size is `None` where a framework does not know it yet.
-        traced: What the environment said before, where a compiler of the framework traces this, which cannot ask it;
-            else `None`.
-        *given: The fields of `Options` as the user set them.
+        *given: The fields of `Options`, as the user passed them.
     """
     options = Options(*given)
     x, kernel, recurrent_kernel, bias, mask, lengths, *states = facts
@@ -380,17 +370,16 @@ def _plan(native: str | bool, facts: tuple[Any, ...], traced: _native.Environmen
     _check_arrays(options, Operands(x, kernel, recurrent_kernel, bias, tuple(states), mask), lengths)
     _check_activations(activation=options.activation, recurrent_activation=options.recurrent_activation)
     check_extras(truncate, clip, native)
-    options = options._replace(
+    return options._replace(
         go_backwards=bool(options.go_backwards),
         zero_output_for_mask=bool(options.zero_output_for_mask),
         reset_after=bool(options.reset_after),
         truncate_gradient=None if truncate is None else min(int(truncate), _native.MOST_STEPS),
         clip_state_gradient=None if clip is None else float(clip),
     )
-    return _Plan(options, *route.decide(native, options, str(x[1]), traced))
 
 
-_cached_plan = functools.lru_cache(maxsize=4096, typed=True)(_plan)
+_cached = functools.lru_cache(maxsize=4096, typed=True)(_checked)
 
 
 def _check_activations(**activations: Any) -> None:

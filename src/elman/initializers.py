@@ -232,7 +232,7 @@ def _growth(
     dy[:, -1] = direction
     none = (np.zeros_like(direction),)
     with np.errstate(all="ignore"):  # too large a gain may grow past every number
-        if _native.obstacle():
+        if _native.reason():
             y, _, tape = reference.forward(*operands, options=options)
             norms = reference.backward(*operands, tape, dy, none, options=options).norms
         else:

@@ -17,17 +17,17 @@ import keras
 import numpy as np
 from keras import ops
 
-from elman import _native, _portable, layer_checks, route
+from elman import _portable, layer_checks, stock_defects
 from elman.cells import CELLS
 from elman.checks import check_extras, python_scalar
 from elman.operands import Operands
 from elman.options import ACTIVATIONS, Options
+from elman.route import Decision, LayerFacts, Route, decide, unavailable
 
 Tensor = Any
 States = list[Any]
 
 _NATIVE_ACTIVATIONS = [(getattr(keras.activations, name), name) for name in ACTIVATIONS]
-_HALVES = ("bfloat16", "float16")
 _STATE = "state_"  # how the states' names in a file begin
 _log = logging.getLogger("elman")
 
@@ -60,7 +60,7 @@ class _NativeLoop(keras.layers.RNN):
     _keras_cell: type  # which computes the same
     _state_names: tuple[str, ...]  # of the weights that learn_initial_state makes
     _initial_weights: tuple[Any, ...] = ()
-    _route: route.Route | None = None
+    _route: Route | None = None
     _warned = False
     _begins_learned = False  # whether the call under way does
     _made = False  # whether the constructor has run
@@ -68,7 +68,7 @@ class _NativeLoop(keras.layers.RNN):
     # --- the route ---------------------------------------------------------------------------------------------
 
     @property
-    def route(self) -> route.Route | None:
+    def route(self) -> Route | None:
         """How the last call that Keras traced ran; `None` before the first."""
         return self._route
 
@@ -82,39 +82,28 @@ class _NativeLoop(keras.layers.RNN):
             value = layer_checks.check_change(self, name, value)
         super().__setattr__(name, value)
 
-    def _decide(self, options: Options, sequences: Tensor) -> str | None:
-        """Asks the route; notes what it says, and warns of the first time it says no unasked.
-
-        Returns:
-            Why the native path is not taken, or `None`.
+    def _decide(self, options: Options, sequences: Tensor) -> Decision:
+        """Asks the route, records the answer in `self.route`, and logs one warning on the first fallback that nobody
+        asked for.
 
         Raises:
-            NativeUnavailable: If it is required.
+            NativeUnavailable: If the native path is required and cannot run.
         """
-        traced = _ADAPTER.traced_environment() if _ADAPTER else None
-        sentence, required = route.decide(self.native, options, _computed_in(self.compute_dtype), traced)
-        unasked = self.native is not False and sentence != route.reason("off")
-        if _portable.active():
-            sentence, required, unasked = route.reason("portable"), False, False
-        if sentence is None and getattr(self, "use_cudnn", False) is True:
-            sentence = route.reason("cudnn")
-        if _ADAPTER is None:
-            sentence = sentence or route.reason("backend", backend=_BACKEND)
-        elif sentence is None and not self._has_keras_cell():
-            sentence = route.reason("cell", cell=type(self.cell).__name__)
-        elif sentence is None:
-            sentence = _ADAPTER.obstacle(sequences)
-        if sentence and required:
-            raise route.unavailable(f"{layer_checks.name_of(self)}: {sentence}")
-        environment = traced or _native.environment()
-        self._note(
-            "_route",
-            route.Route("keras", None, sentence) if sentence else route.Route("native", environment.isa, None),
+        layer = LayerFacts(
+            backend=_BACKEND if _ADAPTER is None else None,
+            cell=None if self._has_keras_cell() else type(self.cell).__name__,
+            cudnn=getattr(self, "use_cudnn", False) is True,
         )
-        if sentence and unasked and not self._warned:
+        dtype = _computed_in(self.compute_dtype)
+        decision = decide(self.native, options, dtype, _ADAPTER, sequences, layer)
+        if decision.reason and decision.required:
+            raise unavailable(f"{layer_checks.name_of(self)}: {decision.reason}")
+        path = "keras" if decision.reason else "native"
+        self._note("_route", Route(path, decision.isa, decision.reason))
+        if decision.reason and not decision.asked and not self._warned:
             self._note("_warned", True)
-            _log.warning("%s runs in Keras's own operations: %s.", layer_checks.name_of(self), sentence)
-        return sentence
+            _log.warning("%s runs in Keras's own operations: %s.", layer_checks.name_of(self), decision.reason)
+        return decision
 
     # --- the call ----------------------------------------------------------------------------------------------
 
@@ -178,15 +167,15 @@ class _NativeLoop(keras.layers.RNN):
         """The time loop, for which Keras calls: the last output, all outputs and the final states."""
         if self.stateful and _BACKEND == "torch":  # else the new states are written into what the backward reads
             initial_state = [ops.copy(state) for state in _listed(initial_state)]
-        options = self._options()
-        obstacle = self._decide(options, sequences)
-        if not self._has_keras_cell():
+        options = options_of(self, self._cell)
+        decision = self._decide(options, sequences)
+        if decision.reason and not self._has_keras_cell():
             layer_checks.check_cell(self)
             return super().inner_loop(sequences, initial_state, mask, training)
-        if _ADAPTER is None or (obstacle and not self._differs_from_stock(options, mask, training)):
+        if _ADAPTER is None or (decision.reason and not self._differs_from_stock(decision, mask, training)):
             return super().inner_loop(sequences, initial_state, mask, training)
         operands = self._operands(sequences, initial_state, mask, training)
-        y, states = (_ADAPTER.plain if obstacle else _ADAPTER.recurrence)(options, *operands)
+        y, states = (_ADAPTER.plain if decision.reason else _ADAPTER.recurrence)(options, *operands)
         last = y[:, -1] if self.return_sequences else y
         return last, y, list(states)
 
@@ -194,24 +183,14 @@ class _NativeLoop(keras.layers.RNN):
         """Whether the cell is what the layer made, and nobody put one that computes something else in its place."""
         return type(self.cell) is self._keras_cell
 
-    def _options(self) -> Options:
-        return options_of(self, self._cell)
-
-    def _differs_from_stock(self, options: Options, mask: Any, training: bool) -> bool:
-        """Whether stock's own loop does not compute what this layer promises.
-
-        It has no extras. In float64 it multiplies in float32 on PyTorch, and fails on JAX, as in half types does
-        stateless_call there, with dropout or of a GRU. With a mask, on JAX a masked
-        first step gives the initial state, and unrolled loops forget zero_output_for_mask (JAX), fail backwards
-        (PyTorch), and zero the wrong steps backwards (TensorFlow).
-        """
-        extras = options.truncate_gradient is not None or options.clip_state_gradient is not None
-        if extras and not _portable.active():
+    def _differs_from_stock(self, decision: Decision, mask: Any, training: bool) -> bool:
+        """Whether Keras's own loop would give another result than this layer promises: it has no gradient options, and
+        the defects that `stock_defects` lists."""
+        gradients = not decision.portable  # an exported file has none
+        if gradients and not (self.truncate_gradient is self.clip_state_gradient is None):
             return True
-        if _BACKEND == "tensorflow":
-            return mask is not None and self.unroll and self.go_backwards and self.zero_output_for_mask
-        half = _BACKEND == "jax" and self.compute_dtype in _HALVES
-        return half or mask is not None or self.compute_dtype == "float64"
+        call = stock_defects.Call(self, self.compute_dtype, mask is not None, training)
+        return stock_defects.any_applies(call, _BACKEND, gradients)
 
     def _operands(self, sequences: Tensor, initial_state: Any, mask: Any, training: bool) -> Operands:
         """The operands of the recurrence. Half types are computed in float32, each weight rounded as in Keras."""
@@ -222,7 +201,9 @@ class _NativeLoop(keras.layers.RNN):
             return None if value is None else ops.cast(value, dtype)
 
         states = _listed(initial_state)
-        if self._begins_learned:  # once more, so that a batch's gradients are not rounded one by one
+        if (
+            self._begins_learned and dtype != self.compute_dtype
+        ):  # so that a batch's gradients are not rounded one by one
             states = self._learned_states(ops.shape(sequences)[0], dtype)
         if mask is not None:
             mask = ops.cast(mask, "bool")
@@ -327,7 +308,7 @@ def _listed(states: Any) -> States:
 
 
 def _computed_in(dtype: str) -> str:
-    return "float32" if dtype in _HALVES else dtype
+    return "float32" if dtype in stock_defects.HALVES else dtype
 
 
 def _named(activation: Any) -> Any:
@@ -406,13 +387,6 @@ class _Gated(_NativeLoop):
     @use_cudnn.setter
     def use_cudnn(self, value: bool | str) -> None:
         self._note("_use_cudnn", value)
-
-    def _differs_from_stock(self, options: Options, mask: Any, training: bool) -> bool:
-        """Nor has it one answer to a dropout of 1, and it fails where each gate has a mask and the state has none."""
-        cell = self.cell
-        whole = 1.0 in (cell.dropout, cell.recurrent_dropout)
-        each_gate = cell.implementation == 1 and cell.dropout and not cell.recurrent_dropout
-        return bool(training and (whole or each_gate)) or super()._differs_from_stock(options, mask, training)
 
     def get_config(self) -> dict[str, Any]:
         """Everything the constructor takes."""

@@ -1,19 +1,30 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The one place that says no: why a recurrence runs in plain framework operations instead of natively.
+"""Decides whether a recurrence runs natively: the only place that does, for the layers and for the functions.
 
-Pure: options and facts in, a sentence or `None` out. What only a framework can know about itself (its
-device, its tracing context, a missing symbol) its adapter says in `obstacle()`, by these sentences.
+In: what the user set, and facts. Out: a `Decision`, with the reason where the native path is not taken. No framework is
+known here: its adapter tells what only the framework can know (`Facts`), and a layer tells what it is (`LayerFacts`).
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
-from elman import _native
+from elman import _native, _portable
 from elman._native import NativeUnavailable
 from elman.options import ACTIVATIONS, Options
 
-__all__ = ["REASONS", "NativeUnavailable", "Route", "decide", "reason", "unavailable"]
+__all__ = [
+    "REASONS",
+    "Adapter",
+    "Decision",
+    "Facts",
+    "LayerFacts",
+    "NativeUnavailable",
+    "Route",
+    "decide",
+    "reason",
+    "unavailable",
+]
 
 REASONS = {
     "asked": "native=False asks for it",
@@ -39,7 +50,7 @@ class Route(NamedTuple):
     Attributes:
         path: `"native"` or `"keras"` (`"plain"` for the functions).
         detail: On the native path the instruction set, e.g. `"avx512"`.
-        reason: Off the native path, the sentence that says why.
+        reason: The reason why the native path was not taken, or `None`.
     """
 
     path: str
@@ -47,44 +58,132 @@ class Route(NamedTuple):
     reason: str | None
 
 
+class Facts(NamedTuple):
+    """What only a framework knows about a call; the defaults are those of a call that can run natively.
+
+    Attributes:
+        transform: Whether torch.compile traces a transform of torch.func.
+        xla: Whether TensorFlow compiles the function with XLA.
+        device: Where the arrays are, if not on the CPU.
+        missing: The reason why the native path does not work with this version of the framework.
+    """
+
+    transform: bool = False
+    xla: bool = False
+    device: object = None
+    missing: str | None = None
+
+
+class LayerFacts(NamedTuple):
+    """What a layer adds to the facts of its framework.
+
+    Attributes:
+        backend: The name of Keras's backend, if elman has no adapter for it.
+        cell: The name of the cell's class, if it is not Keras's own for this layer.
+        cudnn: Whether the user asked for cuDNN.
+    """
+
+    backend: str | None = None
+    cell: str | None = None
+    cudnn: bool = False
+
+
+class Adapter(Protocol):
+    """What the route asks of a framework's adapter.
+
+    Attributes:
+        TRACES: Whether the framework can trace a call into a function or a file, so that `portable()` matters.
+    """
+
+    TRACES: bool
+
+    def traced_environment(self) -> _native.Environment | None:
+        """The environment, while a compiler of the framework traces the caller, which then cannot read it; else
+        `None`."""
+
+    def facts(self, x: Any) -> Facts:
+        """The facts of a call on `x`."""
+
+
+class Decision(NamedTuple):
+    """Whether a recurrence runs natively.
+
+    Attributes:
+        reason: The reason why it does not, or `None`.
+        required: Whether the user or the environment requires the native path, so that a reason is an error.
+        asked: Whether the user or the environment asked for other operations, so that a reason needs no warning.
+        isa: On the native path the instruction set, e.g. `"avx512"`.
+        portable: Whether `elman.portable()` is the reason.
+    """
+
+    reason: str | None
+    required: bool = False
+    asked: bool = False
+    isa: str | None = None
+    portable: bool = False
+
+
 def reason(key: str, **facts: object) -> str:
-    """The sentence of one row of the table."""
+    """The reason in one row of the table."""
     return REASONS[key].format(**facts)
 
 
-def unavailable(sentence: str) -> NativeUnavailable:
+def unavailable(reason: str) -> NativeUnavailable:
     """The error of a native path that is required and cannot run."""
-    return NativeUnavailable(f"the native path is required and cannot run: {sentence.removesuffix('.')}.")
+    return NativeUnavailable(f"the native path is required and cannot run: {reason.removesuffix('.')}.")
 
 
 def decide(
-    native: str | bool, options: Options, dtype: str, environment: _native.Environment | None = None
-) -> tuple[str | None, bool]:
-    """Whether a recurrence can run natively, as far as no framework is needed to know it.
+    native: str | bool,
+    options: Options,
+    dtype: str,
+    adapter: Adapter | None,
+    x: Any,
+    layer: LayerFacts = LayerFacts(),
+) -> Decision:
+    """Decides whether a recurrence runs natively.
 
     Args:
-        native: As the user set it.
+        native: The argument of this name, as the user set it.
         options: The recurrence's options.
-        dtype: That of its arrays.
-        environment: What the process says, where the caller had to ask before; else it is asked here.
-
-    Returns:
-        Why not, or `None`; and whether the native path is required.
+        dtype: The name of its arrays' dtype.
+        adapter: The framework's adapter; `None` where elman has none, and `layer.backend` is set.
+        x: The recurrence's input.
+        layer: What the layer adds, where one calls.
     """
+    if _portable.active() and (adapter is None or adapter.TRACES):
+        return Decision(reason("portable"), asked=True, portable=True)
     if native is False:
-        return reason("asked"), False
-    environment = environment or _native.environment()
+        return Decision(reason("asked"), asked=True)
+    environment = (adapter and adapter.traced_environment()) or _native.environment()
     mode = environment.mode if native == "auto" else native
-    return _obstacle(str(mode), options, dtype, environment.obstacle), mode == "require"
-
-
-def _obstacle(mode: str, options: Options, dtype: str, library: str | None) -> str | None:
     if mode == "off":
-        return reason("off")
+        return Decision(reason("off"), asked=True)
+    found = _of_options(options, dtype) or environment.reason or _of_layer(layer)
+    if found is None and adapter:
+        found = _of_framework(adapter.facts(x))
+    return Decision(found, mode == "require", False, None if found else environment.isa)
+
+
+def _of_options(options: Options, dtype: str) -> str | None:
     for activation in (options.activation, options.recurrent_activation):
         if activation not in ACTIVATIONS:
             name = getattr(activation, "__name__", None) or type(activation).__name__
             return reason("activation", activation=name, activations=", ".join(ACTIVATIONS))
-    if dtype not in _native.DTYPES:
-        return reason("dtype", dtype=dtype)
-    return library
+    return None if dtype in _native.DTYPES else reason("dtype", dtype=dtype)
+
+
+def _of_layer(layer: LayerFacts) -> str | None:
+    if layer.cudnn:
+        return reason("cudnn")
+    if layer.backend:
+        return reason("backend", backend=layer.backend)
+    return reason("cell", cell=layer.cell) if layer.cell else None
+
+
+def _of_framework(facts: Facts) -> str | None:
+    if facts.transform:
+        return reason("transform")
+    if facts.xla:
+        return reason("xla")
+    return reason("device", device=facts.device) if facts.device else facts.missing

@@ -20,7 +20,7 @@ from jax.sharding import PartitionSpec as P
 
 import cases
 import elman
-from elman import _jax
+from elman import _jax, route
 
 jax.config.update("jax_enable_x64", True)
 CASE = cases.make((8, 5, 4, 4), {"mask": "holes", "initial_state": True}).astype(np.float64)
@@ -103,7 +103,7 @@ def test_the_last_output_alone(mesh: Any) -> None:
 
         return jax.grad(total)(a["kernel"])
 
-    assert _jax.obstacle(a["x"]) is None
+    assert _jax.facts(a["x"]) == route.Facts()
     native, plain = (functools.partial(function, recur) for recur in (_jax.recurrence, _jax.plain))
     compiled(native, a)
     assert_close(jax.jit(native)(a), jax.jit(plain)(a))

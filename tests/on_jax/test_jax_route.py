@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 
 import elman
-from elman import _jax, _native
+from elman import _jax, _native, route
 from elman.options import Options
 
 NATIVE = Path(__file__).resolve().parents[2] / "native"
@@ -31,9 +31,9 @@ X, KERNEL, RECURRENT_KERNEL = (np.full(shape, 0.1, np.float32) for shape in ((2,
 @pytest.fixture
 def ask_again() -> Iterator[None]:
     """The answer about this process is remembered; a test that changes the process asks anew."""
-    _jax._registration_obstacle.cache_clear()
+    _jax._register.cache_clear()
     yield
-    _jax._registration_obstacle.cache_clear()
+    _jax._register.cache_clear()
 
 
 def refused() -> str:
@@ -58,7 +58,7 @@ def test_a_backend_that_is_no_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(elman.NativeUnavailable, match="'gpu'"):
         jax.jit(lambda x: elman.simple_rnn(x, KERNEL, RECURRENT_KERNEL, native="require"))(X)
     put = jax.device_put(X, jax.devices("cpu")[0])  # such an array stays where it is, whatever the default
-    assert _jax.obstacle(put) is None
+    assert _jax.facts(put) == route.Facts()
 
 
 def test_a_library_without_handlers_for_jax(monkeypatch: pytest.MonkeyPatch, ask_again: None) -> None:
@@ -161,7 +161,7 @@ def handle(
     attributes: dict[str, Any] = ATTRIBUTES,
 ) -> Any:
     """A call of a handler as no adapter makes it."""
-    assert _jax.obstacle(jnp.ones(1)) is None
+    assert _jax.facts(jnp.ones(1)) == route.Facts()
     names = {"operands": " ".join(operands), "results": " ".join(results)}
     types = [jax.ShapeDtypeStruct(shape, np.float32) for shape in results.values()]
     return jax.ffi.ffi_call(target, types)(*operands.values(), **(names | attributes))

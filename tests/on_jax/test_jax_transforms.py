@@ -19,14 +19,14 @@ import pytest
 
 import cases
 import elman
-from elman import _jax
+from elman import _jax, route
 from elman.options import Options
 
 
 @pytest.fixture(autouse=True)
 def float64() -> Iterator[None]:
     with jax.enable_x64(True):
-        assert _jax.obstacle(jnp.ones(1)) is None
+        assert _jax.facts(jnp.ones(1)) == route.Facts()
         yield
 
 

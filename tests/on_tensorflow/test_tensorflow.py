@@ -835,11 +835,11 @@ import sys, tensorflow as tf
 for name in ("tensorflow.python.eager.record", "tensorflow.python.ops.control_flow_util"):
     sys.modules[name] = None
 import elman
-from elman import _tensorflow
+from elman import _tensorflow, route
 from elman.options import Options
 assert _tensorflow.GraphOrParentsInXlaContext is None
 x, kernel, recurrent_kernel = tf.ones((2, 3, 4)), tf.ones((4, 5)), tf.ones((5, 5))
-assert _tensorflow.obstacle(x) is None
+assert _tensorflow.facts(x) == route.Facts()
 with tf.GradientTape() as tape:
     tape.watch(x)
     operands = (x, kernel, recurrent_kernel, None, (), None, None, None)

@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from typing import Any
 
 from elman._native import NativeUnavailable
-from elman._native import obstacle as native_obstacle
+from elman._native import reason as native_reason
 from elman.bench import check, clock, peers, report
 from elman.bench.report import Report
 from elman.bench.shapes import DEFAULT, ONE_STEP, PASSES, QUICK, Array, Problem, Shape, problem
@@ -62,7 +62,7 @@ def bench(
     if repeats is not None and repeats < 1:
         raise ValueError(f"repeats is {repeats}; expected a positive number of rounds.")
     here, left_out = peers.installed(backends)
-    if reason := native_obstacle():
+    if reason := native_reason():
         raise NativeUnavailable(f"There is nothing to time: {reason}")
     shapes = tuple(shapes or (QUICK if quick else DEFAULT))
     repeats = repeats or (3 if quick else 15)

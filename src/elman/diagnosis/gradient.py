@@ -86,7 +86,7 @@ def _norms_of(call: Call, direction: Array) -> Array:
     none = tuple(np.zeros_like(state) for state in call.states)
     operands = Operands(call.x, *call.weights, call.states, call.valid)
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):
-        if _native.obstacle():
+        if _native.reason():
             _, _, tape = reference.forward(*operands, options=call.options)
             return reference.backward(*operands, tape, dy, none, options=call.options).norms
         y, _, kept = _numpy.forward(call.options, operands, keep_tape=True)

@@ -71,7 +71,7 @@ class Call(NamedTuple):
         options = self.options
         # What grows past the range of float64 is infinite, and is told as such.
         with np.errstate(over="ignore", invalid="ignore"):
-            run = _numpy.plain if _native.obstacle() else _numpy.recurrence
+            run = _numpy.plain if _native.reason() else _numpy.recurrence
             return run(options, self.x, *self.weights, self.states, np.ascontiguousarray(mask))
 
 
