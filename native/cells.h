@@ -1,10 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The cells: what happens to the sums of a step once the products are done, forward and, beside it, backward.
-// A cell is one struct; the time loop knows nothing else of it.
+// The cells: what a step does with its sums once the products are done, forward and backward. A cell is one struct; the
+// time loop knows nothing else about it.
 //
-// The sums of a step are kBlocks blocks of H columns. Those of the inputs' product are the first kGates blocks, those
-// of the state's the last kGates: the same ones, unless the cell wants one gate's two products apart (kApart).
+// The sums of one row are kGates + kSeparateProducts blocks of H columns. x W fills blocks [0, kGates), and h U fills
+// blocks [kSeparateProducts, kSeparateProducts + kGates); where both meet they are added.
+//
+//   kSeparateProducts = 0: one block per gate                 LSTM        block      0       1       2       3
+//                                                                     x W + b    [ i     | f     | g     | o     ]
+//                                                                   + h U        [ i     | f     | g     | o     ]
+//
+//   kSeparateProducts = 1: the last gate's products are not added, since the reset gate acts on one of them. Its x W
+//   is the first block, its h U is the last one.
+//                                         GRU with reset_after        block      0       1       2       3
+//                                                                     x W + b    [ n     | z     | r     ]
+//                                                                   + h U + b'           [ z     | r     | n     ]
 #ifndef ELMAN_CELLS_H_
 #define ELMAN_CELLS_H_
 
@@ -13,22 +23,45 @@
 namespace elman {
 namespace ELMAN_LEVEL {
 
-// One row of a forward step, from the first unit of a panel on. `keep` and `put` end at the row's last unit.
+// What the time loop must know about a cell. A cell sets kGates, and what differs from the values here.
+struct CellTraits {
+  static constexpr int kStates = 1;
+
+  // 1: the last gate's two products are kept apart (see the drawing). Where y holds the states, the tape's column
+  // kStateColumn then holds the last gate's h U + b'; where it does not, the backward computes that product again.
+  static constexpr int kSeparateProducts = 0;
+
+  // 1: the last gate's h U reads Row::reset, which depends on the other gates' sums, so a step has two phases.
+  static constexpr int kResetPhase = 0;
+
+  static constexpr bool kUsesGateActivation = true;  // false: the recurrent activation plays no part
+  static constexpr bool kReadsState = true;          // step() reads and replaces Row::state
+  static constexpr bool kReadsTape = true;           // step_back() reads RowBack::tape
+
+  // Part of dh reaches the state before by another way than h U. step_back() leaves that part in RowBack::dh.
+  static constexpr bool kPassesGradient = false;
+
+  // Columns of the tape, counted in units. h, where y does not hold every state; -1: output() computes it from the
+  // tape. And the second state; -1: there is none.
+  static constexpr int kStateColumn = -1, kCarryColumn = -1;
+};
+
+// One row of a forward step, from the first unit of a panel. `keep` and `put` end at the row's last unit.
 template <class T>
 struct Row {
-  const T* z;  // the sums, block k at z + k * block
-  int64_t block;
-  T* held;            // what the cell carries beside h as products read it: c of an LSTM, h of a GRU; whole vectors
-  T* reset;           // where a product of this step still to come reads the state that the reset gate has let through
+  const T* z;         // the sums, block k at z + k * block
+  int64_t block;      // columns of the panel
+  T* state;           // the last of the cell's states, without dropout: c for an LSTM, h for a GRU; whole vectors
+  T* reset;           // where the second phase's product reads the state that the reset gate let through
   const T* dropout;   // of `reset`; null: none
   T* next;            // where the next step's products read h: `copies` of it, `stride` apart,
   const T* dropouts;  // each times its dropout; null: none
   int copies;
   int64_t stride;
-  T* out;   // h
-  T* tape;  // columns for the backward, `units` of each kind; null: not kept
-  int64_t units;
-  bool sequences;  // whether `out` is part of y, and so at hand in the backward
+  T* out;          // h
+  T* tape;         // columns for the backward, `units` of each kind; null: not kept
+  int64_t units;   // H
+  bool sequences;  // whether y holds every state, and `out` is part of it
 
   ELMAN_INLINE void put(int64_t j, Vector<T> h, int64_t n) const {
     store_some(out + j, h, n);
@@ -60,11 +93,9 @@ struct RowBack {
 };
 
 // h_t = f(x_t W + h_{t-1} U + b)
-struct SimpleRnn {
-  static constexpr int kGates = 1, kStates = 1, kApart = 0;
-  static constexpr bool kHolds = false;   // needs Row::held
-  static constexpr bool kResets = false;  // its last gate's product reads Row::reset: a phase of its own
-  static constexpr bool kKeeps = false;   // some of dh goes past the products
+struct SimpleRnn : CellTraits {
+  static constexpr int kGates = 1, kStateColumn = 0;
+  static constexpr bool kUsesGateActivation = false, kReadsState = false, kReadsTape = false;
 
   template <int kPhase, class F, class T>
   static ELMAN_INLINE void step(const F& f, const Row<T>& row, int64_t width) {
@@ -80,9 +111,8 @@ struct SimpleRnn {
 };
 
 // c_t = f c_{t-1} + i g,  h_t = o activation(c_t).  Blocks i f g o; tape i f g o c.
-struct Lstm {
-  static constexpr int kGates = 4, kStates = 2, kApart = 0;
-  static constexpr bool kHolds = true, kResets = false, kKeeps = false;
+struct Lstm : CellTraits {
+  static constexpr int kGates = 4, kStates = 2, kCarryColumn = 4;
 
   template <int kPhase, class F, class T>
   static ELMAN_INLINE void step(const F& f, const Row<T>& row, int64_t width) {
@@ -91,8 +121,8 @@ struct Lstm {
       const Vector<T> forget = activate<T>(f.gate, load(row.z + row.block + j));
       const Vector<T> g = activate<T>(f.activation, load(row.z + 2 * row.block + j));
       const Vector<T> o = activate<T>(f.gate, load(row.z + 3 * row.block + j));
-      const Vector<T> c = forget * load(row.held + j) + i * g;
-      store(row.held + j, c);
+      const Vector<T> c = forget * load(row.state + j) + i * g;
+      store(row.state + j, c);
       row.keep(0, j, i, n);
       row.keep(1, j, forget, n);
       row.keep(2, j, g, n);
@@ -126,15 +156,15 @@ struct Lstm {
 };
 
 // h_t = z h_{t-1} + (1 - z) n;  tape z r n, and h where y does not have it
-struct Gru {
-  static constexpr int kGates = 3, kStates = 1;
-  static constexpr bool kHolds = true, kKeeps = true;
+struct Gru : CellTraits {
+  static constexpr int kGates = 3, kStateColumn = 3;
+  static constexpr bool kPassesGradient = true;
 
   template <class T>
   static ELMAN_INLINE void mix(const Row<T>& row, Vector<T> z, Vector<T> candidate, int64_t j, int64_t n) {
     row.keep(2, j, candidate, n);
-    const Vector<T> h = z * load(row.held + j) + (T(1) - z) * candidate;
-    store(row.held + j, h);
+    const Vector<T> h = z * load(row.state + j) + (T(1) - z) * candidate;
+    store(row.state + j, h);
     row.put(j, h, n);
   }
 
@@ -150,8 +180,7 @@ struct Gru {
 
 // n = f(x_t W + b + r q),  q = h_{t-1} U + b'.  Blocks (x_t W + b of n) z r q; on the tape q where y has h.
 struct GruAfter : Gru {
-  static constexpr int kApart = 1;
-  static constexpr bool kResets = false;
+  static constexpr int kSeparateProducts = 1;
 
   template <int kPhase, class F, class T>
   static ELMAN_INLINE void step(const F& f, const Row<T>& row, int64_t width) {
@@ -180,15 +209,14 @@ struct GruAfter : Gru {
 
 // n = f(x_t W + (r h_{t-1}) U + b).  Blocks z r n
 struct GruBefore : Gru {
-  static constexpr int kApart = 0;
-  static constexpr bool kResets = true;
+  static constexpr int kResetPhase = 1;
 
   template <int kPhase, class F, class T>
   static ELMAN_INLINE void step(const F& f, const Row<T>& row, int64_t width) {
     for_vectors<T>(width, [&](int64_t j, int64_t n) {
       if (kPhase == 1) return mix(row, load(row.next + j), activate<T>(f.activation, load(row.z + j)), j, n);
       const Vector<T> z = activate<T>(f.gate, load(row.z + j)), r = activate<T>(f.gate, load(row.z + row.block + j));
-      const Vector<T> h = load(row.held + j);
+      const Vector<T> h = load(row.state + j);
       row.keep(0, j, z, n);
       row.keep(1, j, r, n);
       store(row.reset + j, r * (row.dropout ? h * load(row.dropout + j) : h));

@@ -8,16 +8,16 @@
 #include <cstdio>
 #include <cstring>
 
+#include "cell_table.h"
 #include "elman.h"
+#include "shapes.h"
 #include "xla_ffi.h"
 
 namespace {
 
 constexpr size_t kSentence = 512;  // longest error, in characters
 
-// A buffer by name, where its address goes in the call, and its shape by elman.h's letters: B T F H;
-// Z is G*H; R is 2 where the bias has two rows, else absent; t is T where every step is returned, else absent; C the
-// tape's columns; D 1 or G.
+// A buffer by name, where its address goes in the call, and its shape in the letters of shapes.h.
 struct Slot {
   const char* name;
   size_t offset;
@@ -66,6 +66,7 @@ constexpr Slot kBackwardResults[] = {
     {},
 };
 
+using elman::Shape;
 using Span = XLA_FFI_ByteSpan;
 
 bool equal(Span a, const char* b) { return std::strlen(b) == a.len && std::memcmp(a.ptr, b, a.len) == 0; }
@@ -84,7 +85,7 @@ struct Attributes {
   Span operands = {"", 0}, results = {"", 0};
 };
 
-enum class Kind { kFlag, kInteger, kReal, kChoice, kNames };
+enum class Kind { kFlag, kInteger, kReal, kChoice, kCell, kNames };
 
 struct Attribute {
   const char* name;
@@ -100,7 +101,7 @@ constexpr size_t at(size_t field) { return offsetof(Attributes, spec) + field; }
 // Sorted by name, as XLA sorts what it passes; what is not passed stays 0.
 constexpr Attribute kAttributes[] = {
     {"activation", Kind::kChoice, at(offsetof(elman_spec, activation)), 0, kActivations},
-    {"cell", Kind::kChoice, at(offsetof(elman_spec, cell)), 0, "simple_rnn lstm gru"},
+    {"cell", Kind::kCell, at(offsetof(elman_spec, cell)), 0, nullptr},
     {"clip_state_gradient", Kind::kReal, at(offsetof(elman_spec, clip_state_gradient)), 0, nullptr},
     {"go_backwards", Kind::kFlag, at(offsetof(elman_spec, flags)), ELMAN_GO_BACKWARDS, nullptr},
     {"operands", Kind::kNames, offsetof(Attributes, operands), 0, nullptr},
@@ -152,6 +153,13 @@ bool read_attribute(const Attribute& known, XLA_FFI_AttrType type, const void* a
       }
       return false;
     }
+    case Kind::kCell: {
+      if (type != XLA_FFI_AttrType_STRING) return false;
+      const Span name = *static_cast<const Span*>(attr);
+      const elman::CellRow* const row = elman::find_cell(name.ptr, name.len);
+      if (row) *reinterpret_cast<int32_t*>(field) = row->cell;
+      return row;
+    }
     case Kind::kNames:
       if (type != XLA_FFI_AttrType_STRING) return false;
       *reinterpret_cast<Span*>(field) = *static_cast<const Span*>(attr);
@@ -182,10 +190,6 @@ bool read_attributes(const XLA_FFI_Attrs& attrs, Attributes* out, Failure* failu
 }
 
 // --- buffers ---------------------------------------------------------------------------------------
-
-struct Shape {
-  int64_t rank = 0, dims[3] = {};
-};
 
 const XLA_FFI_Buffer& buffer_at(void* const* buffers, int64_t i) {
   return *static_cast<const XLA_FFI_Buffer*>(buffers[i]);
@@ -220,23 +224,10 @@ bool read_sizes(const XLA_FFI_Args& args, elman_spec* spec, Failure* failure) {
   return true;
 }
 
-Shape expected_shape(const char* letters, const XLA_FFI_Buffer& buffer, const elman_spec& spec) {
-  const int64_t gates = elman_gates(spec.cell);
+Shape shape_of(const XLA_FFI_Buffer& buffer) {
   Shape shape;
-  for (; *letters; ++letters) {
-    int64_t* dim = &shape.dims[shape.rank++];
-    switch (*letters) {
-      case 'B': *dim = spec.batch; break;
-      case 'T': *dim = spec.time; break;
-      case 't': *dim = spec.time, shape.rank -= !(spec.flags & ELMAN_RETURN_SEQUENCES); break;
-      case 'F': *dim = spec.features; break;
-      case 'H': *dim = spec.units; break;
-      case 'R': *dim = 2, shape.rank -= !(spec.cell == ELMAN_GRU && spec.flags & ELMAN_RESET_AFTER); break;
-      case 'Z': *dim = spec.units * gates; break;
-      case 'C': *dim = elman_tape_columns(&spec); break;
-      case 'D': *dim = buffer.rank && buffer.dims[0] == gates ? gates : 1; break;
-    }
-  }
+  shape.rank = static_cast<int>(buffer.rank);
+  for (int i = 0; i < shape.rank && i < 3; ++i) shape.sizes[i] = buffer.dims[i];
   return shape;
 }
 
@@ -255,27 +246,15 @@ bool read_dtype(const char* name, const XLA_FFI_Buffer& buffer, elman_spec* spec
   return buffer.dtype == (spec->dtype == ELMAN_FLOAT32 ? XLA_FFI_DataType_F32 : XLA_FFI_DataType_F64);
 }
 
-void print_shape(char (&text)[96], int64_t rank, const int64_t* dims) {
-  size_t used = std::snprintf(text, sizeof text, "(");
-  for (int64_t i = 0; i < rank && used < sizeof text - 24; ++i) {
-    used += std::snprintf(text + used, sizeof text - used, i ? ", %lld" : "%lld", static_cast<long long>(dims[i]));
-  }
-  std::snprintf(text + used, sizeof text - used, rank == 1 ? ",)" : ")");
-}
-
 bool check_buffer(const Slot& slot, const XLA_FFI_Buffer& buffer, elman_spec* spec, Failure* failure) {
-  bool fits = read_dtype(slot.name, buffer, spec);
-  Shape shape = expected_shape(slot.shape, buffer, *spec);
-  if (fits && buffer.rank == shape.rank && !std::memcmp(buffer.dims, shape.dims, shape.rank * sizeof(int64_t))) {
-    return true;
-  }
-  char got[96], expected[96];
-  print_shape(got, buffer.rank, buffer.dims);
-  print_shape(expected, shape.rank, shape.dims);
+  const bool right_dtype = read_dtype(slot.name, buffer, spec);
+  const Shape got = shape_of(buffer), expected = elman::shape_of(slot.shape, *spec);
+  if (right_dtype && elman::fits(got, expected)) return true;
   return ELMAN_FAIL(*failure,
                     "%s has shape %s and is %s; expected shape %s and the dtype of x (a mask: bool, lengths: "
                     "int32 or int64).",
-                    slot.name, got, dtype_name(buffer.dtype), expected);
+                    slot.name, elman::print_shape(got).text, dtype_name(buffer.dtype),
+                    elman::print_shape(expected).text);
 }
 
 // Puts the address of every buffer that `names` lists where its slot says.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Between the entry points (dispatch.cc, compiled once) and the kernels (recurrence.cc, compiled once per
-// instruction set). No inline code with external linkage lives here.
+// Between the entry points (entry.cc, compiled once) and the kernels (level.cc, compiled once per instruction set). No
+// inline code here: a copy that was compiled for a newer instruction set could win at link time and run everywhere.
 #ifndef ELMAN_LEVEL_H_
 #define ELMAN_LEVEL_H_
 

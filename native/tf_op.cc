@@ -16,10 +16,14 @@
 #include <initializer_list>
 #include <new>
 
+#include "cell_table.h"
 #include "elman.h"
+#include "shapes.h"
 #include "tf_c_api.h"
 
 namespace {
+
+using elman::Shape;
 
 elman_tf_api tf;         // filled before anything is registered
 char missing[512] = "";  // why nothing is registered
@@ -82,12 +86,6 @@ constexpr const char* kBackwardOutputs[] = {
 
 // --- a node ----------------------------------------------------------------------------------------------------
 
-struct Cell {
-  const char* name;
-  elman_cell value;
-};
-constexpr Cell kCells[] = {{"simple_rnn", ELMAN_SIMPLE_RNN}, {"lstm", ELMAN_LSTM}, {"gru", ELMAN_GRU}};
-
 struct Activation {
   const char* name;
   elman_activation value;
@@ -103,8 +101,7 @@ constexpr Activation kActivations[] = {
 // What a node's attributes say. Read once, then shared by its calls, which may run at the same time.
 struct Node {
   elman_spec spec;  // without sizes
-  int gates, states;
-  bool two_biases;
+  int states;
   TF_DataType dtype, tape_dtype;
   int64_t bias, initial_states, mask, input_dropout, recurrent_dropout;  // tensors in each list
   int64_t dx, dkernel, drecurrent_kernel, dbias, dinitial_states, norms;
@@ -148,20 +145,20 @@ class Attributes {
     return value;
   }
 
-  // The row of a table that a string names.
-  template <class Row, size_t kCount>
-  Row row(const char* name, const Row (&rows)[kCount]) {
-    char value[64] = "";
-    int32_t count = 0, size = 0;
-    if (ok()) tf.TF_OpKernelConstruction_GetAttrSize(construction_, name, &count, &size, status_);
-    if (ok() && size < static_cast<int32_t>(sizeof value)) {
-      tf.TF_OpKernelConstruction_GetAttrString(construction_, name, value, size, status_);
+  elman_activation activation(const char* name) {
+    const Text value = text(name);
+    for (const Activation& known : kActivations) {
+      if (strcmp(known.name, value.text) == 0) return known.value;
     }
-    for (const Row& row : rows) {
-      if (strcmp(row.name, value) == 0) return row;
-    }
-    fail("%s is '%s', which this version of elman does not know; upgrade elman", name, value);
-    return rows[0];
+    fail_unknown(name, value);
+    return ELMAN_LINEAR;
+  }
+
+  const elman::CellRow& cell(const char* name) {
+    const Text value = text(name);
+    if (const elman::CellRow* const row = elman::find_cell(value.text, strlen(value.text))) return *row;
+    fail_unknown(name, value);
+    return elman::kCells[0];
   }
 
   __attribute__((format(printf, 2, 3))) void fail(const char* format, ...) {
@@ -177,6 +174,24 @@ class Attributes {
   void report() { tf.TF_OpKernelConstruction_Failure(construction_, status_); }
 
  private:
+  struct Text {
+    char text[64];
+  };
+
+  Text text(const char* name) {
+    Text value = {};
+    int32_t count = 0, size = 0;
+    if (ok()) tf.TF_OpKernelConstruction_GetAttrSize(construction_, name, &count, &size, status_);
+    if (ok() && size < static_cast<int32_t>(sizeof value.text)) {
+      tf.TF_OpKernelConstruction_GetAttrString(construction_, name, value.text, size, status_);
+    }
+    return value;
+  }
+
+  void fail_unknown(const char* name, const Text& value) {
+    fail("%s is '%s', which this version of elman does not know; upgrade elman", name, value.text);
+  }
+
   TF_OpKernelConstruction* construction_;
   TF_Status* status_;
 };
@@ -194,9 +209,8 @@ int32_t mask_kind(TF_DataType type) {
 Node read_node(Attributes* attributes, bool backward) {
   Attributes& a = *attributes;
   Node node = {};
-  const elman_cell cell = a.row("cell", kCells).value;
-  node.gates = elman_gates(cell);
-  node.states = elman_states(cell);
+  const elman::CellRow& cell = a.cell("cell");
+  node.states = cell.states;
   node.dtype = a.type("T");
   node.tape_dtype = a.type("A");
   node.bias = a.length("n_bias", 1);
@@ -217,10 +231,10 @@ Node read_node(Attributes* attributes, bool backward) {
   }
 
   elman_spec& spec = node.spec;
-  spec.cell = cell;
+  spec.cell = cell.cell;
   spec.dtype = node.dtype == TF_DOUBLE ? ELMAN_FLOAT64 : ELMAN_FLOAT32;
-  spec.activation = a.row("activation", kActivations).value;
-  spec.recurrent_activation = a.row("recurrent_activation", kActivations).value;
+  spec.activation = a.activation("activation");
+  spec.recurrent_activation = a.activation("recurrent_activation");
   spec.truncate_gradient = a.integer("truncate_gradient");
   spec.clip_state_gradient = double_of_bits(a.integer("clip_state_gradient_bits"));
   spec.mask = node.mask ? mask_kind(a.type("M")) : ELMAN_NO_MASK;
@@ -228,7 +242,6 @@ Node read_node(Attributes* attributes, bool backward) {
   if (a.boolean("zero_output_for_mask")) spec.flags |= ELMAN_ZERO_OUTPUT_FOR_MASK;
   if (a.boolean("return_sequences")) spec.flags |= ELMAN_RETURN_SEQUENCES;
   if (a.boolean("reset_after")) spec.flags |= ELMAN_RESET_AFTER;
-  node.two_biases = cell == ELMAN_GRU && spec.flags & ELMAN_RESET_AFTER;
   return node;
 }
 
@@ -248,26 +261,6 @@ void delete_node(void* node) { delete static_cast<Node*>(node); }
 
 // --- a call ----------------------------------------------------------------------------------------------------
 
-constexpr int64_t kAny = -1;
-
-struct Shape {
-  int rank;
-  int64_t sizes[3];
-};
-
-void print_shape(const Shape& shape, char (&text)[96]) {
-  size_t at = snprintf(text, sizeof text, "(");
-  for (int i = 0; i < shape.rank; ++i) {
-    const char* after = shape.rank == 1 ? "," : i + 1 < shape.rank ? ", " : "";
-    if (shape.sizes[i] == kAny) {
-      at += snprintf(text + at, sizeof text - at, "?%s", after);
-    } else {
-      at += snprintf(text + at, sizeof text - at, "%" PRId64 "%s", shape.sizes[i], after);
-    }
-  }
-  snprintf(text + at, sizeof text - at, ")");
-}
-
 // The tensors of one call, taken in order. The first failure is kept and makes the op fail.
 class Call {
  public:
@@ -282,40 +275,35 @@ class Call {
 
   bool ok() const { return tf.TF_GetCode(status_) == TF_OK; }
 
-  // The next input, whose shape must be the expected one; sizes of kAny are filled in.
-  const void* input(const char* name, const char* meaning, Shape* expected) {
+  // The next input, whose shape must be the one that the letters give (shapes.h). `got`: where its shape goes.
+  const void* input(const char* name, const char* letters, const elman_spec& spec, Shape* got = nullptr) {
     TF_Tensor* tensor = nullptr;
     if (ok()) tf.TF_GetInput(context_, inputs_++, &tensor, status_);
     if (!ok()) return nullptr;
     tensors_[held_++] = tensor;
-    Shape got = {tf.TF_NumDims(tensor), {}};
-    for (int i = 0; i < got.rank && i < 3; ++i) got.sizes[i] = tf.TF_Dim(tensor, i);
-    expect(name, meaning, got, *expected);
-    *expected = got;
+    Shape shape;
+    shape.rank = tf.TF_NumDims(tensor);
+    for (int i = 0; i < shape.rank && i < 3; ++i) shape.sizes[i] = tf.TF_Dim(tensor, i);
+    expect(name, letters, spec, shape);
+    if (got) *got = shape;
     return address(tensor);
   }
 
-  const void* input(const char* name, const char* meaning, Shape expected) { return input(name, meaning, &expected); }
-
-  // Fails unless both shapes are the same but for sizes of kAny.
-  void expect(const char* name, const char* meaning, const Shape& got, const Shape& expected) {
-    bool fits = got.rank == expected.rank;
-    for (int i = 0; fits && i < got.rank; ++i) {
-      fits = expected.sizes[i] == kAny || expected.sizes[i] == got.sizes[i];
-    }
-    if (fits || !ok()) return;
-    char got_text[96], expected_text[96], sentence[512];
-    if (got.rank > 3) {
-      snprintf(got_text, sizeof got_text, "of %d dimensions", got.rank);
-    } else {
-      print_shape(got, got_text);
-    }
-    print_shape(expected, expected_text);
-    snprintf(sentence, sizeof sentence, "%s has shape %s; expected %s = %s", name, got_text, meaning, expected_text);
+  // Fails unless the shape is the one that the letters give.
+  void expect(const char* name, const char* letters, const elman_spec& spec, const Shape& got) {
+    const Shape expected = elman::shape_of(letters, spec);
+    if (!ok() || elman::fits(got, expected)) return;
+    char sentence[512];
+    snprintf(sentence, sizeof sentence, "%s has shape %s; expected %s = %s", name, elman::print_shape(got).text,
+             elman::print_meaning(letters, spec).text, elman::print_shape(expected).text);
     tf.TF_SetStatus(status_, TF_INVALID_ARGUMENT, sentence);
   }
 
   // The next output, allocated.
+  void* output(TF_DataType type, const char* letters, const elman_spec& spec) {
+    return output(type, elman::shape_of(letters, spec));
+  }
+
   void* output(TF_DataType type, const Shape& shape) {
     if (!ok()) return nullptr;
     size_t bytes = type == TF_DOUBLE ? 8 : 4;
@@ -348,54 +336,35 @@ class Call {
   int held_ = 0, inputs_ = 0, outputs_ = 0;
 };
 
-Shape bias_shape(const Node& node, int64_t columns) {
-  return node.two_biases ? Shape{2, {2, columns}} : Shape{1, {columns}};
-}
-
 // The operands that both ops begin with; fills in the spec's sizes.
 elman_operands read_operands(Call* call, const Node& node, elman_spec* spec) {
-  static const char* const kPerGate = "(1 or gates, batch, features or units)";
-  const int64_t gates = node.gates;
   elman_operands in = {};
-  Shape x = {3, {kAny, kAny, kAny}}, kernel = {2, {kAny, kAny}}, recurrent_kernel = {2, {kAny, kAny}};
-  in.x = call->input("x", "(batch, time, features)", &x);
-  const int64_t batch = x.sizes[0], time = x.sizes[1], features = x.sizes[2];
-  in.kernel = call->input("kernel", "(features, gates * units)", &kernel);
-  in.recurrent_kernel = call->input("recurrent_kernel", "(units, gates * units)", &recurrent_kernel);
-  const int64_t units = recurrent_kernel.sizes[0], columns = gates * units;
-  call->expect("recurrent_kernel", "(units, gates * units)", recurrent_kernel, {2, {units, columns}});
-  call->expect("kernel", "(features, gates * units)", kernel, {2, {features, columns}});
-  if (node.bias) {
-    const char* const meaning = node.two_biases ? "(2, gates * units)" : "(gates * units,)";
-    in.bias = call->input("bias", meaning, bias_shape(node, columns));
+  Shape x, recurrent_kernel, dropout;
+  spec->batch = spec->time = spec->features = spec->units = elman::kAnySize;
+  in.x = call->input("x", "BTF", *spec, &x);
+  spec->batch = x.sizes[0], spec->time = x.sizes[1], spec->features = x.sizes[2];
+  Shape kernel;
+  elman_spec any = *spec;
+  any.features = elman::kAnySize;
+  in.kernel = call->input("kernel", "FZ", any, &kernel);
+  in.recurrent_kernel = call->input("recurrent_kernel", "HZ", *spec, &recurrent_kernel);
+  spec->units = recurrent_kernel.sizes[0];
+  call->expect("recurrent_kernel", "HZ", *spec, recurrent_kernel);
+  call->expect("kernel", "FZ", *spec, kernel);
+  if (node.bias) in.bias = call->input("bias", "RZ", *spec);
+  for (int i = 0; i < node.initial_states; ++i) in.initial_states[i] = call->input("initial_state", "BH", *spec);
+  if (node.mask) {
+    in.mask = spec->mask == ELMAN_MASK ? call->input("mask", "BT", *spec) : call->input("lengths", "B", *spec);
   }
-  for (int i = 0; i < node.initial_states; ++i) {
-    in.initial_states[i] = call->input("initial_state", "(batch, units)", {2, {batch, units}});
-  }
-  if (node.mask && spec->mask == ELMAN_MASK) {
-    in.mask = call->input("mask", "(batch, time)", {2, {batch, time}});
-  } else if (node.mask) {
-    in.mask = call->input("lengths", "(batch,)", {1, {batch}});
-  }
-  Shape input_dropout = {3, {kAny, batch, features}}, recurrent_dropout = {3, {kAny, batch, units}};
   if (node.input_dropout) {
-    in.input_dropout = call->input("input_dropout", kPerGate, &input_dropout);
-    spec->input_dropout_masks = static_cast<int32_t>(input_dropout.sizes[0]);
+    in.input_dropout = call->input("input_dropout", "DBF", *spec, &dropout);
+    spec->input_dropout_masks = static_cast<int32_t>(dropout.sizes[0]);
   }
   if (node.recurrent_dropout) {
-    in.recurrent_dropout = call->input("recurrent_dropout", kPerGate, &recurrent_dropout);
-    spec->recurrent_dropout_masks = static_cast<int32_t>(recurrent_dropout.sizes[0]);
+    in.recurrent_dropout = call->input("recurrent_dropout", "DBH", *spec, &dropout);
+    spec->recurrent_dropout_masks = static_cast<int32_t>(dropout.sizes[0]);
   }
-  spec->batch = batch;
-  spec->time = time;
-  spec->features = features;
-  spec->units = units;
   return in;
-}
-
-Shape output_shape(const elman_spec& spec) {
-  return spec.flags & ELMAN_RETURN_SEQUENCES ? Shape{3, {spec.batch, spec.time, spec.units}}
-                                             : Shape{2, {spec.batch, spec.units}};
 }
 
 void run_forward(void* kernel, TF_OpKernelContext* context) {
@@ -406,13 +375,12 @@ void run_forward(void* kernel, TF_OpKernelContext* context) {
   forward.spec = &spec;
   forward.in = read_operands(&call, node, &spec);
   if (!call.ok()) return;
-  forward.y = call.output(node.dtype, output_shape(spec));
-  for (int i = 0; i < node.states; ++i) {
-    forward.final_states[i] = call.output(node.dtype, {2, {spec.batch, spec.units}});
-  }
-  const int64_t columns = node.keep_tape ? elman_tape_columns(&spec) : 0;
-  void* tape = call.output(node.tape_dtype, {3, {spec.batch, spec.time, columns}});
-  forward.tape = node.keep_tape ? tape : nullptr;
+  forward.y = call.output(node.dtype, "BtH", spec);
+  for (int i = 0; i < node.states; ++i) forward.final_states[i] = call.output(node.dtype, "BH", spec);
+  Shape tape = elman::shape_of("BTC", spec);
+  if (!node.keep_tape) tape.sizes[2] = 0;
+  void* const kept = call.output(node.tape_dtype, tape);
+  forward.tape = node.keep_tape ? kept : nullptr;
   if (call.ok()) call.finish(elman_forward(&forward));
 }
 
@@ -424,21 +392,16 @@ void run_backward(void* kernel, TF_OpKernelContext* context) {
   backward.spec = &spec;
   backward.in = read_operands(&call, node, &spec);
   if (!call.ok()) return;
-  const int64_t columns = node.gates * spec.units;
-  const Shape y = output_shape(spec), state = {2, {spec.batch, spec.units}};
-  const char* y_meaning = y.rank == 3 ? "(batch, time, units)" : "(batch, units)";
-  backward.y = call.input("y", y_meaning, y);
-  backward.tape = call.input("tape", "(batch, time, columns)", {3, {spec.batch, spec.time, elman_tape_columns(&spec)}});
-  backward.dy = call.input("dy", y_meaning, y);
-  for (int i = 0; i < node.states; ++i) {
-    backward.dfinal_states[i] = call.input("dfinal_state", "(batch, units)", state);
-  }
-  if (node.dx) backward.dx = call.output(node.dtype, {3, {spec.batch, spec.time, spec.features}});
-  if (node.dkernel) backward.dkernel = call.output(node.dtype, {2, {spec.features, columns}});
-  if (node.drecurrent_kernel) backward.drecurrent_kernel = call.output(node.dtype, {2, {spec.units, columns}});
-  if (node.dbias) backward.dbias = call.output(node.dtype, bias_shape(node, columns));
-  for (int i = 0; i < node.dinitial_states; ++i) backward.dinitial_states[i] = call.output(node.dtype, state);
-  if (node.norms) backward.norms = call.output(node.tape_dtype, {2, {spec.batch, spec.time}});
+  backward.y = call.input("y", "BtH", spec);
+  backward.tape = call.input("tape", "BTC", spec);
+  backward.dy = call.input("dy", "BtH", spec);
+  for (int i = 0; i < node.states; ++i) backward.dfinal_states[i] = call.input("dfinal_state", "BH", spec);
+  if (node.dx) backward.dx = call.output(node.dtype, "BTF", spec);
+  if (node.dkernel) backward.dkernel = call.output(node.dtype, "FZ", spec);
+  if (node.drecurrent_kernel) backward.drecurrent_kernel = call.output(node.dtype, "HZ", spec);
+  if (node.dbias) backward.dbias = call.output(node.dtype, "RZ", spec);
+  for (int i = 0; i < node.dinitial_states; ++i) backward.dinitial_states[i] = call.output(node.dtype, "BH", spec);
+  if (node.norms) backward.norms = call.output(node.tape_dtype, "BT", spec);
   if (call.ok()) call.finish(elman_backward(&backward));
 }
 

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A small pool of threads: created on first use, sized by affinity and cgroup quota, spinning briefly after a
-// job and then asleep, gone and made anew in a forked child. And the scratch memory that calls hand on.
+// A small pool of threads: created on first use, sized by affinity and cgroup quota. Its threads spin briefly after a
+// job and then sleep. A forked child, which has none of them, creates its own.
 #include "threads.h"
 
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,9 +17,10 @@
 #include <new>
 #include <thread>
 
+#include "floating_point.h"
+
 #if defined(__unix__) || defined(__APPLE__)
 #include <pthread.h>
-#include <sys/mman.h>
 #endif
 #if defined(__linux__)
 #include <sched.h>
@@ -55,7 +57,7 @@ bool spin(Ready ready) {
 // a job that has ended nor join one that allows fewer workers: | job 32 | workers 8 | next task 24 |.
 class Pool {
  public:
-  void run(int tasks, int workers, void (*task)(void*, int, int), void* context) {
+  void run(int tasks, int workers, Task task, const void* context) {
     grow(workers - 1);
     task_ = task;
     context_ = context;
@@ -118,33 +120,24 @@ class Pool {
 
   std::atomic<uint64_t> ticket_{0};
   std::atomic<int> tasks_{0}, ended_{0}, asleep_{0};
-  std::atomic<void (*)(void*, int, int)> task_{nullptr};
-  std::atomic<void*> context_{nullptr};
+  std::atomic<Task> task_{nullptr};
+  std::atomic<const void*> context_{nullptr};
   std::mutex mutex_;
   std::condition_variable wake_;
   int started_ = 0;
 };
 
-// Blocks of memory that no call uses now.
-struct Scratch {
-  static constexpr int kBlocks = 8;
-  static constexpr size_t kKept = size_t(64) << 20;  // bytes kept at most, all blocks together
-  std::mutex mutex;
-  void* blocks[kBlocks] = {};
-};
-
-// Everything that a forked child must not inherit in whatever condition its parent's threads left it.
+// What a forked child must not inherit: its parent's threads are not there, and left this as it happened to be.
 struct Shared {
   std::atomic<bool> busy{false};
   Pool* pool = nullptr;
-  Scratch scratch;
 };
 
 Shared& shared() {
   alignas(Shared) static char memory[sizeof(Shared)];
   static Shared* const made = [] {
 #if defined(__unix__) || defined(__APPLE__)
-    pthread_atfork(nullptr, nullptr, [] { new (memory) Shared; });  // the parent's threads are not in the child
+    pthread_atfork(nullptr, nullptr, [] { new (memory) Shared; });
 #endif
     return new (memory) Shared;
   }();
@@ -191,16 +184,16 @@ int default_threads() {
 
 std::atomic<int> g_threads{0};
 
-void serve_alone(int tasks, void (*task)(void*, int, int), void* context) {
+void serve_alone(int64_t tasks, Task task, const void* context) {
   FlushDenormals flush;
-  for (int i = 0; i < tasks; ++i) task(context, i, 0);
+  for (int64_t i = 0; i < tasks; ++i) task(context, i, 0);
 }
 
 }  // namespace
 
-void parallel(int tasks, int workers, void (*task)(void*, int, int), void* context) {
+void parallel(int64_t tasks, int workers, Task task, const void* context) {
   if (tasks > 0xffffff) workers = 1;  // more than a ticket counts
-  if (workers > tasks) workers = tasks;
+  if (workers > tasks) workers = int(tasks);
   Shared& s = shared();
   if (workers < 2 || s.busy.exchange(true, std::memory_order_acquire)) {
     serve_alone(tasks, task, context);
@@ -208,7 +201,7 @@ void parallel(int tasks, int workers, void (*task)(void*, int, int), void* conte
   }
   if (!s.pool) s.pool = new (std::nothrow) Pool;
   if (s.pool) {
-    s.pool->run(tasks, workers, task, context);
+    s.pool->run(int(tasks), workers, task, context);
   } else {
     serve_alone(tasks, task, context);
   }
@@ -230,97 +223,5 @@ int set_num_threads(int n) {
   g_threads.store(n > kMaxThreads ? kMaxThreads : n);
   return 0;
 }
-
-// Each block begins with its size, a cache line before what is handed out.
-constexpr size_t kHeader = 64;
-
-// What a small call needs, at hand without a lock. A thread runs one call at a time.
-constexpr size_t kSmall = size_t(32) << 10;
-alignas(64) thread_local char t_small[kSmall];
-
-void* scratch_take(size_t bytes) {
-  if (bytes <= kSmall) return t_small;
-  Scratch& s = shared().scratch;
-  {
-    std::lock_guard<std::mutex> lock(s.mutex);
-    int best = -1;
-    size_t best_size = 0;
-    for (int i = 0; i < Scratch::kBlocks; ++i) {
-      if (!s.blocks[i]) continue;
-      const size_t size = *static_cast<size_t*>(s.blocks[i]);
-      if (size >= bytes && (best < 0 || size < best_size)) best = i, best_size = size;
-    }
-    if (best >= 0) {
-      void* const block = s.blocks[best];
-      s.blocks[best] = nullptr;
-      return static_cast<char*>(block) + kHeader;
-    }
-  }
-  constexpr size_t kHuge = size_t(2) << 20;
-  const size_t align = bytes >= kHuge ? kHuge : 64;
-  const size_t rounded = (bytes + kHeader + align - 1) / align * align;
-  void* const block = aligned_alloc(align, rounded);
-  if (!block) return nullptr;
-  prefer_huge_pages(block, rounded);
-  *static_cast<size_t*>(block) = rounded - kHeader;
-  return static_cast<char*>(block) + kHeader;
-}
-
-void scratch_give(void* memory) {
-  if (!memory || memory == t_small) return;
-  void* block = static_cast<char*>(memory) - kHeader;
-  Scratch& s = shared().scratch;
-  void* dropped[Scratch::kBlocks] = {};
-  {
-    std::lock_guard<std::mutex> lock(s.mutex);
-    size_t kept = *static_cast<size_t*>(block);
-    for (int i = 0; i < Scratch::kBlocks; ++i) {
-      if (!s.blocks[i]) {
-        s.blocks[i] = block;
-        block = nullptr;
-        break;
-      }
-      kept += *static_cast<size_t*>(s.blocks[i]);
-    }
-    for (int i = 0; i < Scratch::kBlocks && kept > Scratch::kKept; ++i) {
-      if (!s.blocks[i]) continue;
-      kept -= *static_cast<size_t*>(s.blocks[i]);
-      dropped[i] = s.blocks[i];
-      s.blocks[i] = nullptr;
-    }
-  }
-  free(block);
-  for (void* old : dropped) free(old);
-}
-
-void prefer_huge_pages(void* memory, size_t bytes) {
-#if defined(__linux__) && defined(MADV_HUGEPAGE)
-  constexpr uintptr_t kHuge = uintptr_t(2) << 20;
-  const uintptr_t begin = (reinterpret_cast<uintptr_t>(memory) + kHuge - 1) / kHuge * kHuge;
-  const uintptr_t end = (reinterpret_cast<uintptr_t>(memory) + bytes) / kHuge * kHuge;
-  if (memory && end > begin) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);
-#else
-  (void)memory, (void)bytes;
-#endif
-}
-
-#if defined(__x86_64__)
-FlushDenormals::FlushDenormals() : saved_(__builtin_ia32_stmxcsr()) {
-  __builtin_ia32_ldmxcsr(unsigned(saved_) | 0x8040u);  // flush to zero, denormals are zero
-}
-FlushDenormals::~FlushDenormals() {
-  // What the kernel raised in the sticky flags stays its own.
-  __builtin_ia32_ldmxcsr(unsigned(saved_));
-}
-#elif defined(__aarch64__)
-FlushDenormals::FlushDenormals() {
-  __asm__ volatile("mrs %0, fpcr" : "=r"(saved_));
-  __asm__ volatile("msr fpcr, %0" : : "r"(saved_ | 1ull << 24));
-}
-FlushDenormals::~FlushDenormals() { __asm__ volatile("msr fpcr, %0" : : "r"(saved_)); }
-#else
-FlushDenormals::FlushDenormals() : saved_(0) {}
-FlushDenormals::~FlushDenormals() {}
-#endif
 
 }  // namespace elman

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "isa.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include <vector>
+
+namespace elman {
+namespace {
+
+// Slowest first.
+std::vector<const Level*> levels_here() {
+#if defined(__x86_64__)
+  std::vector<const Level*> levels{&baseline::kLevel};
+  __builtin_cpu_init();
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
+    levels.push_back(&avx2::kLevel);
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw") &&
+        __builtin_cpu_supports("avx512vl")) {
+      levels.push_back(&avx512::kLevel);
+    }
+  }
+  return levels;
+#elif defined(__aarch64__)
+  return {&neon::kLevel};
+#else
+  return {&baseline::kLevel};
+#endif
+}
+
+const Level* find_level(const char* name) {
+  for (const Level* level : levels_here()) {
+    if (!strcmp(level->name, name)) return level;
+  }
+  return nullptr;
+}
+
+}  // namespace
+
+const Level* level_in_use() {
+  static const Level* const chosen = [] {
+    const char* const asked = getenv("ELMAN_ISA");
+    return asked && *asked ? find_level(asked) : levels_here().back();
+  }();
+  return chosen;
+}
+
+const char* level_names() {
+  static char names[64];
+  static const bool written = [] {
+    for (const Level* level : levels_here()) {
+      if (*names) strcat(names, ",");
+      strcat(names, level->name);
+    }
+    return true;
+  }();
+  (void)written;
+  return names;
+}
+
+}  // namespace elman

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The kernels of one instruction set: this file is compiled once for each. It chooses the cell and the type that a call
+// asks for, and fills the table through which isa.cc finds the kernels. The loops over time are in forward.h and
+// backward.h.
+#include "level.h"
+
+#include "backward.h"
+#include "cell_table.h"
+#include "forward.h"
+
+namespace elman {
+namespace ELMAN_LEVEL {
+namespace {
+
+// Multiply-adds on registers alone, for the ceiling that elman_peak_gflops reports.
+template <class T>
+double multiply_adds(int64_t rounds) {
+  constexpr int kChains = kMaxRows[kMaxVectors] * kMaxVectors;
+  Vector<T> sum[kChains];
+  for (int c = 0; c < kChains; ++c) sum[c] = Vector<T>{} + T(c);
+  Vector<T> factor = Vector<T>{} + T(0.999), term = Vector<T>{} + T(0.001);
+  for (int64_t i = 0; i < rounds; ++i) {
+#pragma GCC unroll 32
+    for (int c = 0; c < kChains; ++c) sum[c] = sum[c] * factor + term;
+  }
+  Vector<T> total = {};
+  for (int c = 0; c < kChains; ++c) total += sum[c];
+  volatile T sink = total[0];  // keeps the loop
+  (void)sink;
+  return 2.0 * double(rounds) * kChains * kLanes<T>;
+}
+
+// Runs body(type of the cell).
+template <class Body>
+elman_status with_cell(const elman_spec& spec, Body body) {
+#define ELMAN_TRY(Struct, name, number, flag, gates, states, ...)                               \
+  static_assert(Struct::kGates == gates && Struct::kStates == states, "row and struct differ"); \
+  if (spec.cell == number && (spec.flags & flag) == flag) return body(Type<Struct>());
+  ELMAN_CELLS(ELMAN_TRY)
+#undef ELMAN_TRY
+  return ELMAN_INVALID;  // the entry points have refused it before
+}
+
+elman_status run_forward(const elman_forward_call& call, const Steps& steps) {
+  return with_cell(*call.spec, [&](auto type) {
+    using Cell = typename decltype(type)::type;
+    return call.spec->dtype == ELMAN_FLOAT64 ? forward<double, Cell>(call, steps) : forward<float, Cell>(call, steps);
+  });
+}
+elman_status run_backward(const elman_backward_call& call, const Steps& steps) {
+  return with_cell(*call.spec, [&](auto type) {
+    using Cell = typename decltype(type)::type;
+    return call.spec->dtype == ELMAN_FLOAT64 ? backward<double, Cell>(call, steps) : backward<float, Cell>(call, steps);
+  });
+}
+double run_multiply_adds(int dtype, int64_t rounds) {
+  return dtype == ELMAN_FLOAT64 ? multiply_adds<double>(rounds) : multiply_adds<float>(rounds);
+}
+
+}  // namespace
+
+#define ELMAN_TEXT(name) #name
+#define ELMAN_NAME(name) ELMAN_TEXT(name)
+const Level kLevel = {ELMAN_NAME(ELMAN_LEVEL), run_forward, run_backward, run_multiply_adds};
+
+}  // namespace ELMAN_LEVEL
+}  // namespace elman
