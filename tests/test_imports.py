@@ -26,7 +26,8 @@ LAYERS = (
     {"functional", "layer_checks", "network", "stock_defects"},
     {"layers"},
     {"initializers", "keras_rnn"},
-    {"loading", "models", "torch_modules"},
+    {"compiled", "keras_2", "models", "torch_modules"},
+    {"loading"},
     {"diagnosis"},
     {"elman"},
     {"bench", "datasets", "forecasting", "info"},
@@ -34,6 +35,7 @@ LAYERS = (
 )
 # Loaded when Keras is, or when a name of theirs is asked for; those of fit after the table has passed its checks.
 WITH_KERAS = {
+    "compiled",
     "initializers",
     "keras_rnn",
     "layers",

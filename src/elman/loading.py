@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Model files: as Keras loads them, and those of Keras 2, whose configs have what Keras 3 refuses.
+"""Model files: those that Keras 3 loads, those of Keras 2 whose configs it refuses, and a sentence for damaged ones.
 
-In: what `keras.models.load_model` takes. Out: the model. A file whose config Keras 3 understands is opened as it is; of
-another a copy is, with the config in the words of Keras 3. Weights are left to Keras.
+In: what `keras.models.load_model` takes. Out: the model. A file whose config Keras 3 understands is opened as it is.
+Otherwise a copy with a translated config is opened. Layers, weights and states are Keras's to load.
 """
 
 from __future__ import annotations
@@ -12,22 +12,30 @@ import json
 import logging
 import os
 import shutil
+import struct
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
+import numpy as np
 
-from elman import layers
+from elman import compiled, keras_2
+from elman.errors import DataError
 
 __all__ = ["load_model"]
 
-_CONFIG = "config.json"  # in a .keras file
-_KERAS_2 = "2."  # how its versions begin
-_SIMPLE = ("SimpleRNN", "SimpleRNNCell")
-_ABBREVIATIONS = ("bce", "kld", "mae", "mape", "mse", "msle")  # losses that Keras 3 does not find in an HDF5 file
+_CONFIG, _METADATA, _WEIGHTS = "config.json", "metadata.json", "model.weights.h5"  # in a .keras file
+_LONGEST_CONFIG = 1 << 26  # bytes: a thousand times that of a model of a thousand layers
+# Above this size, a part of a .keras file may not unpack to a hundred times its size. Keras does not compress weights.
+_UNPACKED, _EXPANSION = 1 << 28, 100
+_DAMAGES = (  # what zipfile raises where a bit is flipped
+    *(zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError),
+    *(KeyError, NotImplementedError, RuntimeError, UnicodeDecodeError),
+)
 _log = logging.getLogger("elman")
 
 
@@ -37,10 +45,12 @@ def load_model(
     compile: bool = True,  # noqa: A002  as Keras names it
     safe_mode: bool = True,
 ) -> Any:
-    """As `keras.models.load_model`, which works too after `import elman`; and files of Keras 2.
+    """Loads what `keras.models.load_model` loads, and also files of Keras 2, and HDF5 files of compiled models.
 
-    Their recurrent layers have arguments that Keras 3 refuses: `time_major`, `batch_input_shape`, and `implementation`
-    where there is only one. What is dropped is named in one warning of the logger "elman".
+    Recurrent layers of Keras 2 have arguments that Keras 3 refuses: `time_major`, `batch_input_shape`, and
+    `implementation` where there is only one. `CuDNNLSTM` and `CuDNNGRU` become `LSTM` and `GRU`. Losses, metrics and
+    the optimizer with its variables are restored. What is dropped, or cannot be restored, is named in one warning of
+    the logger "elman".
 
     Args:
         filepath: A path of a `.keras` or `.h5` file, or what else Keras takes.
@@ -52,63 +62,206 @@ def load_model(
         The model.
 
     Raises:
+        elman.DataError: If the file is damaged, or is not what its suffix says.
         ValueError: If a layer in the file has `time_major=True`; and what Keras raises.
 
     Example:
 
         model = elman.load_model("model.keras")
     """
-    with _readable(filepath, custom_objects or {}) as path:
-        return keras.models.load_model(path, custom_objects=custom_objects, compile=compile, safe_mode=safe_mode)
+    options = {"custom_objects": custom_objects, "safe_mode": safe_mode}
+    file = _read(Path(filepath)) if isinstance(filepath, str | os.PathLike) else None
+    if file is None:
+        return keras.models.load_model(filepath, compile=compile, **options)
+    objects = custom_objects or {}
+    translation = keras_2.Translation(file.path.name, file.version, objects)
+    restores = compile and file.settings is not None
+    with _not_too_deep(file.path), _readable(filepath, file, translation) as path:
+        model = keras.models.load_model(path, compile=compile and not restores, **options)
+    told = [translation.warning()]
+    if restores:
+        saved = compiled.Saved(file.settings, _optimizer_variables(file.path))
+        reason = compiled.restore(model, saved, objects, safe_mode)
+        told += [f"load_model of {file.path.name!r}: {reason}"] if reason else []
+    if any(told):
+        _log.warning(" ".join(filter(None, told)))
+    return model
 
 
-# --- files ---------------------------------------------------------------------------------------------------------
+# --- reading -------------------------------------------------------------------------------------------------------
+
+
+class _File(NamedTuple):
+    """What a model file says besides its weights.
+
+    Attributes:
+        path: Where it is.
+        config: The model's config.
+        version: Of the Keras that wrote it; empty if the file does not say.
+        settings: The arguments of `compile`, where Keras 3 does not read them as they are; else `None`.
+    """
+
+    path: Path
+    config: dict[str, Any]
+    version: str
+    settings: dict[str, Any] | None
+
+
+def _read(path: Path) -> _File | None:
+    """Reads a model file; `None` for whatever is not one, which is left to Keras.
+
+    Raises:
+        DataError: If it is damaged.
+    """
+    if not path.is_file():
+        return None
+    if path.suffix == ".keras":
+        return _read_archive(path)
+    import h5py  # Keras has it, and loads it when it needs it
+
+    return _read_hdf5(path) if path.suffix in {".h5", ".hdf5"} and h5py.is_hdf5(path) else None
+
+
+def _read_archive(path: Path) -> _File:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for entry in archive.infolist():
+                _check_size(path, entry)
+            config, metadata = archive.read(_CONFIG), b"{}"
+            if _METADATA in archive.namelist():
+                metadata = archive.read(_METADATA)
+            damaged = archive.testzip()  # Keras reads damaged weights for as long as it can
+    except _DAMAGES as error:
+        raise _damaged(path, f"{error}") from error
+    if damaged is not None:
+        raise _damaged(path, f"the checksum of {damaged} is wrong")
+    read, version = _config(path, config), _json(path, metadata).get("keras_version", "")
+    version = version if isinstance(version, str) else ""
+    return _File(path, read, version, read.get("compile_config") if version.startswith(keras_2.PREFIX) else None)
+
+
+def _check_size(path: Path, entry: zipfile.ZipInfo) -> None:
+    """Refuses a part that would fill the memory, before it is read."""
+    size = entry.file_size
+    most = (
+        _LONGEST_CONFIG if entry.filename in {_CONFIG, _METADATA} else max(_UNPACKED, _EXPANSION * entry.compress_size)
+    )
+    if size > most:
+        raise DataError(
+            f"{path} has a part {entry.filename} that unpacks from {entry.compress_size:,} to {size:,} bytes; expected "
+            f"at most {most:,}, more than Keras writes. Open a file whose origin you know."
+        )
+
+
+def _read_hdf5(path: Path) -> _File | None:
+    import h5py
+
+    try:
+        with h5py.File(path, "r") as file:
+            config, version, training = (
+                _text(file.attrs.get(key, "")) for key in ("model_config", "keras_version", "training_config")
+            )
+    except (OSError, RuntimeError, ValueError) as error:  # as h5py reports what HDF5 cannot read
+        raise _damaged(path, f"{error}") from error
+    if not config:
+        return None
+    settings = None
+    if training:
+        read = _json(path, training)
+        settings = {key: read.get(key) for key in ("loss", "metrics", "weighted_metrics", "loss_weights")}
+        settings["optimizer"] = read.get("optimizer_config")
+    return _File(path, _config(path, config), version, settings)
+
+
+def _text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def _config(path: Path, text: str | bytes) -> dict[str, Any]:
+    config = _json(path, text)
+    if not keras_2.is_record(config):
+        raise _damaged(path, 'its config is not that of a model, an object with "class_name" and "config"')
+    return config
+
+
+def _json(path: Path, text: str | bytes) -> dict[str, Any]:
+    try:
+        with _not_too_deep(path):
+            value = json.loads(text)
+    except ValueError as error:
+        raise _damaged(path, f"its config is not JSON ({error})") from error
+    if not isinstance(value, dict):
+        raise _damaged(path, "its config is not a JSON object")
+    return value
 
 
 @contextlib.contextmanager
-def _readable(filepath: Any, custom_objects: dict[str, Any]) -> Iterator[Any]:
-    """The path itself, or that of a copy in the words of Keras 3."""
-    read = _read(Path(filepath)) if isinstance(filepath, str | os.PathLike) else None
-    if read is None:
+def _not_too_deep(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except RecursionError as error:
+        raise DataError(
+            f"{path} has a config that is nested too deep to be read; expected one that Keras wrote, of at most some "
+            "hundred levels. Open a file whose origin you know."
+        ) from error
+
+
+def _damaged(path: Path, reason: str) -> DataError:
+    return DataError(
+        f"{path} cannot be read as a {path.suffix} file: it is damaged, or not such a file ({reason.rstrip('.')}). Save "
+        "the model again."
+    )
+
+
+def _optimizer_variables(path: Path) -> list[tuple[str, np.ndarray]]:
+    """The variables that a file has of the optimizer, in its order, each with its name or an empty one."""
+    import h5py
+
+    if path.suffix != ".keras":
+        with h5py.File(path, "r") as file:
+            group = file.get("optimizer_weights", {})
+            return [(name, group[name][()]) for name in _names(group, "weight_names")]
+    with zipfile.ZipFile(path) as archive:
+        if _WEIGHTS not in archive.namelist():
+            return []
+        with archive.open(_WEIGHTS) as entry, h5py.File(entry, "r") as file:
+            group = file.get("optimizer/vars", {})
+            return [("", group[key][()]) for key in sorted(group, key=int)]
+
+
+def _names(group: Any, key: str) -> list[str]:
+    """The names in an attribute; Keras writes a long list as `key0`, `key1` and so on."""
+    if not group:
+        return []
+    parts = [key] if key in group.attrs else [f"{key}{i}" for i in range(len(group.attrs))]
+    return [_text(name) for part in parts if part in group.attrs for name in group.attrs[part]]
+
+
+# --- a copy in the form of Keras 3 ---------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _readable(filepath: Any, file: _File, translation: keras_2.Translation) -> Iterator[Any]:
+    """The path itself, or that of a copy that Keras 3 reads."""
+    translated = translation.of(file.config)
+    if translated == file.config:
         yield filepath
         return
-    config, version = read
-    path = Path(filepath)
-    translation = _Translation(path.name, version.startswith(_KERAS_2), custom_objects)
-    translated = translation.of(config)
-    if warning := translation.warning():
-        _log.warning(warning)
-    if translated == config:
-        yield filepath
-        return
-    if settings := translated.get("compile_config"):  # Keras 2 writes what it was not told as null
-        translated["compile_config"] = {key: value for key, value in settings.items() if value is not None}
     with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder, path.name)
-        (_copy_archive if zipfile.is_zipfile(path) else _copy_hdf5)(path, copy, json.dumps(translated))
+        copy = Path(folder, file.path.name)
+        if file.path.suffix == ".keras":
+            _copy_archive(file.path, copy, json.dumps(translated), translation)
+        else:
+            _copy_hdf5(file.path, copy, json.dumps(translated), translation)
         yield copy
 
 
-def _read(path: Path) -> tuple[dict[str, Any], str] | None:
-    """The model's config and the version of Keras that wrote it; `None` where Keras has to say what the file is."""
-    if not path.is_file():
-        return None
-    if path.suffix == ".keras" and zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            if not {_CONFIG, "metadata.json"} <= set(archive.namelist()):
-                return None
-            return json.loads(archive.read(_CONFIG)), json.loads(archive.read("metadata.json"))["keras_version"]
-    import h5py  # Keras has it, and loads it when it needs it
-
-    if path.suffix not in {".h5", ".hdf5"} or not h5py.is_hdf5(path):
-        return None
-    with h5py.File(path, "r") as file:
-        config, version = (file.attrs.get(key, "") for key in ("model_config", "keras_version"))
-    config, version = (text.decode() if isinstance(text, bytes) else text for text in (config, version))
-    return (json.loads(config), version) if config else None
-
-
-def _copy_archive(path: Path, copy: Path, config: str) -> None:
+def _copy_archive(path: Path, copy: Path, config: str, translation: keras_2.Translation) -> None:
+    if translation.has_cudnn:
+        raise ValueError(
+            f"load_model got {path.name!r} with a CuDNNLSTM or CuDNNGRU layer; expected such layers in an .h5 file, "
+            "whose weights can be converted. In Keras 2, save the model as .h5."
+        )
     with zipfile.ZipFile(path) as old, zipfile.ZipFile(copy, "w") as new:
         for entry in old.infolist():
             if entry.filename == _CONFIG:
@@ -120,125 +273,23 @@ def _copy_archive(path: Path, copy: Path, config: str) -> None:
                 shutil.copyfileobj(source, target)
 
 
-def _copy_hdf5(path: Path, copy: Path, config: str) -> None:
+def _copy_hdf5(path: Path, copy: Path, config: str, translation: keras_2.Translation) -> None:
     import h5py
 
     shutil.copyfile(path, copy)
     with h5py.File(copy, "r+") as file:
         file.attrs["model_config"] = config.encode()
-        if "training_config" in file.attrs:
-            settings = json.loads(file.attrs["training_config"])
-            file.attrs["training_config"] = json.dumps(settings | {"loss": _in_full(settings["loss"])}).encode()
+        if translation.has_cudnn:
+            weights = file.get("model_weights", file)
+            for layer in _names(weights, "layer_names"):
+                _convert_cudnn(weights[layer])
 
 
-def _in_full(loss: Any) -> Any:
-    """A loss of a compiled model, or some in lists and dictionaries, each by its whole name."""
-    if isinstance(loss, list):
-        return [_in_full(item) for item in loss]
-    if isinstance(loss, dict):
-        return {key: _in_full(item) for key, item in loss.items()}
-    return keras.losses.get(loss).__name__ if loss in _ABBREVIATIONS else loss
-
-
-# --- configs -------------------------------------------------------------------------------------------------------
-
-
-class _Translation:
-    """One config in the words of Keras 3, and notes of what that leaves out.
-
-    `_dropped` has for each argument, as the warning names it, the layers that had it.
-    """
-
-    def __init__(self, file: str, by_keras_2: bool, custom_objects: dict[str, Any]) -> None:
-        self._file, self._by_keras_2, self._custom_objects = file, by_keras_2, custom_objects
-        self._dropped: dict[str, list[str]] = {}
-        self._hard_sigmoids: list[str] = []
-
-    def of(self, value: Any) -> Any:
-        """What is at any depth of a config, translated."""
-        if isinstance(value, list):
-            return [self.of(item) for item in value]
-        if not isinstance(value, dict):
-            return value
-        if "class_name" not in value or not isinstance(value.get("config"), dict | list):
-            return {key: self.of(item) for key, item in value.items()}
-        kind = self._kind(value)
-        if kind is keras.Sequential:
-            value = value | {"config": _with_input(value["config"])}
-        inner = self.of(value["config"])
-        if kind is not None and isinstance(inner, dict):
-            inner = self._arguments(kind, inner)
-        return value | self._header(value) | {"config": inner}
-
-    def warning(self) -> str:
-        """What the user is told of; empty if nothing."""
-        sentences = []
-        if self._dropped:
-            texts = (f"{argument} of {', '.join(names)}" for argument, names in self._dropped.items())
-            sentences.append(f"load_model drops what Keras 3 does not have from {self._file!r}: {'; '.join(texts)}.")
-        if self._hard_sigmoids:
-            sentences.append(
-                f"{self._file!r} was written by Keras 2, whose hard_sigmoid was 0.2 x + 0.5; that of Keras 3 is "
-                f"x / 6 + 0.5, so that the outputs of {', '.join(self._hard_sigmoids)} change."
-            )
-        return " ".join(sentences)
-
-    def _kind(self, record: dict[str, Any]) -> type | None:
-        """The class of Keras or elman that a record names; `None` for the user's own and what is no layer."""
-        package, _, name = record["class_name"].rpartition(">")
-        if name in self._custom_objects or record.get("module", "keras").partition(".")[0] not in {"keras", "elman"}:
-            return None
-        kind = getattr(layers if package or record.get("registered_name") else keras.layers, name, None)
-        kind = keras.Sequential if name == "Sequential" else kind
-        return kind if isinstance(kind, type) and issubclass(kind, keras.Layer) else None
-
-    def _header(self, record: dict[str, Any]) -> dict[str, Any]:
-        """A functional model's, whose module in Keras 2 is none of Keras 3."""
-        module = record.get("module") or ""
-        if record["class_name"] == "Functional" and module.endswith("engine.functional"):
-            return {"module": "keras", "class_name": "Model", "registered_name": None}
-        return {}
-
-    def _arguments(self, kind: type, config: dict[str, Any]) -> dict[str, Any]:
-        """Those of one layer."""
-        name = repr(config.get("name", kind.__name__))
-        recurrent = issubclass(kind, keras.layers.RNN)
-        if recurrent and config.get("time_major"):
-            raise ValueError(
-                f"load_model got {self._file!r} with time_major=True of {kind.__name__} {name}; expected "
-                "time_major=False, as Keras 3 reads (batch, time, features) alone. Make the model in Keras 2 without "
-                "time_major, copy the weights with get_weights and set_weights, save that, and transpose the input, "
-                "x.transpose(1, 0, 2)."
-            )
-        gone = {
-            "time_major": recurrent,
-            "batch_input_shape": kind is not keras.layers.InputLayer,
-            "implementation": kind.__name__ in _SIMPLE,
-        }
-        for argument in (key for key, drop in gone.items() if drop and key in config):
-            text = "time_major=False" if argument == "time_major" else argument
-            self._dropped.setdefault(text, []).append(name)
-        if self._by_keras_2 and any(k.endswith("activation") and v == "hard_sigmoid" for k, v in config.items()):
-            self._hard_sigmoids.append(name)
-        kept = {key: value for key, value in config.items() if not gone.get(key)}
-        if self._by_keras_2 and kind.__name__ in {"GRU", "GRUCell"}:
-            kept.setdefault("reset_after", False)  # the only kind there was before the argument
-        return kept
-
-
-def _with_input(config: Any) -> dict[str, Any]:
-    """A Sequential model's, with an input layer where the first layer tells the input's shape in its place."""
-    config = {"name": "sequential", "layers": config} if isinstance(config, list) else dict(config)
-    first = next(iter(config.get("layers", ())), None)
-    shape = first["config"].get("batch_input_shape") if first and isinstance(first.get("config"), dict) else None
-    if first is None or first["class_name"] == "InputLayer" or shape is None:
-        return config
-    inner = {
-        "batch_input_shape": shape,
-        "dtype": first["config"].get("dtype"),
-        "name": f"{first['config'].get('name')}_input",
-    }
-    rest = {key: value for key, value in first["config"].items() if key != "batch_input_shape"}
-    layer = {key: first[key] for key in ("module", "registered_name") if key in first}
-    layer |= {"class_name": "InputLayer", "config": inner}
-    return config | {"layers": [layer, first | {"config": rest}, *config["layers"][1:]]}
+def _convert_cudnn(group: Any) -> None:
+    """Writes the weights of a layer, and of those in it, in the layout of Keras 3."""
+    names = _names(group, "weight_names")
+    weights = [group[name][()] for name in names]
+    for name, old, new in zip(names, weights, keras_2.from_cudnn(weights), strict=True):
+        if new is not old:
+            del group[name]  # its shape may change
+            group[name] = new

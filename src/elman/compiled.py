@@ -1,0 +1,212 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Loss, metrics and optimizer of a model file, for files whose own Keras wrote them otherwise than Keras 3 reads them.
+
+In: a model that is not compiled, and what its file says of training (HDF5, or any file of Keras 2). Out: the same model
+compiled, and sentences about what could not be restored. Files are read in `loading`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+
+from elman.keras_2 import is_record
+
+Array = np.ndarray
+
+_WITHOUT_EFFECT = ("is_legacy_optimizer", "jit_compile")  # on what an optimizer computes
+_BY_SHAPE = ("accuracy", "acc", "crossentropy", "ce")  # metrics that Keras chooses by the shape of the output
+
+
+class Saved(NamedTuple):
+    """What a file says of training.
+
+    Attributes:
+        settings: The arguments of `compile`, as JSON gives them.
+        variables: The optimizer's, in the file's order, each with its name or an empty one.
+    """
+
+    settings: dict[str, Any]
+    variables: list[tuple[str, Array]]
+
+
+def restore(model: Any, saved: Saved, custom_objects: dict[str, Any], safe_mode: bool) -> str:
+    """Compiles a model as its file says, and gives the optimizer its variables.
+
+    Args:
+        model: A built model that is not compiled.
+        saved: What its file says.
+        custom_objects: As `load_model` takes them.
+        safe_mode: As `load_model` takes it.
+
+    Returns:
+        Sentences about what was not restored; empty if everything was.
+    """
+    objects = _Objects(custom_objects, safe_mode)
+    try:
+        with keras.saving.custom_object_scope(custom_objects):
+            model.compile(**objects.arguments(saved.settings, getattr(model, "output_names", None) or []))
+    except (TypeError, ValueError) as error:  # an object or argument that Keras 3 lacks, or a class of the user's own
+        (reason, *_) = str(error).splitlines() or [type(error).__name__]
+        return (
+            f"the model is not compiled: {reason.rstrip('.')}. Compile it again before you train or evaluate it, for "
+            "example model.compile('adam', 'mse'); classes and functions of your own go into custom_objects."
+        )
+    if not saved.variables or _assigned(model, saved.variables):
+        return ""
+    return (
+        f"the optimizer {type(model.optimizer).__name__} begins with new variables: those in the file do not fit it. "
+        "The weights are those of the file; the first steps of further training differ."
+    )
+
+
+# --- objects -------------------------------------------------------------------------------------------------------
+
+
+class _Objects:
+    """Makes losses, metrics and optimizers from what Keras 2, or an HDF5 file of Keras 3, writes of them."""
+
+    def __init__(self, custom_objects: dict[str, Any], safe_mode: bool) -> None:
+        self._custom_objects, self._safe_mode = custom_objects, safe_mode
+
+    def arguments(self, settings: dict[str, Any], outputs: list[str]) -> dict[str, Any]:
+        """The arguments of `compile`."""
+        made = _set(settings)
+        made["optimizer"] = self._optimizer(made["optimizer"])
+        if "loss" in made:
+            made["loss"] = _nested(made["loss"], self._loss)
+        for key in ("metrics", "weighted_metrics"):
+            if key in made:
+                made[key] = _of_outputs(_nested(made[key], self._metric), outputs)
+        return made
+
+    def _own(self, record: dict[str, Any]) -> Any:
+        """An object of a class or function of the user's own; or one that only Keras knows."""
+        return keras.saving.deserialize_keras_object(
+            record, custom_objects=self._custom_objects, safe_mode=self._safe_mode
+        )
+
+    def _kind(self, record: dict[str, Any], package: Any, base: type) -> type[Any] | None:
+        """The class of Keras that a record names; `None` if it is the user's own."""
+        name = record["class_name"]
+        registered = record.get("registered_name") or name
+        if keras.saving.get_registered_object(registered, custom_objects=self._custom_objects) is not None:
+            return None
+        kind = getattr(package, name.rpartition(">")[2], None)  # Keras 2 registered its optimizers as Custom>NAME
+        return kind if isinstance(kind, type) and issubclass(kind, base) else None
+
+    def _optimizer(self, value: Any) -> Any:
+        kind = self._kind(value, keras.optimizers, keras.optimizers.Optimizer) if is_record(value) else None
+        if kind is None:
+            return self._own(value) if is_record(value) else keras.optimizers.get(value)
+        config = {k: v for k, v in _set(value["config"]).items() if k not in _WITHOUT_EFFECT}
+        if "lr" in config:  # its name before Keras 2.3
+            config["learning_rate"] = config.pop("lr")
+        if is_record(rate := config.get("learning_rate")):
+            rate = rate | {"config": _set(rate["config"])}
+            config["learning_rate"] = keras.optimizers.schedules.deserialize(rate, custom_objects=self._custom_objects)
+        if decay := config.pop("decay", 0):  # of the optimizers before Keras 2.11
+            config["learning_rate"] = keras.optimizers.schedules.InverseTimeDecay(config["learning_rate"], 1, decay)
+        return kind(**config)
+
+    def _loss(self, value: Any) -> Any:
+        if not is_record(value):
+            return self._custom_objects.get(value, value)
+        kind = self._kind(value, keras.losses, keras.losses.Loss)
+        if kind is None:
+            return self._own(value)
+        config = {key: v for key, v in value["config"].items() if key != "fn"}  # the class itself says which function
+        if config.get("reduction") == "auto":
+            config["reduction"] = "sum_over_batch_size"
+        return kind(**config)
+
+    def _metric(self, value: Any) -> Any:
+        if not is_record(value):
+            return value if value in _BY_SHAPE else self._custom_objects.get(value, value)
+        kind = self._kind(value, keras.metrics, keras.metrics.Metric)
+        if kind is None:
+            return self._own(value)
+        config = dict(value["config"])
+        if kind is not keras.metrics.MeanMetricWrapper:
+            return kind.from_config(config)
+        function = self._function(config.pop("fn"))
+        if isinstance(function, keras.metrics.Metric):  # of most names Keras has the metric, not the function
+            return type(function)(**config)
+        return kind(function, **config)
+
+    def _function(self, value: Any) -> Any:
+        """What a metric computes for each example."""
+        if is_record(value):
+            return self._own(value)
+        return self._custom_objects.get(value) or keras.metrics.get(value)
+
+
+def _set(config: dict[str, Any]) -> dict[str, Any]:
+    """The arguments that were given: Keras 2 writes others as null, which Keras 3 does not take for all of them."""
+    return {key: value for key, value in config.items() if value is not None}
+
+
+def _nested(value: Any, make: Callable[[Any], Any]) -> Any:
+    """Makes each object in lists and dictionaries."""
+    if isinstance(value, list):
+        return [_nested(item, make) for item in value if item is not None]
+    if isinstance(value, dict) and not is_record(value):
+        return {key: _nested(item, make) for key, item in value.items()}
+    return make(value)
+
+
+def _of_outputs(metrics: Any, outputs: list[str]) -> Any:
+    """Metrics in the form that Keras 3 takes.
+
+    An HDF5 file of Keras 2 has a list for each output, even for one, and with several of them the output's name begins
+    that of each metric, which Keras 3 does itself.
+    """
+    if not isinstance(metrics, list) or not all(isinstance(item, list) for item in metrics):
+        return metrics
+    if len(metrics) == 1:
+        return metrics[0]
+    for output, of_output in zip(outputs, metrics, strict=False):
+        for metric in of_output:
+            if isinstance(metric, keras.metrics.Metric):
+                metric.name = metric.name.removeprefix(f"{output}_")
+    return metrics
+
+
+# --- the optimizer's variables -------------------------------------------------------------------------------------
+
+
+def _assigned(model: Any, saved: list[tuple[str, Array]]) -> bool:
+    """Gives the optimizer its variables, if they are those of this optimizer.
+
+    Keras 3 and Keras 2 since 2.11 have the same order, except that Keras 2 does not count the learning rate, which its
+    config has. Optimizers before 2.11 have all variables of one kind, then all of the next.
+    """
+    if len(saved) == 1:  # the number of steps alone: it was saved before its first one
+        return True
+    optimizer = model.optimizer
+    optimizer.build(model.trainable_variables)
+    values = [value for name, value in saved if not _last(name).startswith("learning_rate")]
+    variables = [v for v in optimizer.variables if not v.path.endswith("/learning_rate")]
+    if saved[0][0].partition(":")[0].endswith("/iter"):
+        variables = [variables[0], *_by_kind(variables[1:], model.trainable_variables)]
+    if [tuple(v.shape) for v in variables] != [value.shape for value in values]:
+        return False
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
+    return True
+
+
+def _last(name: str) -> str:
+    return name.rpartition("/")[2]
+
+
+def _by_kind(slots: list[Any], trainable: list[Any]) -> list[Any]:
+    """An optimizer's variables for the model's, in the order of their kinds and not of the model's variables."""
+    kinds: dict[str, list[Any]] = {}
+    for slot in slots:
+        prefixes = [prefix for v in trainable if slot.name.startswith(prefix := v.path.replace("/", "_") + "_")]
+        kinds.setdefault(slot.name.removeprefix(max(prefixes, key=len, default="")), []).append(slot)
+    return [slot for of_kind in kinds.values() for slot in of_kind]
