@@ -38,7 +38,7 @@ _WITH_KERAS = {  # where each name that needs Keras is
     "diagnose": "elman.diagnosis",
     "from_torch": "elman.torch_modules",
     "load_model": "elman.loading",
-    "routes": "elman.models",
+    "routes": "elman.layer_routes",
     "to_stock": "elman.models",
     "to_torch": "elman.torch_modules",
     "trace": "elman.diagnosis",

@@ -25,9 +25,9 @@ from elman.forecasting import predict as predict
 from elman.functional import gru as gru
 from elman.functional import lstm as lstm
 from elman.functional import simple_rnn as simple_rnn
+from elman.layer_routes import routes as routes
 from elman.loading import load_model as load_model
 from elman.models import accelerate as accelerate
-from elman.models import routes as routes
 from elman.models import to_stock as to_stock
 from elman.network import Network as Network
 from elman.route import Route as Route

@@ -98,7 +98,7 @@ class Translation:
         return kind is not None and issubclass(kind, keras.layers.RNN | keras.layers.Bidirectional)
 
     def _header(self, record: dict[str, Any]) -> dict[str, Any]:
-        """The names of classes that Keras 3 has elsewhere: functional models, CuDNN's layers, a backend's optimizers."""
+        """The module and name of a class that Keras 3 has under another one, or for another backend."""
         name, module = record["class_name"], record.get("module") or ""
         if name == "Functional" and module.endswith("engine.functional"):
             return {"module": "keras", "class_name": "Model", "registered_name": None}
@@ -176,7 +176,7 @@ def _with_states(record: dict[str, Any], takes_states: bool) -> dict[str, Any]:
 
 
 def _call(node: Any) -> Any:
-    """A call of Keras 2, `[[layer, node, tensor, keywords], ...]`: the inputs, then the states, as Keras 3 writes it."""
+    """A call as Keras 3 writes it. Keras 2 wrote `[[layer, node, tensor, keywords], ...]`: inputs, then states."""
     if not isinstance(node, list) or len(node) < 2:
         return node
     keywords = node[0][3] if len(node[0]) > 3 else {}

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Keras's RNN(cell) and RNN([cell, ...]): which of elman's layers compute the same, and why the others stay Keras's.
+"""Keras's RNN(cell) and RNN([cell, ...]): which of elman's layers compute the same, and why the others are kept.
 
-In: a layer or its config. Out: the configs of elman's layers, or a sentence. Cells that are stacked become layers, one
-behind the other, where every number stays the same. No layer is made here.
+In: a layer or its config. Out: the configs of elman's layers, or a reason. Stacked cells become a stack of layers,
+where every number stays the same. No layer is made here.
 """
 
 from __future__ import annotations
@@ -14,33 +14,33 @@ import keras
 from elman import layers
 from elman.cells import CELLS
 
-# Keras's cell, and elman's layer of it.
+# Keras's cell, and the layer of elman that computes it.
 LAYERS: dict[type, type[Any]] = {
     getattr(keras.layers, f"{cell.keras}Cell"): getattr(layers, cell.keras) for cell in CELLS.values()
 }
 
-_OF_A_LAYER = ("name", "trainable", "dtype")  # which a cell's config has too
+_OF_A_LAYER = ("name", "trainable", "dtype")  # in a cell's config too, where the layer's own override them
 
 
 def are_stacked(layer: Any) -> bool:
-    """Whether a layer is Keras's RNN of stacked cells."""
+    """True if a layer is Keras's RNN of stacked cells."""
     return type(layer) is keras.layers.RNN and isinstance(layer.cell, keras.layers.StackedRNNCells)
 
 
 def of(layer: Any) -> list[Any]:
-    """The cells of a Keras RNN, the one that reads the input first."""
+    """The cells of a Keras RNN. The first of them reads the input."""
     return list(layer.cell.cells) if are_stacked(layer) else [layer.cell]
 
 
-def obstacle(layer: Any, held: bool) -> str | None:
-    """Why elman has nothing in the place of a Keras RNN.
+def reason_to_keep(layer: Any, wrapped: bool) -> str | None:
+    """Why no layer of elman, or stack of them, can replace a Keras RNN.
 
     Args:
         layer: A layer of the class `keras.layers.RNN` itself.
-        held: Whether something that takes one layer has it: a wrapper, or a layer of the user's own.
+        wrapped: Whether its parent, a wrapper or a custom layer, can hold only a single layer in its place.
 
     Returns:
-        What the layer has that stands in the way, or `None`.
+        What the layer has that elman lacks; `None` if it can be replaced.
     """
     kinds = [type(cell) for cell in of(layer)]
     other = next((kind for kind in kinds if kind not in LAYERS), None)
@@ -50,40 +50,60 @@ def obstacle(layer: Any, held: bool) -> str | None:
         return "a cell of another dtype"
     if not are_stacked(layer):
         return None
-    if held:
-        return "stacked cells inside of what takes one layer"
+    if wrapped:
+        return "stacked cells inside of a layer that holds a single one"
     if layer.return_state:
         return "stacked cells with return_state=True, whose states are nested"
-    if layer.go_backwards:  # the second layer would read a mask forwards
+    if layer.go_backwards:  # the second layer would read the mask in forward order
         return "stacked cells with go_backwards=True"
-    if any(_begins_with_a_state(node.arguments.args, node.arguments.kwargs) for node in layer._inbound_nodes):
+    if any(_has_initial_state(node.arguments.args, node.arguments.kwargs) for node in layer._inbound_nodes):
         return "stacked cells that are called with an initial state"
     return None
 
 
-def _begins_with_a_state(arguments: tuple[Any, ...], keywords: dict[str, Any]) -> bool:
-    """Whether a call in a functional model is."""
+def _has_initial_state(arguments: tuple[Any, ...], keywords: dict[str, Any]) -> bool:
+    """True if a call in a functional model passes an initial state."""
     return keywords.get("initial_state") is not None or any(value is not None for value in arguments[1:2])
 
 
 def config_of(layer: dict[str, Any], cell: dict[str, Any]) -> dict[str, Any]:
-    """That of an elman layer, by a Keras RNN's and its one cell's."""
+    """The config of elman's layer.
+
+    Args:
+        layer: The config of a Keras RNN with one cell.
+        cell: The config of that cell.
+    """
     own = {key: value for key, value in layer.items() if key != "cell"}
     return {key: value for key, value in cell.items() if key not in _OF_A_LAYER} | own
 
 
 def config_of_one(layer: dict[str, Any], cell: dict[str, Any], i: int, number: int) -> dict[str, Any]:
-    """That of an elman layer, by a Keras RNN's and the i-th's of its stacked cells."""
+    """The config of elman's layer for one of several stacked cells.
+
+    Args:
+        layer: The config of the Keras RNN.
+        cell: The config of the cell.
+        i: The cell's index, counted from the input.
+        number: How many cells there are.
+    """
     config = config_of(layer, cell)
     if number > 1:
         config["name"] = f"{config['name']}_cell_{i + 1}"
-    if i < number - 1:  # all steps go on, and masked ones repeat: what is asked for is asked of the last one
+    # The next layer reads every step, and masked steps repeat the output. The RNN's own options are the last layer's.
+    if i < number - 1:
         config |= {"return_sequences": True, "zero_output_for_mask": False, "activity_regularizer": None}
     return config
 
 
 def of_record(record: dict[str, Any]) -> tuple[type[Any], dict[str, Any]] | None:
-    """The elman layer and its config by what Keras writes of an RNN with one cell; `None` if there is none."""
+    """The class and the config of elman's layer for an RNN with one cell, as Keras writes it.
+
+    Args:
+        record: A layer in a config: its class, module and own config.
+
+    Returns:
+        The class and the config; `None` if elman has no layer for it.
+    """
     if (record["class_name"], record.get("module"), record.get("registered_name")) != ("RNN", "keras.layers", None):
         return None
     cell = record["config"]["cell"]

@@ -137,7 +137,8 @@ def _read_archive(path: Path) -> _File:
         raise _damaged(path, f"the checksum of {damaged} is wrong")
     read, version = _config(path, config), _json(path, metadata).get("keras_version", "")
     version = version if isinstance(version, str) else ""
-    return _File(path, read, version, read.get("compile_config") if version.startswith(keras_2.PREFIX) else None)
+    settings = read.get("compile_config") if version.startswith(keras_2.PREFIX) else None
+    return _File(path, read, version, settings if settings and "optimizer" in settings else None)
 
 
 def _check_size(path: Path, entry: zipfile.ZipInfo) -> None:
@@ -166,10 +167,9 @@ def _read_hdf5(path: Path) -> _File | None:
     if not config:
         return None
     settings = None
-    if training:
-        read = _json(path, training)
+    if training and "optimizer_config" in (read := _json(path, training)):
         settings = {key: read.get(key) for key in ("loss", "metrics", "weighted_metrics", "loss_weights")}
-        settings["optimizer"] = read.get("optimizer_config")
+        settings["optimizer"] = read["optimizer_config"]
     return _File(path, _config(path, config), version, settings)
 
 
@@ -208,8 +208,8 @@ def _not_too_deep(path: Path) -> Iterator[None]:
 
 def _damaged(path: Path, reason: str) -> DataError:
     return DataError(
-        f"{path} cannot be read as a {path.suffix} file: it is damaged, or not such a file ({reason.rstrip('.')}). Save "
-        "the model again."
+        f"{path} cannot be read as a {path.suffix} file: it is damaged, or not such a file ({reason.rstrip('.')}). "
+        "Save the model again."
     )
 
 

@@ -600,7 +600,7 @@ STAYING = {
     "wrapper": (
         lambda: of(Residual(stacked(), name="holder")),
         "holder/kept",
-        "stacked cells inside of what takes one layer",
+        "stacked cells inside of a layer that holds a single one",
     ),
     "class": (
         lambda: of(
@@ -729,9 +729,7 @@ def test_a_class_without_a_config_is_named():
         def call(self, x: Any) -> Any:
             return self.layer(x)
 
-    with pytest.raises(
-        ValueError, match=r"Bare 'bare.*' cannot be made anew, as its class has no get_config; expected"
-    ):
+    with pytest.raises(ValueError, match=r"Bare 'bare.*' cannot be copied, as its class has no get_config; expected"):
         elman.accelerate(Bare(Stock(UNITS)))
 
 

@@ -18,7 +18,7 @@ from keras import ops
 
 from elman import _native, _numpy, layers, reference
 from elman.cells import CELLS
-from elman.models import recurrent_layers
+from elman.layer_routes import recurrent_layers
 from elman.options import Options
 
 Array = np.ndarray
