@@ -113,6 +113,7 @@ def test_the_history_begins_before_training_and_knows_the_best(run):
     assert stays == (best == 0 and int(np.argmin(errors)) > 0)
 
 
+@pytest.mark.medium
 @pytest.mark.once
 def test_a_network_that_learns_nothing_stays_the_linear_model(tmp_path):
     noise = np.random.default_rng(0).normal(size=(300, 1))
@@ -289,6 +290,7 @@ def test_ctrl_c_ends_the_epoch_and_the_same_call_goes_on(ctrl_c, tmp_path):
     assert numbers(resumed) == numbers(whole)
 
 
+@pytest.mark.medium
 @pytest.mark.once
 def test_fresh_begins_anew_and_another_backend_is_refused(tmp_path):
     arguments = SMALL | {"epochs": 2}
@@ -314,6 +316,7 @@ def test_fresh_begins_anew_and_another_backend_is_refused(tmp_path):
     assert names(tmp_path) == ["notes.txt", "run.json"]
 
 
+@pytest.mark.medium
 @pytest.mark.once
 def test_a_disk_that_fills_while_training_is_one_sentence(tmp_path, monkeypatch):
     write = files.write
@@ -352,6 +355,7 @@ def test_the_second_ctrl_c_is_as_ever_and_in_a_thread_every_one(ctrl_c):
 # --- the commands ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.medium
 @pytest.mark.once
 def test_the_commands_print_tables_and_json(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -58,6 +58,7 @@ def test_the_constructor_has_stocks_arguments_in_order_and_then_the_extras(name)
     }
 
 
+@pytest.mark.medium
 def test_the_config_keeps_everything(name):
     given = {
         "units": U,
@@ -122,6 +123,7 @@ def test_an_argument_of_the_other_cell_is_named(name):
 # --- routes and cuDNN ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("gates", ["tanh", "sigmoid", "relu", "linear", "hard_sigmoid", None])
 def test_gates_with_a_native_activation_run_natively(name, gates):
     ours, stock = twins(name, recurrent_activation=gates)
@@ -160,6 +162,7 @@ def test_a_bidirectional_does_not_pass_by_what_cudnn_has_not(name, extra):
 # --- dropout -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("native", ["require", False])
 def test_a_mask_for_each_gate_works_without_recurrent_dropout(name, native):
     layer = getattr(elman, name)(U, dropout=0.5, implementation=1, seed=1, native=native)
@@ -170,6 +173,7 @@ def test_a_mask_for_each_gate_works_without_recurrent_dropout(name, native):
     np.testing.assert_allclose(array(layer(X, training=True)), array(stock(X, training=True)), **TOLERANCE)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("native", ["require", False])
 @pytest.mark.parametrize("implementation", [1, 2])
 def test_a_dropout_of_1_drops_every_input(name, native, implementation):
@@ -179,6 +183,7 @@ def test_a_dropout_of_1_drops_every_input(name, native, implementation):
     assert np.abs(got - array(layer(X))).max() > 0.01
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("native", ["require", False])
 def test_a_recurrent_dropout_of_1_drops_every_state(name, native):
     layer = getattr(elman, name)(U, recurrent_dropout=1.0, native=native, return_sequences=True)
@@ -239,6 +244,7 @@ def test_a_stateful_layer_goes_on_in_fit_and_predict(name):
 # --- files ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.medium
 def test_files_are_stocks(name, tmp_path):
     def model(package: Any) -> keras.Model:
         return keras.Sequential(
@@ -260,6 +266,7 @@ def test_files_are_stocks(name, tmp_path):
     np.testing.assert_allclose(elman.accelerate(loaded).predict(X, verbose=0), expected, **TOLERANCE)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("dtype", ["mixed_bfloat16", "mixed_float16"])
 def test_half_types_stay_native(name, dtype):
     layer = getattr(elman, name)(U, dtype=dtype, dropout=0.3, recurrent_dropout=0.2, native="require")

@@ -39,6 +39,7 @@ def test_a_scaled_identity_hands_each_state_on() -> None:
     assert_allclose(keras.ops.convert_to_numpy(layer(x)), x[:, 0])
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("package", [elman, keras.layers], ids=["elman", "stock"])
 def test_chrono_biases_of_an_lstm(package: Any) -> None:
     layer = package.LSTM(200, bias_initializer=Chrono(50, 200), unit_forget_bias=False)
@@ -50,6 +51,7 @@ def test_chrono_biases_of_an_lstm(package: Any) -> None:
     assert_array_equal([g, o], np.zeros((2, 200)))
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("package", [elman, keras.layers], ids=["elman", "stock"])
 @pytest.mark.parametrize("units", [3, 4, 32])  # a piece of 32 biases would do for an LSTM of 8 units
 def test_chrono_biases_are_refused_by_an_lstm_that_puts_its_own_there(package: Any, units: int) -> None:
@@ -87,6 +89,7 @@ def test_they_are_saved_with_a_model(initializer: Any, tmp_path: Any) -> None:
     assert again.get_config() == initializer.get_config() == copy.deepcopy(initializer).get_config()
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("activation", ["tanh", "relu", "linear"])
 @pytest.mark.parametrize("scale", [0.1, 1.0, 5.0])
 def test_with_the_gain_of_a_batch_gradients_neither_shrink_nor_grow(activation: str, scale: float) -> None:

@@ -392,6 +392,7 @@ def test_the_initial_state_is_learned():
 # --- wrappers and models -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     ("mode", "sequences"),
     [("concat", False), ("concat", True), ("sum", True), ("mul", False), ("ave", True), (None, True)],
@@ -430,6 +431,7 @@ def test_time_distributed_over_any_number_of_steps():
     alike(y[:, 1], model.layers[0].layer(x[:, 1]))
 
 
+@pytest.mark.medium
 def test_a_functional_model_hands_states_on():
     def model(kind: Any) -> keras.Model:
         source, target = keras.Input((T, F)), keras.Input((None, F))
@@ -465,6 +467,7 @@ def test_a_subclassed_model_trains_natively_and_warns_of_nothing(caplog):
     assert [record for record in caplog.records if record.name == "elman"] == []
 
 
+@pytest.mark.medium
 def test_constraints_and_regularizers_act_in_fit():
     arguments = {
         "kernel_constraint": "non_neg",
@@ -703,6 +706,7 @@ def test_a_model_trains_in_half_precision():
     assert losses[-1] < losses[0]
 
 
+@pytest.mark.medium
 def test_float64_is_computed_in_float64():
     with wide():
         layer = elman.SimpleRNN(U, return_sequences=True, dtype="float64")
@@ -742,11 +746,13 @@ def gradients(layer: Any) -> list[np.ndarray]:
     return [np.asarray(g) for g in framework.grad(loss_of)(weights)]
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("sequences", [False, True])
 def test_a_training_loop_of_ones_own_has_stocks_gradients(sequences):
     all_alike(*(gradients(layer) for layer in twins(return_sequences=sequences)))
 
 
+@pytest.mark.medium
 def test_fit_with_run_eagerly():
     model = model_of(elman.SimpleRNN, native="require")
     model.compile("sgd", "mse", run_eagerly=True)
@@ -888,6 +894,7 @@ def elman_native(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], No
     _native.environment.cache_clear()
 
 
+@pytest.mark.medium
 def test_elman_native_off_takes_stock_without_a_warning(elman_native, caplog):
     layer, stock = twins()
     elman_native("off")

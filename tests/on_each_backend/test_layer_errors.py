@@ -103,6 +103,7 @@ def test_two_dimensions_show_both_likely_reshapes(x):
     says(ValueError, f"SimpleRNN 'rnn' got input of shape (7, 5); {TO_3D.format(n=5)}", lambda: rnn()(x))
 
 
+@pytest.mark.medium
 def test_the_reshapes_that_it_shows_run():
     x = np.ones((7, 5), "float32")
     assert tuple(rnn()(x.reshape(-1, 5, 1)).shape) == tuple(rnn()(x.reshape(-1, 1, 5)).shape) == (7, 4)
@@ -217,6 +218,7 @@ BEFORE = {
 }
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("before", BEFORE)
 def test_a_stack_without_return_sequences_names_both_layers(before):
     make, size, source, giver = BEFORE[before]
@@ -355,6 +357,7 @@ def other_layouts() -> dict[str, tuple[Callable[[], Any], str]]:
     return {"BCOO": (lambda: sparse.BCOO.fromdense(X), "Convert it with todense().")}
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("kind", other_layouts())
 def test_an_array_that_is_not_dense(kind):
     make, advice = other_layouts()[kind]
@@ -365,6 +368,7 @@ def test_an_array_that_is_not_dense(kind):
     says(TypeError, sentence, lambda: rnn()(make()))
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("dtype", ["bool", "int8", "uint8", "int64", "float16", "float64"])
 def test_other_numbers_are_cast_as_stock_casts_them(dtype):
     x = (np.random.default_rng(0).normal(size=(2, 5, 3)) > 0).astype(dtype)

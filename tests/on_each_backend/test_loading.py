@@ -80,6 +80,7 @@ def test_a_stock_file_loads_without_elman_and_ours_once_it_is_imported(tmp_path)
     run(KERAS_FIRST, written(tmp_path))
 
 
+@pytest.mark.medium
 def test_load_model_takes_what_keras_takes(tmp_path):
     path = written(tmp_path) / "ours.keras"
     model = elman.load_model(path, custom_objects=None, compile=False, safe_mode=True)
@@ -155,6 +156,7 @@ def loaded(path: Path, caplog: Any) -> tuple[Any, list[str]]:
     return model, [r.getMessage() for r in caplog.records if r.name == "elman" and "load_model" in r.getMessage()]
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     ("package", "kind"),
     [(elman, sequential), (elman, functional), (elman, in_both_directions), (keras.layers, in_both_directions)],
@@ -180,6 +182,7 @@ def test_a_file_of_keras_2_loads_and_what_is_dropped_is_named(cell, package, suf
     assert path.read_bytes() == before
 
 
+@pytest.mark.medium
 def test_stacked_cells_of_keras_2_load(tmp_path, caplog):
     cells = [keras.layers.SimpleRNNCell(3, name="first"), keras.layers.LSTMCell(4)]
     model = keras.Sequential([keras.Input((5, 2)), keras.layers.RNN(cells, name="rnn")])

@@ -241,6 +241,7 @@ def kinds(model: Any) -> set[type]:
     return {type(layer) for layer in flat(model)}
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 def test_layers_are_replaced_and_back_and_the_model_stays_the_same(kind, rnn):
     model = kind(rnn)
@@ -301,6 +302,7 @@ def seeded(kind: Callable[..., Any] = sequential, optimizer: Any = None, **compi
     return model
 
 
+@pytest.mark.medium
 def test_training_goes_on_where_it_was(rnn):
     model = seeded(functools.partial(sequential, rnn))
     fit(model, 3)
@@ -341,6 +343,7 @@ class Slow(keras.optimizers.SGD):
     """An optimizer that Keras knows by no name."""
 
 
+@pytest.mark.medium
 def test_compile_settings_are_kept():
     def loss(truth: Any, got: Any) -> Any:
         return keras.ops.mean(keras.ops.square(truth - got))
@@ -386,6 +389,7 @@ def test_loss_scaling_is_kept():
     assert same(values(fast.optimizer.variables), values(model.optimizer.variables))
 
 
+@pytest.mark.medium
 def test_dropout_goes_on_with_the_seeds_it_had(rnn):
     keras.utils.set_random_seed(5)
     model = keras.Sequential([inputs(), rnn(UNITS, dropout=0.5, recurrent_dropout=0.25), keras.layers.Dropout(0.5)])
@@ -399,6 +403,7 @@ def test_dropout_goes_on_with_the_seeds_it_had(rnn):
     assert_close(*got)
 
 
+@pytest.mark.medium
 def test_states_are_kept(rnn):
     model = keras.Sequential(
         [keras.Input(batch_shape=(BATCH, TIME, FEATURES)), rnn(UNITS, stateful=True, return_sequences=True)]
@@ -463,6 +468,7 @@ def of_stacked_cells_built_by_a_call(cell: Any) -> Any:
 OF_CELLS = [of_a_cell, of_stacked_cells, of_stacked_cells_in_a_graph, of_stacked_cells_built_by_a_call]
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("kind", OF_CELLS, ids=lambda kind: kind.__name__)
 def test_an_rnn_of_cells_becomes_elmans_layers(kind, rnn, caplog):
     model = seeded(functools.partial(kind, CELLS[rnn]))
@@ -482,6 +488,7 @@ def test_an_rnn_of_cells_becomes_elmans_layers(kind, rnn, caplog):
     assert_close(outputs(back, PADDED), expected)
 
 
+@pytest.mark.medium
 def test_training_of_stacked_cells_goes_on():
     model = seeded(lambda: of_stacked_cells(keras.layers.GRUCell))
     model.train_on_batch(PADDED, Y)
@@ -527,6 +534,7 @@ def test_stacked_cells_become_layers_that_are_named_after_them(rnn):
     assert rows == [name for name, _ in names]
 
 
+@pytest.mark.medium
 def test_dropout_of_stacked_cells_goes_on_with_the_seeds_it_had(rnn):
     keras.utils.set_random_seed(5)
     model = keras.Sequential([inputs(), RNN(three(CELLS[rnn], dropout=0.5, recurrent_dropout=0.25))])
@@ -540,6 +548,7 @@ def test_dropout_of_stacked_cells_goes_on_with_the_seeds_it_had(rnn):
     assert_close(*got)
 
 
+@pytest.mark.medium
 def test_states_of_stacked_cells_are_kept(rnn):
     start = keras.Input(batch_shape=(BATCH, TIME, FEATURES))
     model = keras.Sequential([start, RNN(three(CELLS[rnn]), stateful=True)])
@@ -614,6 +623,7 @@ STAYING = {
 }
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("name", STAYING)
 def test_an_rnn_that_stays_is_named(name, caplog, capsys):
     make, path, what = STAYING[name]
@@ -746,6 +756,7 @@ def test_what_is_no_model_is_refused(function):
 # --- routes --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.medium
 def test_routes_names_every_recurrent_layer(capsys):
     inner = keras.Sequential(
         [inputs(), keras.layers.Bidirectional(elman.SimpleRNN(2, return_sequences=True), name="both")], name="inner"

@@ -2,8 +2,8 @@
 """The code on the pages runs as it stands and prints what the page shows: block after block, but each block of the
 README by itself, since readers copy one.
 
-That is the `text` block right after it, where there is one; else the comments beside its prints. A block that imports
-a framework runs under that one alone.
+The page shows it in the `text` block right after the code, if there is one, else in the comments next to its prints. A
+block that imports a framework runs on that one alone.
 """
 
 import re
@@ -16,12 +16,13 @@ from elman import _native
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+NAMES = [page.name for page in PAGES]
 FRAMEWORKS = {"tensorflow": "import tensorflow", "jax": "import jax", "torch": "import torch"}
 BLOCK = re.compile(r"```python\n(.*?)```(?:\n\n```text\n(.*?)```)?", re.DOTALL)
 
 
 def blocks(page):
-    """The code of each block, and what it is to print."""
+    """The code of each block, and the lines that it must print."""
     backend = keras.config.backend()
     others = [line for name, line in FRAMEWORKS.items() if name != backend]
     for code, text in BLOCK.findall(page.read_text()):
@@ -30,12 +31,13 @@ def blocks(page):
 
 
 def said_beside(code):
-    """What the comments say, each up to its explanation; an instruction set is this machine's."""
+    """The comments, each up to its explanation, with the instruction set of this machine."""
     said = [re.split(r": (?=\w+ \w+)", text)[0] for text in re.findall(r"^print\(.*\)  # (.*)$", code, re.MULTILINE)]
     return [re.sub(r"detail='\w+'", f"detail='{_native.environment().isa}'", text) for text in said]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.medium
+@pytest.mark.parametrize("page", [PAGES[0], *(pytest.param(p, marks=pytest.mark.once) for p in PAGES[1:])], ids=NAMES)
 def test_the_code_of_a_page_runs_and_prints_what_it_says(page, capsys):
     names = {}
     for code, said in blocks(page):

@@ -48,6 +48,7 @@ def run_function(native: str | bool = "auto") -> Any:
     return elman.simple_rnn(inputs(), kernel, recurrent_kernel, native=native)[0]
 
 
+@pytest.mark.medium
 def test_inside_a_layer_runs_stock_operations_and_says_why(layer, native_calls):
     with elman.portable():
         layer(inputs())
@@ -131,6 +132,7 @@ def test_it_is_no_reason_for_a_warning(layer, caplog):
     assert not caplog.records
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("name", portable_cases.STOCK | portable_cases.ELMAN)
 def test_what_is_predicted_inside_is_what_the_native_path_gives(name):
     x, model = portable_cases.inputs(), portable_cases.model(elman.SimpleRNN, name)

@@ -115,6 +115,7 @@ def test_both_directions_are_carried(kind, tmp_path):
         assert same(getattr(again.layers[0], name).get_state(), state)
 
 
+@pytest.mark.medium
 def test_a_checkpoint_of_a_fit_carries_the_states(kind, tmp_path):
     model = model_of(kind(UNITS, stateful=True, save_state=True))
     model.add(keras.layers.Dense(1))

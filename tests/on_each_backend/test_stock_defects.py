@@ -114,6 +114,7 @@ WAYS = {
 }
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("way", WAYS)
 def test_states_are_kept_from_call_to_call(way):
     states = []
@@ -129,6 +130,7 @@ def test_states_are_kept_from_call_to_call(way):
         assert close(states[1], twice())
 
 
+@pytest.mark.medium
 def test_states_are_kept_from_batch_to_batch_and_reset_as_on_every_backend():
     twofold = np.concatenate([X, X]), np.concatenate([H, H])
     states = []
@@ -151,6 +153,7 @@ def test_states_are_kept_from_batch_to_batch_and_reset_as_on_every_backend():
             assert close(ours, stock)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("unroll", [False, True])
 @pytest.mark.parametrize("native", ["auto", False])
 def test_a_masked_first_step_gives_zero_whatever_the_initial_state(unroll, native):
@@ -187,6 +190,7 @@ def test_an_unrolled_loop_reads_a_mask_backwards(zero, native):
         assert close(stock(X, mask=MASK), expected) != zero
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 def test_states_are_kept_in_mixed_precision(policy):
     kept = []
@@ -197,6 +201,7 @@ def test_states_are_kept_in_mixed_precision(policy):
     assert kept == [True, BACKEND != "torch"]
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("native", ["auto", False])
 def test_float64_is_computed_in_float64(native):
     with wide():

@@ -16,13 +16,16 @@ from typing import Any
 
 import keras
 import numpy as np
+import pytest
 
 import cases
+import size
 import tolerance
 
+pytestmark = pytest.mark.medium
 Array = np.ndarray
 BACKEND = keras.backend.backend()
-CASES = {"tensorflow": 90, "torch": 150, "jax": 25}[BACKEND]  # JAX compiles each
+CASES = size.by_size(20, *{"tensorflow": (60, 90), "torch": (60, 150), "jax": (20, 25)}[BACKEND])  # JAX compiles each
 SIZES = {
     "batch": (1, 2, 5, 8, 13, 32),
     "time": (1, 2, 7, 20),
@@ -119,7 +122,7 @@ def stock_cases() -> Iterator[cases.Case]:
     """Sizes and options in one covering set, gone through until there are enough."""
     rows = cases.pairwise({**SIZES, **OPTIONS})
     for seed, row in enumerate(itertools.islice(itertools.cycle(rows), CASES)):
-        yield cases.make(tuple(row[size] for size in SIZES), {name: row[name] for name in OPTIONS}, seed)
+        yield cases.make(tuple(row[name] for name in SIZES), {name: row[name] for name in OPTIONS}, seed)
 
 
 @functools.cache

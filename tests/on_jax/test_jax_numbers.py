@@ -63,6 +63,7 @@ def covering() -> Iterator[cases.Case]:
     return cases.grid([SHAPES[i % len(SHAPES)] for i in range(len(cases.COVERING))])
 
 
+@pytest.mark.medium
 def test_every_gradient_in_float64_over_all_options() -> None:
     for case in covering():
         truth = cases.by_reference(case, np.longdouble)
@@ -73,12 +74,13 @@ def test_every_gradient_in_float64_over_all_options() -> None:
 def test_every_gradient_in_float32_over_all_options() -> None:
     grid = tolerance.Grid()
     for case in covering():
-        truth, stock = cases.by_reference(case, np.longdouble), by_jax(_jax.plain, case, np.float32)
+        truth, stock = cases.by_reference(case, np.longdouble), cases.by_reference(case, np.float32)
         for name, got in by_jax(_jax.recurrence, case, np.float32).items():
             grid.check(name, got, truth[name], stock[name], case)
     grid.assert_root_mean_square()
 
 
+@pytest.mark.medium
 def test_plain_is_the_same_recurrence_over_all_options() -> None:
     for case in covering():
         truth = cases.by_reference(case, np.longdouble)
@@ -96,6 +98,7 @@ def test_norms_of_the_state_gradient() -> None:
     tolerance.assert_float64(np.asarray(norms), cases.by_reference(case, np.longdouble)["norms"], case)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("shape", [(0, 3, 2, 4), (2, 0, 2, 4), (2, 3, 0, 4), (0, 0, 0, 1)])
 @pytest.mark.parametrize("mask", ["none", "holes", "int32 lengths"])
 @pytest.mark.parametrize("sequences", [True, False])
@@ -237,6 +240,7 @@ def test_options_reach_the_call_exactly() -> None:
     assert "truncate_gradient = 3 : i64" in text
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("native", ["auto", False])
 def test_what_a_masked_step_holds_reaches_no_gradient(native: Any) -> None:
     x = jnp.ones((2, 3, 4), "float32").at[0, 2].set(jnp.nan)

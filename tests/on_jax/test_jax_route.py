@@ -111,6 +111,7 @@ USES_REJECTED = """
 """
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("minor", [0, 99])
 def test_a_version_that_xla_rejects_leaves_jax_unharmed(tmp_path: Path, minor: int) -> None:
     compiler = os.environ.get("CXX") or shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")

@@ -82,6 +82,7 @@ VMAPPED = [
 ]
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("names", VMAPPED, ids="+".join)
 @pytest.mark.parametrize("function", [loss, gradient])
 def test_vmap(names: tuple[str, ...], function: Callable[..., Any]) -> None:
@@ -93,6 +94,7 @@ def test_vmap(names: tuple[str, ...], function: Callable[..., Any]) -> None:
     assert_same(run, given(**{n: several(n) for n in names}))
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("names", VMAPPED, ids="+".join)
 def test_gradient_of_vmap(names: tuple[str, ...]) -> None:
     in_axes = {n: 0 if n in names else None for n in NAMES}
@@ -106,6 +108,7 @@ def test_gradient_of_vmap(names: tuple[str, ...]) -> None:
     assert_same(run, given(**{n: several(n) for n in names}))
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("name", ["x", "kernel"])
 @pytest.mark.parametrize("function", [loss, gradient])
 def test_nested_vmap_over_other_axes(name: str, function: Callable[..., Any]) -> None:
@@ -118,6 +121,7 @@ def test_nested_vmap_over_other_axes(name: str, function: Callable[..., Any]) ->
     assert_same(run, given(**{name: array}))
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("names", [("x", "kernel"), ("kernel", "x"), ("kernel", "bias")], ids="+".join)
 def test_gradient_of_nested_vmap(names: tuple[str, str]) -> None:
     outer, inner = ({n: 0 if n == name else None for n in NAMES} for name in names)
@@ -132,6 +136,7 @@ def test_gradient_of_nested_vmap(names: tuple[str, str]) -> None:
     assert_same(run, given(**{n: several(n, i + 2) for i, n in enumerate(names)}))
 
 
+@pytest.mark.medium
 def test_vmap_over_lengths_and_dropout_masks() -> None:
     rng = np.random.default_rng(2)
     weights = tuple(jnp.asarray(a) for a in (CASE.kernel, CASE.recurrent_kernel, CASE.bias))
@@ -159,6 +164,7 @@ def test_vmap_without_weights_is_one_native_call_each_way() -> None:
     assert " while(" not in text
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("name", ["x", "recurrent_kernel"])
 def test_jacobian(name: str) -> None:
     def run(native: str | bool, a: Any) -> Any:
@@ -205,11 +211,13 @@ def twice_jitted(native: str | bool, a: Any) -> Any:
 AROUND = [scanned, conditional, looped, rematerialized, twice_jitted]
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("around", AROUND)
 def test_gradient_inside_other_transformations(around: Callable[..., Any]) -> None:
     assert_same(lambda native, a: jax.value_and_grad(functools.partial(around, native))(a), given(FLOATS))
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("around", AROUND)
 def test_vmap_of_gradient_inside_other_transformations(around: Callable[..., Any]) -> None:
     in_axes = {n: 0 if n == "x" else None for n in FLOATS}
@@ -238,6 +246,7 @@ def checked(function: Callable[..., Any], a: Any) -> Any:
         return jax.jit(function)(a)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("way", [without_jit, compiled_ahead, mapped_over_devices, checked])
 def test_other_ways_to_run(way: Callable[..., Any]) -> None:
     want = jax.jit(functools.partial(gradient, False))(given())
@@ -288,6 +297,7 @@ def test_masks_lengths_and_dropout_masks_have_no_gradient(mask: Any) -> None:
     assert all(d.any() for d in dweights)
 
 
+@pytest.mark.medium
 def test_eight_threads_at_once() -> None:
     rng = np.random.default_rng(4)
     problems = [tuple(rng.normal(size=s) for s in ((b + 1, 6, 3), (3, 5), (5, 5))) for b in range(8)]
@@ -331,6 +341,7 @@ SECOND: dict[str, Callable[[Function, Any], Any]] = {
 }
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("name", [*FORWARD_MODE, *SECOND])
 def test_forward_mode_and_second_derivatives_say_what_to_do(name: str) -> None:
     def run(native: str | bool, u: Any) -> Any:
@@ -346,6 +357,7 @@ def test_forward_mode_and_second_derivatives_say_what_to_do(name: str) -> None:
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(jax.jit(functools.partial(run, False))(u)))
 
 
+@pytest.mark.medium
 def test_a_gradient_on_the_way_that_does_not_count_does_no_harm() -> None:
     def run(native: str | bool, a: Any) -> Any:
         function = functools.partial(loss, native)
@@ -356,6 +368,7 @@ def test_a_gradient_on_the_way_that_does_not_count_does_no_harm() -> None:
     assert_same(run, given(FLOATS))
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     "options",
     [
@@ -386,6 +399,7 @@ def test_plain_has_a_second_derivative(options: dict[str, Any]) -> None:
     np.testing.assert_allclose(got, along, rtol=1e-6)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("options", [{"clip_state_gradient": 1.0}, {"truncate_gradient": 2}], ids=str)
 def test_plain_has_a_second_derivative_where_the_gradient_is_zero(options: dict[str, Any]) -> None:
     dead = {n: jnp.zeros_like(v) for n, v in given(FLOATS).items()}

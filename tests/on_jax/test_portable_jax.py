@@ -64,6 +64,7 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[portable_cases.
         yield reader
 
 
+@pytest.mark.medium
 @portable_cases.each_case()
 def test_an_exported_function_opens_without_elman(layer, name, reader, tmp_path):
     x, model = portable_cases.inputs(), portable_cases.model(layer, name)
@@ -115,6 +116,7 @@ def test_a_function_traced_first_inside_is_native_outside(monkeypatch):
     assert traces
 
 
+@pytest.mark.medium
 @pytest.mark.needs("tensorflow")  # which writes Keras's SavedModel
 def test_a_saved_model_opens_without_elman(tmp_path):
     names = ("plain", "masked")

@@ -71,6 +71,7 @@ def operators(program: torch.export.ExportedProgram) -> str:
 # --- files -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.medium
 @portable_cases.each_case()
 def test_an_exported_program_opens_without_elman(layer, name, reader, tmp_path):
     x, path = portable_cases.inputs(), tmp_path / "model.pt2"
@@ -103,6 +104,7 @@ def test_an_onnx_file_of_keras_opens_without_elman(layer, name, reader, tmp_path
     portable_cases.assert_same(reader.run(path, x), expected)
 
 
+@pytest.mark.medium
 @pytest.mark.needs("onnxruntime", "onnxscript")
 @each_layer
 def test_an_onnx_file_of_torch_opens_without_elman(layer, reader, tmp_path):
@@ -156,6 +158,7 @@ def test_an_export_outside_holds_the_native_operator(strict):
     assert "elman.forward" in operators(program)
 
 
+@pytest.mark.medium
 def test_a_thread_that_compiles_does_not_see_the_context_of_another():
     graphs = []
     with elman.portable():

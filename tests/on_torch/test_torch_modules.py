@@ -104,6 +104,7 @@ def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
 # --- both ways -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(("name", "layers", "two", "bias"), FORMS, ids=IDS)
 def test_both_ways_compute_what_the_module_does(name, layers, two, bias, dtype):
@@ -120,6 +121,7 @@ def test_both_ways_compute_what_the_module_does(name, layers, two, bias, dtype):
                 tolerance.Grid().check(what, array, truth[what], stock[what], by)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("name", KINDS)
 @pytest.mark.parametrize(("layers", "two", "bias"), [(1, False, True), (1, True, False), (3, True, True)])
 def test_a_stack_that_went_both_ways_has_the_same_bits(name, layers, two, bias):
@@ -258,6 +260,7 @@ def test_names_of_later_layers_are_left_alone():
 # --- the check -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("function", ["to_torch", "from_torch"])
 @pytest.mark.parametrize(("name", "order"), [("LSTM", "figo"), ("LSTM", "ifog"), ("GRU", "zrn"), ("GRU", "nzr")])
 def test_gates_in_another_order_are_found_out(monkeypatch, function, name, order):
@@ -548,6 +551,7 @@ SAID = {
 }
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("backend", [pytest.param(name, marks=pytest.mark.needs(name)) for name in SAID])
 def test_keras_may_run_on_another_backend(backend):
     environment = os.environ | {"KERAS_BACKEND": backend}

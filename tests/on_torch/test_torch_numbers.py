@@ -208,6 +208,7 @@ def test_gradcheck(row: int) -> None:
 forward_mode = pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")
 
 
+@pytest.mark.medium
 @forward_mode
 @pytest.mark.parametrize(
     "choice",

@@ -173,6 +173,7 @@ def measured(number: int) -> tolerance.Grid:
     return grid
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("number", range(len(ROWS)))
 def test_the_layer_agrees_with_torchs_module(number: int) -> None:
     measured(number)

@@ -104,6 +104,7 @@ def operands(row: dict[str, Any], differentiable: bool) -> tuple[cases.Case, tup
     return case, (x, kernel, recurrent_kernel, bias, [] if state is None else [state], *rest)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("differentiable", [False, True])
 @pytest.mark.parametrize("row", range(0, len(cases.COVERING), 4))
 def test_torch_has_nothing_against_the_operators(row: int, differentiable: bool) -> None:
@@ -176,6 +177,7 @@ COMPILED = {
 }
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("options", COMPILED.values(), ids=COMPILED)
 def test_compiled_whole_forward_and_backward(options: dict[str, Any]) -> None:
     function = functools.partial(run, **options)
@@ -197,6 +199,7 @@ def test_compiled_once_for_every_batch_and_time(function: Function) -> None:
             assert_same(with_gradients(compiled, problem(shape)), with_gradients(function, problem(shape)))
 
 
+@pytest.mark.medium
 def test_compiled_by_inductor(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
 
@@ -249,6 +252,7 @@ assert torch.equal(y, run(x)), (y, run(x))
 """
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("native", ['"require"', "False"])
 def test_the_first_call_of_a_process_may_be_compiled(native: str) -> None:
     subprocess.run([sys.executable, "-c", FIRST_CALL.format(native=native)], check=True)
@@ -296,6 +300,7 @@ print(program.module()(x).sum().item())
 """
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("strict", [False, True])
 def test_an_exported_file_of_plain_operations_opens_without_elman(strict: bool) -> None:
     net = Net(False)
