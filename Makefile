@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# From a fresh clone: Python 3.11 or later, a C++17 compiler and make are all that is needed. `make help` lists the targets.
+# A fresh clone needs Python 3.11 or later, a C++17 compiler and make. `make help` lists the targets.
 
 BACKEND ?= tensorflow
 ifneq ($(filter-out tensorflow jax torch,$(BACKEND)),)
@@ -10,7 +10,7 @@ ifneq ($(filter-out tensorflow jax torch,$(BACKENDS)),)
 $(error BACKENDS is "$(BACKENDS)"; expected some of jax, tensorflow, torch)
 endif
 
-# What is tested against. Warnings are errors in the tests, so a newer framework is a change to make on purpose.
+# The versions that are tested. Warnings are errors in the tests, so a newer framework is a deliberate change.
 tensorflow := tensorflow-cpu==2.21.0 keras==3.15.1
 jax := jax==0.10.2 keras==3.15.1
 torch := torch==2.13.0 keras==3.15.1
@@ -32,13 +32,13 @@ PIP := $(BIN)/pip install --quiet
 
 COMPILING := echo "Installing elman; its native library is compiled from C++, which takes about a minute ..."
 
-# Jupyter asks which kernel to run a notebook with, unless the notebook says so.
+# Jupyter asks for the kernel of a notebook that does not name one.
 KERNEL := {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
 
 # Sanitizers run where their runtime can be preloaded into Python.
 SANITIZERS := $(if $(filter Linux,$(shell uname)),address thread)
 
-# Clang 14 or later, the second compiler that the tests pass with. The first name that is one.
+# The second compiler of the tests: the first of these names that is Clang 14 or later.
 CLANG ?= $(shell for clang in clang++ $$(seq -f 'clang++-%g' 30 -1 14); do command -v $$clang >/dev/null && \
 	$$clang -dM -E -x c++ /dev/null | awk '/__clang_major__/ { exit ($$3 < 14) }' && echo $$clang && break; done)
 OTHERS = $(SANITIZERS) $(if $(CLANG),clang)
@@ -88,11 +88,11 @@ clean: ## Back to a fresh clone; evidence stays.
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(DONE)/venv:
-	@test -n "$(PYTHON)" || { echo "make needs Python 3.11 or later, and finds none. Set PYTHON=/path/to/python3." >&2; exit 1; }
+	@test -n "$(PYTHON)" || { echo "make needs Python 3.11 or later and found none. Install it, or set PYTHON=/path/to/python3." >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	@mkdir -p $(DONE) && touch $@
 
-# PyTorch first and by itself, so that no other package's resolution picks its build.
+# PyTorch first and by itself, so that no other package decides which build of it is installed.
 $(DONE)/torch: Makefile $(DONE)/venv
 	@echo "Installing $(torch) ..."
 	@$(PIP) $(firstword $(torch))
@@ -104,7 +104,7 @@ $(DONE)/tensorflow $(DONE)/jax: $(DONE)/%: Makefile $(DONE)/venv
 	@$(PIP) $($*)
 	@touch $@
 
-# A wheel as users get it, not an editable install: what is tested is what is shipped. build/ keeps the object files.
+# A wheel as users get it, not an editable install. build/ keeps the object files.
 $(DONE)/elman: $(SOURCES) | $(BACKENDS:%=$(DONE)/%)
 	@$(COMPILING)
 	@$(PIP) -C cmake.define.CMAKE_COMPILE_WARNING_AS_ERROR=ON ".[dev]" $(sort $(foreach backend,$(BACKENDS),$($(backend)_files)))
@@ -117,7 +117,7 @@ $(DONE)/develop: $(NATIVE) | $(DONE)/$(BACKEND)
 	@! test -e .git || $(BIN)/pre-commit install
 	@rm -f $(DONE)/elman $(DONE)/demo && touch $@
 
-# The same for the demo, which needs none of the tools that check.
+# The same for the demo, without the tools that check.
 $(DONE)/demo: $(SOURCES) $(DONE)/venv
 	@$(COMPILING)
 	@$(PIP) ".[cli]"

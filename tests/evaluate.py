@@ -19,17 +19,17 @@ import run as checks
 
 EVIDENCE = checks.ROOT / "evidence"
 LINE = 400  # characters; one subject's times on one shape take 120
-CODE = ("--", ".", ":!evidence")  # a commit of evidence alone does not make the evidence old
+CODE = ("--", ".", ":!evidence")  # evidence stays valid after a commit of evidence alone
 
 
 def execute(command: list[str], more: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    """Runs a command and keeps what it prints; its errors go where ours go."""
+    """Runs a command and keeps its output; its errors are printed."""
     environment = checks.environment(more or {})
     return subprocess.run(command, cwd=checks.ROOT, env=environment, stdout=subprocess.PIPE, text=True)
 
 
 def output(command: list[str]) -> str:
-    """What a command prints, without which there is no evidence."""
+    """The output of a command that must not fail."""
     done = execute(command)
     if done.returncode:
         raise SystemExit(
@@ -39,7 +39,7 @@ def output(command: list[str]) -> str:
 
 
 def commit() -> str:
-    """The last commit that changed anything but evidence, with `+` behind it if the tree has changed since."""
+    """The last commit that changed anything but evidence, followed by `+` if the tree has changed since."""
     last = output(["git", "log", "-1", "--format=%H", *CODE])
     return last + ("+" if output(["git", "status", "--porcelain", *CODE]) else "")
 
@@ -51,7 +51,7 @@ def counts(run: checks.Run) -> dict[str, Any]:
 
 
 def figures(name: str, command: list[str], more: dict[str, str] | None = None) -> dict[str, Any]:
-    """What one benchmark prints as JSON, as evidence."""
+    """The JSON that one benchmark prints, as evidence."""
     print(f"\n=== {name}", flush=True)
     done = execute(command, more)
     failed = [f"{name}: ended with status {done.returncode}"] if done.returncode else []
@@ -105,7 +105,7 @@ def steps(suites: list[str]) -> Iterator[tuple[str, list[str], Callable[[], dict
 
 
 def main(suites: list[str]) -> int:
-    """Runs what is missing, and says what failed."""
+    """Runs the steps that are missing, and prints the failures."""
     EVIDENCE.mkdir(exist_ok=True)
     at = commit()
     versions = json.loads(output([sys.executable, "-m", "elman.cli", "info", "--json"]))

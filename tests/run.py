@@ -25,9 +25,9 @@ REPORTS = ROOT / "build" / "test"
 BACKENDS = ("tensorflow", "jax", "torch")
 LINTERS = (("ruff", "format", "--check", "."), ("ruff", "check", "."), ("mypy",))
 FORMAT_CPP = ("clang-format", "--dry-run", "-Werror")
-SANITIZERS = {"address": "libasan.so", "thread": "libtsan.so"}  # the former brings undefined behaviour with it
+SANITIZERS = {"address": "libasan.so", "thread": "libtsan.so"}  # the first build has the undefined sanitizer as well
 LIST_LEVELS = "from elman import _native; print(_native.library().elman_isas().decode())"
-ONCE = ("torch", "tensorflow", "jax")  # the first of them that is tested runs what need not run on each; the quickest
+ONCE = ("torch", "tensorflow", "jax")  # tests marked `once` run on the first of these that is tested; quickest first
 LONGEST_FIRST = ("tensorflow_layers", "torch_layers", "jax_layers", "numpy", "tensorflow", "torch", "jax")
 
 
@@ -65,7 +65,7 @@ def isa_runs(prefix: str, under: dict[str, str]) -> list[Run]:
     command = [sys.executable, "-c", LIST_LEVELS]
     listed = subprocess.run(command, env=environment(under), cwd=ROOT, capture_output=True, text=True)
     if listed.returncode:
-        return [Run(f"{prefix}library", command, under, None)]  # fails once more, and says why
+        return [Run(f"{prefix}library", command, under, None)]  # fails again, and shows why
     levels = listed.stdout.strip().split(",")
     here = [TESTS / "on_each_isa"]
     return [pytest_run(prefix + level, here, {"ELMAN_ISA": level} | under) for level in levels]
@@ -86,16 +86,16 @@ def sanitized_runs(name: str) -> list[Run]:
     runtime = subprocess.run(print_name, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
     under = other_build(name) | {
         "LD_PRELOAD": runtime,
-        "PYTHONMALLOC": "malloc",  # so that the sanitizer sees every array's bounds
-        "ASAN_OPTIONS": "detect_leaks=0",  # Python keeps what it has until it ends
+        "PYTHONMALLOC": "malloc",  # so that the sanitizer knows the bounds of every array
+        "ASAN_OPTIONS": "detect_leaks=0",  # Python frees little before it ends
         "TSAN_OPTIONS": "die_after_fork=0",
         "OPENBLAS_NUM_THREADS": "1",
     }
     runs = isa_runs(f"{name}_", under)
     if name == "address":
         return runs
-    # ThreadSanitizer wants its shadow memory where the randomized layout of a process may have put a library. What
-    # threads share is the same at every level.
+    # ThreadSanitizer needs addresses that a randomized layout may give to a library. One level is enough: what threads
+    # share is the same at every level.
     return [runs[-1]._replace(command=["setarch", "-R", *runs[-1].command])]
 
 
@@ -114,7 +114,7 @@ def linters() -> list[Run]:
 
 
 def suite(name: str, prefix: str = "", under: dict[str, str] | None = None) -> list[Run]:
-    """The runs that a name stands for, each name with this prefix, in this environment."""
+    """The runs of a suite, their names with this prefix, in this environment."""
     under = under or {}
     if name == "numpy":
         return [pytest_run(prefix + name, sorted(TESTS.glob("test_*.py")), under)]
@@ -156,7 +156,7 @@ def execute(run: Run) -> Count:
     count = read(run.name, run.report) if written else Count(0, (), 0)
     if count.failures or (written and not process.returncode):
         return count
-    # No test, a crash, an exit in the middle, or an error outside a test: such a run must not pass unseen.
+    # No test, a crash, an exit in the middle or an error outside a test is a failure.
     unseen = f"{run.name}: pytest ended with status {process.returncode}, {'and a' if written else 'without a'} report"
     return count._replace(failures=(unseen,))
 
@@ -185,12 +185,12 @@ def total(counts: list[Count]) -> Count:
 
 
 def place(run: Run) -> int:
-    """The place in the order in which runs start, so that no long one is alone at the end."""
+    """The place of a run in the order of their starts: the longest first, so that none is alone at the end."""
     return LONGEST_FIRST.index(run.name) if run.name in LONGEST_FIRST else len(LONGEST_FIRST)
 
 
 def main(names: list[str]) -> int:
-    """Runs the suites, as many processes at a time as there are CPUs, and prints the sum."""
+    """Runs the suites, one process per CPU at a time, and prints the sum."""
     once = next((name for name in ONCE if name in names), "")
     runs = sorted((run for name in names for run in suite(name, under={"ELMAN_TEST_ONCE": once})), key=place)
     counts = []

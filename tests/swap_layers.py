@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A pytest plugin that puts elman's layers where Keras's own tests find the stock ones.
+"""A pytest plugin with which Keras's own tests run elman's layers instead of the stock ones.
 
-Those tests name a layer as an attribute of `keras.src.layers`, or of `keras.layers`, when they run; so it is enough to
-set the attribute before. Out: at the end a line that tells how often the time loop of each put-in layer was called.
+Those tests read a layer as an attribute of `keras.src.layers` or `keras.layers` when they run, so the plugin sets these
+attributes first. Out: at the end a line for each layer with the number of calls of its time loop.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import importlib.util
 import pytest
 
 if importlib.util.find_spec("torch"):
-    import torch  # noqa: F401  before TensorFlow, as Keras's own conftest has it
+    import torch  # noqa: F401  before TensorFlow, as in Keras's own conftest
 
 import keras
 from keras.src import layers as layers_in_tests
@@ -22,7 +22,7 @@ from keras.src import layers as layers_in_tests
 import elman
 
 NAMES = ("SimpleRNN", "LSTM", "GRU")
-MARKERS = ("requires_trainable_backend", "multi_device")  # of Keras's own conftest
+MARKERS = ("requires_trainable_backend", "multi_device")  # defined in Keras's own conftest
 _calls: collections.Counter[str] = collections.Counter()
 
 

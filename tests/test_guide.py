@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is made of docs/guide.md and for it: the figures that it shows, and the notebook. Its code runs in
+"""The figures that docs/guide.md shows, and the notebook that is made from it. Its code runs in
 on_each_backend/test_pages.py."""
 
 import re

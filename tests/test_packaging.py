@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The package as it is installed, and what becomes of its sources: the typed surface, the wheels, the sdist."""
+"""The installed package and what is built from its sources: the types, the wheels, the sdist, the hooks."""
 
 import ast
 import importlib.metadata
@@ -19,7 +19,7 @@ INSTALLED = Path(elman.__file__).parent
 
 
 def build(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """`pip wheel` on the sources, with the build backend that is installed here: no network."""
+    """`pip wheel` on the sources, with the build backend that is installed here, and without a network."""
     command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", *arguments, str(ROOT)]
     return subprocess.run(command, env=os.environ | environment, capture_output=True, text=True)
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The README's example on NumPy runs where no framework is, and prints what it says. What needs Keras runs in
-on_each_backend/test_pages.py."""
+"""The NumPy example of the README runs without a framework and prints what the page shows. The examples that need
+Keras run in on_each_backend/test_pages.py."""
 
 import re
 from pathlib import Path

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The native library among threads, forks and failures: eight Python threads at once, a forked child, no library,
-a wrong one, no memory and no further thread. What may hang or crash runs in a process of its own, with a limit."""
+"""The native library with threads, forks and failures: eight Python threads at once, a forked child, no library, a
+wrong library, no memory and no further thread. A test that may hang or crash runs in a process of its own, with a
+limit."""
 
 from __future__ import annotations
 
@@ -26,11 +27,11 @@ from elman.options import Options
 
 PACKAGE = Path(elman.__file__).parent
 TESTS = Path(__file__).parent
-LIMIT = 60  # seconds until a process counts as hung
+LIMIT = 60  # seconds after which a process counts as hung
 
 
 def run(code: str, package: Path = PACKAGE, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Runs code in a new process, where `elman` is the package of that folder, and `cases` can be imported."""
+    """Runs code in a new process that imports `elman` from that folder, and can import `cases`."""
     inherited = {key: value for key, value in os.environ.items() if not key.startswith("ELMAN_")}
     path = os.pathsep.join([str(package.parent), str(TESTS)])
     process = subprocess.Popen(
@@ -39,7 +40,7 @@ def run(code: str, package: Path = PACKAGE, **environment: str) -> subprocess.Co
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        start_new_session=True,  # so that what hangs can be ended with its children
+        start_new_session=True,  # so that a process that hangs can be ended with its children
     )
     try:
         said = process.communicate(timeout=LIMIT)
@@ -184,7 +185,7 @@ PLAIN = "assert np.array_equal(*(elman.simple_rnn(x, kernel, recurrent_kernel, n
 
 
 def refusal(sentence: str) -> str:
-    """Code that passes where the native path, required, says so."""
+    """Code that passes if the required native path raises this sentence."""
     return f"""
 try:
     elman.simple_rnn(x, kernel, recurrent_kernel, native="require")
@@ -195,7 +196,7 @@ except elman.NativeUnavailable as error:
 
 
 def package_with(folder: Path, library: bytes | None) -> Path:
-    """A copy of the package with this file for a library, or none."""
+    """A copy of the package with this file as its library, or without one."""
     copy = shutil.copytree(PACKAGE, folder / "elman", ignore=shutil.ignore_patterns("*.so", "*.dylib", "__pycache__"))
     if library is not None:
         (copy / _native.library_path().name).write_bytes(library)
@@ -279,7 +280,7 @@ def limit(more):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="limits the address space as Linux does")
 def test_without_memory_for_a_thread_a_call_runs_on_those_there_are() -> None:
-    """A thread's stack takes 8 MB of addresses; the call itself has them already."""
+    """The stack of a thread takes 8 MB of addresses. The call itself has them already."""
     code = """
     case = cases.make((64, 30, 16, 128))
     elman.set_num_threads(1)

@@ -1,16 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Random uses of `elman.SimpleRNN`, with whatever Keras's options and elman's come together in them: outputs, states
-and every gradient.
+"""Random uses of `elman.SimpleRNN`, `LSTM` and `GRU`, with options of Keras and of elman combined: outputs, states and
+every gradient.
 
-Truth is the reference in long double, on inputs and weights that the layer's dtype holds exactly. The yardstick is
-stock's layer on the same input, on the same backend; where stock is wrong, or has not what is asked for, it is the
-reference in the dtype. The rule is that of `tolerance`, and for the half types, in which elman computes as in float32:
+Truth is the reference in long double, on inputs and weights that the dtype of the layer holds exactly. The yardstick is
+the stock layer on the same input and backend. Where stock is wrong or lacks an option, it is the reference in the
+dtype. The rule is that of `tolerance`, and for the half types, in which elman computes as in float32:
 
-    half      as float32, the yardstick in float32 too; and for each time that Keras rounds the result to the half type
-              on its way out, half a unit in the last place of that type at the rounded tensor's largest value.
-              Where Keras's own loop runs (off the native path), which computes in the half type, so does the yardstick
+    half      as float32, with the yardstick in float32 as well; and for each time that Keras rounds the result to the
+              half type at the end, half a unit in the last place of that type at the largest value of the rounded
+              tensor. Where Keras's own loop runs (off the native path), which computes in the half type, so does the
+              yardstick
 
-A case that fails is told with its number: `pytest -k "case-17-"` runs it again, `layer_cases.choose` shows it.
+A case that fails is reported with its number: `pytest -k "case-17-"` runs it again, and `layer_cases.choose` shows it.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ CASES_BETWEEN_CLEARINGS = 50
 
 
 def layer_of(choice: Choice, make: Callable[..., Layer], dtype: str, **own: Any) -> Layer:
-    """A layer of the case, built, in a Bidirectional where it says so."""
+    """The built layer of a case, in a Bidirectional if the case has one."""
     if choice.cell != "simple_rnn":
         own |= {"recurrent_activation": choice.recurrent_activation, "implementation": choice.implementation}
     if choice.cell == "gru":
@@ -64,7 +65,7 @@ def layer_of(choice: Choice, make: Callable[..., Layer], dtype: str, **own: Any)
         zero_output_for_mask=choice.zero_output_for_mask,
         dropout=choice.dropout,
         recurrent_dropout=choice.recurrent_dropout,
-        kernel_initializer="zeros",  # which JAX has compiled soonest; the case brings its weights
+        kernel_initializer="zeros",  # the quickest to compile on JAX; the weights are those of the case
         recurrent_initializer="zeros",
         seed=choice.number,
         dtype=dtype,
@@ -83,13 +84,13 @@ def elman_layer(choice: Choice) -> Layer:
 
 
 def stock_layer(choice: Choice, dtype: str) -> Layer:
-    """Keras's, kept from the loop that fails where each gate has a dropout mask of its own."""
+    """The stock layer, without the loop that fails if each gate has a dropout mask of its own."""
     own = {"use_cudnn": False} if choice.implementation == 1 else {}
     return layer_of(choice, getattr(keras.layers, NAMES[choice.cell]), dtype, **own)
 
 
 def halves(layer: Layer) -> list[Layer]:
-    """The recurrent layers of a layer, the forward one first."""
+    """The recurrent layers inside a layer, the forward one first."""
     return [layer.forward_layer, layer.backward_layer] if hasattr(layer, "forward_layer") else [layer]
 
 
@@ -101,7 +102,7 @@ def set_weights(layer: Layer, call: Call) -> None:
 
 
 def dropout_masks(choice: Choice) -> list[layer_cases.Masks]:
-    """What Keras draws for each call of a layer with the case's seed."""
+    """The masks that Keras draws for each call of a layer with the seed of the case."""
     own = {"dropout": choice.dropout, "recurrent_dropout": choice.recurrent_dropout}
     if choice.cell != "simple_rnn":
         own["implementation"] = choice.implementation
@@ -131,7 +132,7 @@ def as_numpy(tensor: Any, choice: Choice) -> Array:
 
 
 def invoke(layer: Callable[..., Any], call: Call, x: Any, states: Sequence[Any], mask: Any) -> tuple[list[Any], Any]:
-    """What a layer, or what stands for one, returns, flat, and the loss."""
+    """The flat results of a layer, or of a function that calls one, and the loss."""
     choice = call.choice
     given = {} if mask is None else {"mask": mask}
     if states:
@@ -213,18 +214,18 @@ RUN = {"tensorflow": on_tensorflow, "jax": on_jax, "torch": on_torch}[BACKEND]
 
 
 def operands_of(call: Call) -> tuple[Array, list[Array], list[Array]]:
-    """x; the initial states; and the mask in the form the case gives it, if it has one."""
+    """x; the initial states; and the mask in the form of the case, if it has one."""
     mask = [] if call.mask is None else [call.mask[..., None] if call.choice.shape_of_mask == 3 else call.mask]
     return call.x, [state for d in call.directions for state in d.initial_states], mask
 
 
 def prefixes(choice: Choice) -> list[str]:
-    """What the names of a direction's results begin with."""
+    """The prefix of the names of each direction's results."""
     return [f"{d} " if choice.bidirectional else "" for d in choice.directions]
 
 
 def results_of(layer: Layer, call: Call, compiled: bool = False) -> dict[str, Array]:
-    """What a call of the layer results in, by the names of `layer_cases.truth`."""
+    """The results of a call of the layer, by the names of `layer_cases.truth`."""
     choice = call.choice
     results, gradients = RUN(layer, call, compiled)
     before = prefixes(choice)
@@ -246,12 +247,12 @@ def results_of(layer: Layer, call: Call, compiled: bool = False) -> dict[str, Ar
 
 
 def stock_is_right(call: Call) -> bool:
-    """Whether stock has what the call asks for, and does on this backend what it documents."""
+    """Whether stock has the options of the call, and on this backend does what it documents."""
     choice = call.choice
     if choice.extras:
         return False
     if BACKEND == "jax" and choice.dtype in layer_cases.HALVES and not choice.native_expected:
-        return False  # stateless_call fails with dropout, and of a GRU
+        return False  # stateless_call fails with dropout, and on a GRU
     if call.mask is None:
         return True
     if choice.unroll:  # it mistakes zero_output_for_mask, and masks read backwards
@@ -266,7 +267,7 @@ def stock_is_right(call: Call) -> bool:
 
 
 def yardstick(call: Call) -> dict[str, Array]:
-    """The call's results by stock, else by the reference in the layer's dtype."""
+    """The results of the call by stock if it is right, else by the reference in the dtype of the layer."""
     if not stock_is_right(call):  # unrolled; looped it has the same arithmetic
         call = dataclasses.replace(call, choice=dataclasses.replace(call.choice, unroll=False))
     if not stock_is_right(call):
@@ -297,7 +298,7 @@ def yardstick(call: Call) -> dict[str, Array]:
 
 
 def as_keras_has(masks: Array | None, layer: Layer) -> Any:
-    """Dropout masks as a cell keeps them: a tensor, or one for each gate."""
+    """Dropout masks in the form of a cell: a tensor, or one for each gate."""
     if masks is None:
         return None
     tensors = [keras.ops.convert_to_tensor(m, layer.compute_dtype) for m in masks]
@@ -323,7 +324,7 @@ def assert_half(name: str, got: Array, truth: Array, stock: Array, roundings: Se
 
 
 def hold(call: Call, got: dict[str, Array], grid: tolerance.Grid) -> None:
-    """One call's results to the rule."""
+    """Compares the results of one call by the rule."""
     choice = call.choice
     truth = layer_cases.truth(call, np.longdouble)
     stock = {} if choice.dtype == "float64" else yardstick(call)
@@ -339,7 +340,7 @@ def hold(call: Call, got: dict[str, Array], grid: tolerance.Grid) -> None:
 
 @functools.cache
 def measured(number: int) -> tolerance.Grid:
-    """A case held to the rule, and the errors found."""
+    """The errors of a case, after the rule is checked."""
     if number % CASES_BETWEEN_CLEARINGS == 0:
         clear()
     choice = layer_cases.choose(number, BACKEND)
@@ -375,7 +376,7 @@ def with_states(layer: Layer, choice: Choice, got: dict[str, Array]) -> dict[str
 
 
 def clear() -> None:
-    """Drops what a backend keeps of each compiled case."""
+    """Drops what a backend keeps for each compiled case."""
     keras.backend.clear_session(free_memory=False)
     if BACKEND == "jax":
         importlib.import_module("jax").clear_caches()
