@@ -493,6 +493,21 @@ class _Operations:
 
     scan = staticmethod(jax.lax.scan)
     stop_gradient = staticmethod(jax.lax.stop_gradient)
+    maximum = staticmethod(jnp.maximum)
+    minimum = staticmethod(jnp.minimum)
+    sqrt = staticmethod(jnp.sqrt)
+
+    @staticmethod
+    def row_maximum(x: Array) -> Array:
+        return x.max(axis=1, keepdims=True)
+
+    @staticmethod
+    def row_sum(x: Array) -> Array:
+        return x.sum(axis=1, keepdims=True)
+
+    @staticmethod
+    def largest_number(x: Array) -> float:
+        return float(jnp.finfo(x.dtype).max)
 
     @staticmethod
     def where(condition: Array, x: Array, y: Array) -> Array:
@@ -509,6 +524,10 @@ class _Operations:
     @staticmethod
     def clip_gradient(states: Arrays, limit: float) -> Arrays:
         return _clip_gradient(limit, states)
+
+    @staticmethod
+    def sum_of_time(x: Array) -> Array:
+        return x.sum(axis=1, keepdims=True)
 
     @staticmethod
     def swap_batch_and_time(x: Array) -> Array:
@@ -538,15 +557,7 @@ def _clip_gradient_forward(limit: float, states: Arrays) -> tuple[Arrays, None]:
 
 
 def _clip_gradient_backward(limit: float, _: None, dstates: Arrays) -> tuple[Arrays]:
-    largest = functools.reduce(jnp.maximum, (jnp.abs(d).max(axis=1, keepdims=True, initial=0) for d in dstates))
-    # In units of about the largest no square overflows; not so large that its inverse, which XLA may take, is lost.
-    least = float(jnp.finfo(largest.dtype).tiny) ** 0.75
-    unit = jax.lax.stop_gradient(jnp.clip(largest, least, 1 / least))
-    parts = tuple(d / unit for d in dstates)
-    square = sum((p * p).sum(axis=1, keepdims=True) for p in parts)
-    norm = jnp.sqrt(jnp.where(square > 0, square, 1))  # the slope of a root at 0 is infinite
-    over = (square > 0) & (norm > limit / unit)
-    return (tuple(jnp.where(over, p * (limit / norm), d) for p, d in zip(parts, dstates, strict=True)),)
+    return (_plain.clipped(_Operations(), dstates, limit),)
 
 
 _clip_gradient.defvjp(_clip_gradient_forward, _clip_gradient_backward)

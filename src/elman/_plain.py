@@ -7,6 +7,8 @@ Written once over the handful of operations that an adapter lends (`Ops`); shape
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -31,8 +33,24 @@ class Ops(Protocol):
         or unknown); returns the last carry and the outputs, stacked along a new leading axis."""
 
     def clip_gradient(self, states: Tensors, limit: float) -> Tensors:
-        """The states as they are; in the backward their gradient, per example and over all states jointly, has an L2
-        norm of at most `limit`."""
+        """The states as they are; the backward passes their gradients through `clipped`."""
+
+    def maximum(self, x: Tensor, y: Tensor | float) -> Tensor:
+        """The larger of two numbers, element by element; NaN if one of them is."""
+
+    def minimum(self, x: Tensor, y: Tensor | float) -> Tensor:
+        """Likewise the smaller one."""
+
+    def row_maximum(self, x: Tensor) -> Tensor:
+        """The largest number of each row of x (B, H): (B, 1)."""
+
+    def row_sum(self, x: Tensor) -> Tensor:
+        """The sum of each row of x (B, H): (B, 1)."""
+
+    def sqrt(self, x: Tensor) -> Tensor: ...
+
+    def largest_number(self, x: Tensor) -> float:
+        """The largest finite number that the dtype of x holds."""
 
     def split(self, x: Tensor, parts: int) -> Sequence[Tensor]:
         """Equal parts of the last axis."""
@@ -40,6 +58,9 @@ class Ops(Protocol):
     def stop_gradient(self, x: Tensor) -> Tensor: ...
 
     def where(self, condition: Tensor, x: Tensor, y: Tensor) -> Tensor: ...
+
+    def sum_of_time(self, x: Tensor) -> Tensor:
+        """The sum over axis 1 of x (B, T, F): (B, 1, F)."""
 
     def swap_batch_and_time(self, x: Tensor) -> Tensor: ...
 
@@ -118,11 +139,30 @@ def gru_step(x: Tensor, states: Tensors, weights: Tensors, dropout: Pair, ops: O
     return (z * h + (1 - z) * activation(inputs[2] + product),)
 
 
+def clipped(ops: Ops, gradients: Sequence[Tensor], limit: float) -> Tensors:
+    """The gradients of the states, scaled so that their joint L2 norm per example is at most `limit`; as
+    `reference.backward` does it, and differentiable.
+
+    They are squared in units of about the largest of them, so that no square overflows. The unit and its inverse, which
+    a compiler may multiply by instead, are normal numbers.
+    """
+    most = ops.largest_number(gradients[0]) / 4
+    largest = functools.reduce(ops.maximum, [ops.row_maximum(abs(gradient)) for gradient in gradients])
+    unit = ops.stop_gradient(ops.minimum(ops.maximum(largest, 1 / most), most))
+    parts = [gradient / unit for gradient in gradients]
+    squares = functools.reduce(operator.add, [ops.row_sum(part * part) for part in parts])
+    over = ops.sqrt(ops.stop_gradient(squares)) > limit / unit
+    scale = limit / ops.sqrt(ops.where(over, squares, 1.0))  # the root is taken where it has a slope
+    return tuple(ops.where(over, part * scale, gradient) for part, gradient in zip(parts, gradients, strict=True))
+
+
 STEPS = {"simple_rnn": simple_rnn_step, "lstm": lstm_step, "gru": gru_step}
 
 
 def recurrence(ops: Ops, options: Options, operands: Operands) -> tuple[Tensor, Tensors]:
     """The recurrence as `reference.forward` defines it: `(y, final_states)`."""
+    if operands.x.shape[1] == 0:
+        return _of_no_steps(ops, options, operands)
     x, kernel, recurrent_kernel, bias, initial_states, mask, input_dropout, recurrent_dropout = operands
     if input_dropout is not None and input_dropout.shape[0] == 1:
         x, input_dropout = x * input_dropout[0][:, None], None
@@ -156,3 +196,13 @@ def recurrence(ops: Ops, options: Options, operands: Operands) -> tuple[Tensor, 
 
     carry, y = ops.scan(step, (*(initial_states or (zeros,) * len(CELLS[options.cell].states)), zeros), inputs)
     return (ops.swap_batch_and_time(y) if options.return_sequences else carry[-1]), tuple(carry[:-1])
+
+
+def _of_no_steps(ops: Ops, options: Options, operands: Operands) -> tuple[Tensor, Tensors]:
+    """The recurrence of no time steps, computed as that of one masked step: so the results depend on every operand, and
+    every gradient is there, zero as on the native path, where a framework would have none."""
+    x = ops.sum_of_time(operands.x)
+    options = options._replace(truncate_gradient=None, clip_state_gradient=None)  # no step passes a gradient on
+    never = ops.zeros(ops.swap_batch_and_time(x), 1) > 0  # (B, 1)
+    y, final_states = recurrence(ops, options, operands._replace(x=x, mask=never))
+    return (y[:, :0] if options.return_sequences else y), final_states

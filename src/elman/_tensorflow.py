@@ -373,20 +373,29 @@ class _PlainOps:
         @tf.custom_gradient
         def clipped(*states: Tensor) -> tuple[list[Tensor], Callable[..., list[Tensor]]]:
             def gradient(*arriving: Tensor) -> list[Tensor]:
-                largest = functools.reduce(
-                    tf.maximum, [tf.reduce_max(tf.abs(g), axis=-1, keepdims=True) for g in arriving]
-                )
-                usable = (largest > 0) & tf.math.is_finite(largest)
-                unit = tf.stop_gradient(tf.where(usable, largest, 1))  # no square overflows
-                parts = [g / unit for g in arriving]
-                squares = tf.add_n([tf.reduce_sum(p * p, axis=-1, keepdims=True) for p in parts])
-                over = tf.sqrt(squares) > limit / unit
-                norm = tf.sqrt(tf.where(over, squares, 1))  # never of zero, where its slope has no end
-                return [tf.where(over, p * (limit / norm), g) for p, g in zip(parts, arriving, strict=True)]
+                return list(_plain.clipped(self, arriving, limit))
 
             return [tf.identity(state) for state in states], gradient
 
         return tuple(clipped(*states))
+
+    def maximum(self, x: Tensor, y: Tensor | float) -> Tensor:
+        return tf.maximum(x, y)
+
+    def minimum(self, x: Tensor, y: Tensor | float) -> Tensor:
+        return tf.minimum(x, y)
+
+    def row_maximum(self, x: Tensor) -> Tensor:
+        return tf.reduce_max(x, axis=-1, keepdims=True)
+
+    def row_sum(self, x: Tensor) -> Tensor:
+        return tf.reduce_sum(x, axis=-1, keepdims=True)
+
+    def sqrt(self, x: Tensor) -> Tensor:
+        return tf.sqrt(x)
+
+    def largest_number(self, x: Tensor) -> float:
+        return float(x.dtype.max)
 
     def split(self, x: Tensor, parts: int) -> list[Tensor]:
         return tf.split(x, parts, axis=-1)
@@ -396,6 +405,9 @@ class _PlainOps:
 
     def where(self, condition: Tensor, x: Tensor, y: Tensor) -> Tensor:
         return tf.where(condition, x, y)
+
+    def sum_of_time(self, x: Tensor) -> Tensor:
+        return tf.reduce_sum(x, axis=1, keepdims=True)
 
     def swap_batch_and_time(self, x: Tensor) -> Tensor:
         return tf.transpose(x, (1, 0, *range(2, len(x.shape))))

@@ -550,13 +550,7 @@ class _ClipGradient(Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
-        largest = torch.cat(gradients, dim=1).detach().abs().amax(dim=1, keepdim=True)
-        unit = torch.where((largest > 0) & largest.isfinite(), largest, 1)  # no square overflows
-        parts = [g / unit for g in gradients]
-        squares = sum((p * p).sum(dim=1, keepdim=True) for p in parts)
-        over = squares.detach().sqrt() > ctx.limit / unit
-        scale = ctx.limit / torch.where(over, squares, 1).sqrt()  # the root is taken where it has a slope
-        return None, *(torch.where(over, p * scale, g) for p, g in zip(parts, gradients, strict=True))
+        return None, *_plain.clipped(Ops(), gradients, ctx.limit)
 
 
 class _ClipGradientForward(_ClipGradient):
@@ -581,6 +575,7 @@ class Ops:
 
     stop_gradient = staticmethod(torch.detach)
     where = staticmethod(torch.where)
+    sqrt = staticmethod(torch.sqrt)
 
     def activation(self, name: str) -> Callable[[Tensor], Tensor]:
         return _ACTIVATIONS[name]
@@ -592,7 +587,7 @@ class Ops:
         for now in zip(*(i.unbind(0) for i in inputs), strict=True):
             carry, output = step(carry, now)
             outputs.append(output)
-        return carry, torch.stack(outputs) if outputs else carry[-1].new_empty((0, *carry[-1].shape))
+        return carry, torch.stack(outputs)
 
     def split(self, x: Tensor, parts: int) -> Tensors:
         return x.chunk(parts, dim=-1)
@@ -600,6 +595,24 @@ class Ops:
     def clip_gradient(self, states: Tensors, limit: float) -> Tensors:
         clip = _ClipGradient if torch.compiler.is_compiling() else _ClipGradientForward
         return clip.apply(limit, *states)
+
+    def maximum(self, x: Tensor, y: Tensor | float) -> Tensor:
+        return torch.maximum(x, y) if isinstance(y, Tensor) else x.clamp(min=y)
+
+    def minimum(self, x: Tensor, y: Tensor | float) -> Tensor:
+        return torch.minimum(x, y) if isinstance(y, Tensor) else x.clamp(max=y)
+
+    def row_maximum(self, x: Tensor) -> Tensor:
+        return x.amax(dim=1, keepdim=True)
+
+    def row_sum(self, x: Tensor) -> Tensor:
+        return x.sum(dim=1, keepdim=True)
+
+    def largest_number(self, x: Tensor) -> float:
+        return torch.finfo(x.dtype).max
+
+    def sum_of_time(self, x: Tensor) -> Tensor:
+        return x.sum(dim=1, keepdim=True)
 
     def swap_batch_and_time(self, x: Tensor) -> Tensor:
         return x.transpose(0, 1)

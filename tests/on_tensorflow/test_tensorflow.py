@@ -55,8 +55,7 @@ def differentiate(run, case: cases.Case, operands: tuple[Any, ...]) -> dict[str,
         y, last = run(case.options, *operands)
     arriving = [(out, tf.constant(d)) for out, d in case.cotangents(y, last)]
     outputs, cotangents = zip(*arriving, strict=True)
-    zero = tf.UnconnectedGradients.ZERO  # an eager loop of no steps has no use for its weights
-    gradients = tape.gradient(outputs, named, cotangents, unconnected_gradients=zero)
+    gradients = tape.gradient(outputs, named, cotangents)
     return {"y": y, **dict(zip("hc", last, strict=False)), **gradients}
 
 

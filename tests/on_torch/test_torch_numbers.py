@@ -66,15 +66,11 @@ def by_torch(recur: Recurrence, case: cases.Case, dtype: type) -> dict[str, np.n
     """y, the states, and the gradients of everything that wants one."""
     case = tensors(case, dtype)
     y, states = recur(case.options, *case.operands)
-    # In plain operations no step leads nowhere: neither outputs nor gradients know of each other.
-    nowhere = recur is _torch.plain and not case.shape.time
-    given = [(o, d) for o, d in case.cotangents(y, states) if o.requires_grad or not nowhere]
-    if given:
-        torch.autograd.backward(*zip(*given, strict=True))
+    torch.autograd.backward(*zip(*case.cotangents(y, states), strict=True))
     results = {"y": y, **dict(zip("hc", states, strict=False))}
     for name in DIFFERENTIABLE:
         if (t := getattr(case, name)) is not None and t.requires_grad:
-            results[f"d{name}"] = torch.zeros_like(t) if nowhere and t.grad is None else t.grad
+            results[f"d{name}"] = t.grad
     return {name: tensor.detach().numpy() for name, tensor in results.items()}
 
 
