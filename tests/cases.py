@@ -44,7 +44,7 @@ class Shape(NamedTuple):
 
 # Everything a recurrence can be told, and the values that tests combine. The first of each is the plainest.
 FACTORS: dict[str, tuple[Any, ...]] = {
-    "cell": ("simple_rnn", "lstm", "gru", "gru, reset before"),
+    "cell": tuple(name for c in CELLS.values() for name in (c.name, f"{c.name}, reset before")[: 2 if c.reset else 1]),
     "activation": ("tanh", "relu", "sigmoid", "linear", "hard_sigmoid"),
     "recurrent_activation": ("sigmoid", "tanh", "relu", "linear", "hard_sigmoid"),
     "mask": ("none", "holes", "left padding", "right padding", "empty rows", "int32 lengths", "int64 lengths"),

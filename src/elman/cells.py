@@ -21,8 +21,9 @@ class Cell(NamedTuple):
         states: Names of the states. The first one is the output.
         tape: Names of what a step of the reference puts on its tape after the inputs of all gates: a state's name
             with "before_" is that state before the step, "h" the state after it.
-        keras: Class name of the layer, in Keras and in elman. Keras's cell has this name with "Cell" at its end.
-        torch: Class name of the module in `torch.nn`.
+        keras: Class name of the layer, in Keras and in elman. Keras's cell has this name with "Cell" at its end. Empty
+            for a cell that Keras lacks: it has a function and no layer.
+        torch: Class name of the module in `torch.nn`, for a cell that Keras has.
         torch_gates: The gates in the order of that module's rows.
         activation: Default activation of the candidate and the state.
         recurrent_activation: Default activation of the gates.
@@ -37,9 +38,9 @@ class Cell(NamedTuple):
     candidate: str
     states: tuple[str, ...]
     tape: tuple[str, ...]
-    keras: str
-    torch: str
-    torch_gates: tuple[str, ...]
+    keras: str = ""
+    torch: str = ""
+    torch_gates: tuple[str, ...] = ()
     activation: str = "tanh"
     recurrent_activation: str = "sigmoid"
     reset: str | None = None
@@ -95,4 +96,4 @@ CELLS = {
         ),
     )
 }
-BY_KERAS = {cell.keras: cell for cell in CELLS.values()}  # by the class name of the layer
+BY_KERAS = {cell.keras: cell for cell in CELLS.values() if cell.keras}  # by the class name of the layer

@@ -12,11 +12,11 @@ from typing import Any
 import keras
 
 from elman import layers
-from elman.cells import CELLS
+from elman.cells import BY_KERAS
 
 # Keras's cell, and the layer of elman that computes it.
 LAYERS: dict[type, type[Any]] = {
-    getattr(keras.layers, f"{cell.keras}Cell"): getattr(layers, cell.keras) for cell in CELLS.values()
+    getattr(keras.layers, f"{cell.keras}Cell"): getattr(layers, cell.keras) for cell in BY_KERAS.values()
 }
 
 _OF_A_LAYER = ("name", "trainable", "dtype")  # in a cell's config too, where the layer's own override them

@@ -18,7 +18,7 @@ import keras
 import numpy as np
 
 from elman import layers
-from elman.cells import CELLS
+from elman.cells import BY_KERAS
 from elman.layer_checks import name_of
 
 __all__ = ["from_torch", "to_torch"]
@@ -62,7 +62,7 @@ _KINDS = {
         else {"activation": (cell.activation, "relu")},
         cell.two_biases(reset_after=True),
     )
-    for cell in CELLS.values()
+    for cell in BY_KERAS.values()
 }
 _KIND_OF = {layer: name for name, kind in _KINDS.items() for layer in (kind.stock, kind.own)}
 _DTYPES = ("float32", "float64")

@@ -17,9 +17,10 @@ from elman.bench import check, clock, peers, report
 from elman.bench.report import Report
 from elman.bench.shapes import DEFAULT, ONE_STEP, PASSES, QUICK, Array, Problem, Shape, problem
 from elman.bench.worker import Worker
-from elman.cells import CELLS
+from elman.cells import BY_KERAS
 from elman.checks import did_you_mean
 
+TIMED = tuple(cell.name for cell in BY_KERAS.values())  # the cells that have peers
 PEAK_MILLISECONDS = 5
 TWO_THREADS = "elman on numpy, 2 threads"
 
@@ -57,8 +58,8 @@ def bench(
         elman.NativeUnavailable: If the native library cannot be opened: there is nothing to time.
         RuntimeError: If a framework's process ends.
     """
-    if cell not in CELLS:
-        raise ValueError(f"cell is {cell!r}; expected one of {', '.join(CELLS)}.{did_you_mean(cell, CELLS)}")
+    if cell not in TIMED:
+        raise ValueError(f"cell is {cell!r}; expected one of {', '.join(TIMED)}.{did_you_mean(cell, TIMED)}")
     if repeats is not None and repeats < 1:
         raise ValueError(f"repeats is {repeats}; expected a positive number of rounds.")
     here, left_out = peers.installed(backends)

@@ -14,12 +14,12 @@ from rich.table import Table
 
 import elman.bench
 from elman.bench.report import lines, tables
-from elman.cells import CELLS
+from elman.bench.run import TIMED
 
 
 def bench(
     cell: Annotated[  # --layer was its name before, and is taken for one release
-        str, typer.Option("--cell", "--layer", help=f"One of {', '.join(CELLS)}.")
+        str, typer.Option("--cell", "--layer", help=f"One of {', '.join(TIMED)}.")
     ] = "simple_rnn",
     shapes: Annotated[str | None, typer.Option(metavar="BxTxFxH,...", help="Batch, time, features, units.")] = None,
     backends: Annotated[str, typer.Option(help="Commas between.")] = ",".join(elman.bench.BACKENDS),

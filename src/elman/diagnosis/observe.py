@@ -17,13 +17,13 @@ import numpy as np
 from keras import ops
 
 from elman import _native, _numpy, layers, reference
-from elman.cells import CELLS
+from elman.cells import BY_KERAS, CELLS
 from elman.layer_routes import recurrent_layers
 from elman.options import Options
 
 Array = np.ndarray
 
-KINDS = {getattr(keras.layers, cell.keras): cell for cell in CELLS.values()}
+KINDS = {getattr(keras.layers, name): cell for name, cell in BY_KERAS.items()}
 
 
 class Found(NamedTuple):
