@@ -26,6 +26,9 @@ BACKENDS = ("tensorflow", "jax", "torch")
 LINTERS = (("ruff", "format", "--check", "."), ("ruff", "check", "."), ("mypy",))
 FORMAT_CPP = ("clang-format", "--dry-run", "-Werror")
 SANITIZERS = {"address": "libasan.so", "thread": "libtsan.so"}  # the first build has the undefined sanitizer as well
+# With one run per CPU at a time there is no CPU for more threads, which would wait for one another in busy loops. The
+# threads of elman itself are not limited.
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 LIST_LEVELS = "from elman import _native; print(_native.library().elman_isas().decode())"
 ONCE = ("torch", "tensorflow", "jax")  # tests marked `once` run on the first of these that is tested; quickest first
 LONGEST_FIRST = ("tensorflow_layers", "torch_layers", "jax_layers", "numpy", "tensorflow", "torch", "jax")
@@ -57,7 +60,7 @@ def pytest_run(name: str, paths: list[Path], environment: dict[str, str]) -> Run
     report = REPORTS / f"{name}.xml"
     files = [str(path.relative_to(ROOT)) for path in paths if path.exists()] or ["no_such_test"]
     options = ["-ra", "--durations=25", f"--junitxml={report.relative_to(ROOT)}"]
-    return Run(name, [sys.executable, "-m", "pytest", *options, *files], environment, report)
+    return Run(name, [sys.executable, "-m", "pytest", *options, *files], ONE_THREAD | environment, report)
 
 
 def isa_runs(prefix: str, under: dict[str, str]) -> list[Run]:
@@ -89,7 +92,6 @@ def sanitized_runs(name: str) -> list[Run]:
         "PYTHONMALLOC": "malloc",  # so that the sanitizer knows the bounds of every array
         "ASAN_OPTIONS": "detect_leaks=0",  # Python frees little before it ends
         "TSAN_OPTIONS": "die_after_fork=0",
-        "OPENBLAS_NUM_THREADS": "1",
     }
     runs = isa_runs(f"{name}_", under)
     if name == "address":
