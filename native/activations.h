@@ -57,14 +57,14 @@ ELMAN_INLINE Vector<T> expm1_reduced(Vector<T> x, Vector<T>& scale) {
   using E = Exp<T>;
   using Bits = typename Simd<T>::Bits;
   constexpr int kDegree = int(sizeof(E::kQ) / sizeof(T)) - 1;
-  const Vector<T> rounded = x * T(1.4426950408889634) + E::kRound;
+  const Vector<T> rounded = fma(x, broadcast<T>(T(1.4426950408889634)), broadcast<T>(E::kRound));
   const Vector<T> n = rounded - E::kRound;
-  const Vector<T> r = (x - n * E::kLn2High) - n * E::kLn2Low;
+  const Vector<T> r = fnma(n, broadcast<T>(E::kLn2Low), fnma(n, broadcast<T>(E::kLn2High), x));
   scale = (Vector<T>)(((Bits)rounded << E::kMantissa) + E::kOne);
-  Vector<T> q = r * E::kQ[kDegree] + E::kQ[kDegree - 1];
+  Vector<T> q = fma(r, broadcast<T>(E::kQ[kDegree]), broadcast<T>(E::kQ[kDegree - 1]));
 #pragma GCC unroll 16
-  for (int i = kDegree - 2; i >= 0; --i) q = q * r + E::kQ[i];
-  return (r * r) * q + r;
+  for (int i = kDegree - 2; i >= 0; --i) q = fma(q, r, broadcast<T>(E::kQ[i]));
+  return fma(r * r, q, r);
 }
 
 template <class T>
@@ -76,7 +76,7 @@ ELMAN_INLINE Vector<T> tanh(Vector<T> x) {
   a = a > Exp<T>::kTanhEnd ? Vector<T>{} + Exp<T>::kTanhEnd : a;  // false for NaN, which stays
   Vector<T> scale;
   const Vector<T> p = expm1_reduced<T>(a, scale);
-  const Vector<T> e = scale * p + (scale - T(1));
+  const Vector<T> e = fma(scale, p, scale - T(1));
   return (Vector<T>)((Bits)(e / (e + T(2))) | sign);
 }
 
@@ -86,12 +86,12 @@ ELMAN_INLINE Vector<T> sigmoid(Vector<T> x) {
   a = a < Exp<T>::kSigmoidLow ? Vector<T>{} + Exp<T>::kSigmoidLow : a;
   Vector<T> scale;
   const Vector<T> p = expm1_reduced<T>(-a, scale);
-  return T(1) / ((scale * p + scale) + T(1));
+  return T(1) / (fma(scale, p, scale) + T(1));
 }
 
 template <class T>
 ELMAN_INLINE Vector<T> hard_sigmoid(Vector<T> x) {
-  const Vector<T> y = x * T(1.0 / 6) + T(0.5);
+  const Vector<T> y = fma(x, broadcast<T>(T(1.0 / 6)), broadcast<T>(T(0.5)));
   return y <= T(0) ? Vector<T>{} : y >= T(1) ? Vector<T>{} + T(1) : y;  // both false for NaN, which stays
 }
 
@@ -110,7 +110,7 @@ ELMAN_INLINE Vector<T> activate(int activation, Vector<T> z) {
 template <class T>
 ELMAN_INLINE Vector<T> times_slope(int activation, Vector<T> d, Vector<T> y) {
   switch (activation) {
-    case ELMAN_TANH: return d * (T(1) - y * y);
+    case ELMAN_TANH: return d * fnma(y, y, broadcast<T>(T(1)));
     case ELMAN_RELU: return y > T(0) ? d : d * T(0);
     case ELMAN_SIGMOID: return d * (y * (T(1) - y));
     case ELMAN_HARD_SIGMOID: return y > T(0) ? (y < T(1) ? d * T(1.0 / 6) : d * T(0)) : d * T(0);

@@ -121,7 +121,7 @@ struct Lstm : CellTraits {
       const Vector<T> forget = activate<T>(f.gate, load(row.z + row.block + j));
       const Vector<T> g = activate<T>(f.activation, load(row.z + 2 * row.block + j));
       const Vector<T> o = activate<T>(f.gate, load(row.z + 3 * row.block + j));
-      const Vector<T> c = forget * load(row.state + j) + i * g;
+      const Vector<T> c = fma(forget, load(row.state + j), i * g);
       store(row.state + j, c);
       row.keep(0, j, i, n);
       row.keep(1, j, forget, n);
@@ -163,7 +163,7 @@ struct Gru : CellTraits {
   template <class T>
   static ELMAN_INLINE void mix(const Row<T>& row, Vector<T> z, Vector<T> candidate, int64_t j, int64_t n) {
     row.keep(2, j, candidate, n);
-    const Vector<T> h = z * load(row.state + j) + (T(1) - z) * candidate;
+    const Vector<T> h = fma(z, load(row.state + j), (T(1) - z) * candidate);
     store(row.state + j, h);
     row.put(j, h, n);
   }
@@ -191,7 +191,7 @@ struct GruAfter : Gru {
       row.keep(0, j, z, n);
       row.keep(1, j, r, n);
       if (row.sequences) row.keep(3, j, q, n);
-      mix(row, z, activate<T>(f.activation, load(row.z + j) + r * q), j, n);
+      mix(row, z, activate<T>(f.activation, fma(r, q, load(row.z + j))), j, n);
     });
   }
 
@@ -244,7 +244,7 @@ struct GruBefore : Gru {
     for_vectors<T>(width, [&](int64_t j, int64_t n) {
       const Vector<T> r = row.kept(1, j, n), dreset = dropout ? load(d + j) * load(dropout + j) : load(d + j);
       store(row.dz + row.block + j, times_slope<T>(f.gate, dreset * row.or_zero(row.before, j, n), r));
-      store(row.dh + j, load(row.dh + j) + dreset * r);
+      store(row.dh + j, fma(dreset, r, load(row.dh + j)));
     });
   }
 };

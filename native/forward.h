@@ -168,34 +168,56 @@ struct Forward : Recurrence<T, Cell> {
     }
   }
 
+  // What is packed for a panel: rows of its biases, of W and of U, `ld` apart.
+  struct Packed {
+    const T *biases, *x_rows, *h_rows;
+    int64_t ld;
+  };
+  Packed packed_panel(const Phase& phase, int64_t panel) const {
+    const int64_t width = phase.panels.width(panel), ld = phase.products * width;
+    const T* const biases = phase.packed + phase.panels.column(panel) * phase.depth;
+    const T* const x_rows = biases + phase.blocks * width;
+    return {biases, x_rows, x_rows + this->features * ld, ld};
+  }
+
   // What makes up the sums of a panel.
   int products(const Phase& phase, const Work& w, int64_t panel, Product<T>* parts) const {
-    const Panels& p = phase.panels;
-    const int vectors = p.vectors_of(panel);
-    const int64_t column = p.column(panel), width = p.width(panel), ld = phase.products * width;
-    const T* const biases = phase.packed + column * phase.depth;
-    const T* const x_rows = biases + phase.blocks * width;
-    const T* const h_rows = x_rows + this->features * ld;
-    const T* const x = w.now + this->x_column;
+    return by_gate ? products_by_gate(phase, w, panel, parts) : products_together(phase, w, panel, parts);
+  }
+
+  // All gates in one tile; where the last gate's products are separate, x W in one tile and h U in another.
+  int products_together(const Phase& phase, const Work& w, int64_t panel, Product<T>* parts) const {
+    const int vectors = phase.products * phase.panels.vectors_of(panel);
+    const int64_t width = phase.panels.width(panel);
+    const Packed p = packed_panel(phase, panel);
+    Tile<T> tile{};
+    tile.a = tile.a2 = w.now + this->x_column;
+    tile.b = tile.b2 = p.x_rows;
+    tile.inner = this->features;
+    tile.lda = this->lda;
+    tile.ldb = p.ld;
+    tile.init = p.biases;
     const T* const h = w.now + this->h_column_of(phase.first);
-    const int64_t lda = this->lda;
-    if (!by_gate && Cell::kSeparateProducts) {
-      parts[0] = {
-          {x, this->features, x, 0, lda, x_rows, x_rows, ld, biases, 0, nullptr, 0}, phase.products * vectors, 0};
-      parts[1] = {{h, this->units, h, 0, lda, h_rows, h_rows, ld, nullptr, 0, nullptr, 0},
-                  phase.products * vectors,
-                  width,
-                  true,
-                  biases + phase.products * width};
+    if constexpr (Cell::kSeparateProducts) {
+      parts[0] = {tile, vectors, 0};
+      tile.a = tile.a2 = h;
+      tile.b = tile.b2 = p.h_rows;
+      tile.inner = this->units;
+      parts[1] = {tile, vectors, width, true, p.biases + phase.products * width};
       return 2;
     }
-    if (!by_gate) {
-      parts[0] = {{x, this->features, h, this->units, lda, x_rows, h_rows, ld, biases, 0, nullptr, 0},
-                  phase.products * vectors,
-                  0};
-      return 1;
-    }
+    tile.a2 = h;
+    tile.b2 = p.h_rows;
+    tile.inner2 = this->units;
+    parts[0] = {tile, vectors, 0};
+    return 1;
+  }
+
+  // Each block in a tile of its own, from weights that are packed or read in place.
+  int products_by_gate(const Phase& phase, const Work& w, int64_t panel, Product<T>* parts) const {
+    const int64_t width = phase.panels.width(panel), column = phase.panels.column(panel);
     const int blocks = kOneBlock ? 1 : phase.blocks;
+    const Packed p = phase.in_place ? Packed{} : packed_panel(phase, panel);
     for (int k = 0; k < blocks; ++k) {
       const int block = kOneBlock ? 0 : phase.first + k, state = block - Cell::kSeparateProducts;
       const bool has_x = block < Cell::kGates, has_h = state >= 0;
@@ -204,7 +226,7 @@ struct Forward : Recurrence<T, Cell> {
       tile.a2 = w.now + (has_h ? this->h_column_of(state) : 0);
       tile.inner = has_x ? this->features : 0;
       tile.inner2 = has_h ? this->units : 0;
-      tile.lda = lda;
+      tile.lda = this->lda;
       if (phase.in_place) {
         const T* const b = bias_of(block);
         tile.init = b ? b + column : nullptr;
@@ -212,12 +234,12 @@ struct Forward : Recurrence<T, Cell> {
         tile.b2 = has_h ? recurrent_kernel_of(block) + column : nullptr;
         tile.ldb = this->sums;
       } else {
-        tile.init = biases + k * width;
-        tile.b = x_rows + k * width;
-        tile.b2 = h_rows + (k - Cell::kSeparateProducts) * width;
-        tile.ldb = ld;
+        tile.init = p.biases + k * width;
+        tile.b = p.x_rows + (has_x ? k * width : 0);
+        tile.b2 = p.h_rows + (has_h ? (k - Cell::kSeparateProducts) * width : 0);
+        tile.ldb = p.ld;
       }
-      parts[k] = {tile, vectors, k * width};
+      parts[k] = {tile, phase.panels.vectors_of(panel), k * width};
     }
     return blocks;
   }

@@ -22,7 +22,7 @@ double multiply_adds(int64_t rounds) {
   Vector<T> factor = Vector<T>{} + T(0.999), term = Vector<T>{} + T(0.001);
   for (int64_t i = 0; i < rounds; ++i) {
 #pragma GCC unroll 32
-    for (int c = 0; c < kChains; ++c) sum[c] = sum[c] * factor + term;
+    for (int c = 0; c < kChains; ++c) sum[c] = fma(sum[c], factor, term);
   }
   Vector<T> total = {};
   for (int c = 0; c < kChains; ++c) total += sum[c];

@@ -78,9 +78,9 @@ struct TileKernel {
       for (int v = 0; v < kVectors; ++v) row[v] = load(b + v * kLanes<T>);
 #pragma GCC unroll 16
       for (int r = 0; r < kRows; ++r) {
-        const T scalar = kTransposed ? a[k * lda + r] : a[r * lda + k];
+        const Vector<T> scalar = broadcast<T>(kTransposed ? a[k * lda + r] : a[r * lda + k]);
 #pragma GCC unroll 16
-        for (int v = 0; v < kVectors; ++v) sum[r][v] += scalar * row[v];
+        for (int v = 0; v < kVectors; ++v) sum[r][v] = fma(scalar, row[v], sum[r][v]);
       }
     }
   }
@@ -121,14 +121,18 @@ struct RowKernel {
 #pragma GCC unroll 16
       for (int c = 0; c < kChains; ++c, b += ldb) {
 #pragma GCC unroll 16
-        for (int v = 0; v < kVectors; ++v) sum[c][v] += a[k + c] * load(b + v * kLanes<T>);
+        for (int v = 0; v < kVectors; ++v) {
+          sum[c][v] = fma(broadcast<T>(a[k + c]), load(b + v * kLanes<T>), sum[c][v]);
+        }
       }
     }
 #pragma GCC unroll 16
     for (int c = 0; c < kChains - 1; ++c) {
       if (k + c >= inner) break;
 #pragma GCC unroll 16
-      for (int v = 0; v < kVectors; ++v) sum[c][v] += a[k + c] * load(b + v * kLanes<T>);
+      for (int v = 0; v < kVectors; ++v) {
+        sum[c][v] = fma(broadcast<T>(a[k + c]), load(b + v * kLanes<T>), sum[c][v]);
+      }
       b += ldb;
     }
   }

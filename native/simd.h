@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Vectors of the level that this file is compiled for, by the compiler's vector extensions: no intrinsics, and
-// no header that brings inline functions in (a copy made for AVX-512 could win at link time and run everywhere).
+// Vectors of the instruction set that this file is compiled for, by the compiler's vector extensions. Of intrinsics
+// only the fused multiply-add is used: the headers that define it inline every call, so no copy that was made for
+// AVX-512 can win at link time and run everywhere.
 #ifndef ELMAN_SIMD_H_
 #define ELMAN_SIMD_H_
 
@@ -14,6 +15,12 @@
 #define ELMAN_VECTOR_BYTES 32
 #else
 #define ELMAN_VECTOR_BYTES 16
+#endif
+
+#if defined(__AVX512F__) || (defined(__AVX2__) && defined(__FMA__))
+#include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
 #endif
 
 #define ELMAN_INLINE inline __attribute__((always_inline))
@@ -40,6 +47,53 @@ template <class T>
 using Vector = typename Simd<T>::Vector;
 template <class T>
 constexpr int kLanes = ELMAN_VECTOR_BYTES / int(sizeof(T));
+
+// a * b + c in one rounding where the instruction set can, else in two; and c - a * b likewise. Written down at each
+// place, and never left to the compiler (-ffp-contract=off): it would fuse in some tiles and not in others, and the
+// bits of a result would depend on the tile that its row falls into.
+#if defined(__AVX512F__)
+ELMAN_INLINE Vector<float> fma(Vector<float> a, Vector<float> b, Vector<float> c) { return _mm512_fmadd_ps(a, b, c); }
+ELMAN_INLINE Vector<double> fma(Vector<double> a, Vector<double> b, Vector<double> c) {
+  return _mm512_fmadd_pd(a, b, c);
+}
+ELMAN_INLINE Vector<float> fnma(Vector<float> a, Vector<float> b, Vector<float> c) { return _mm512_fnmadd_ps(a, b, c); }
+ELMAN_INLINE Vector<double> fnma(Vector<double> a, Vector<double> b, Vector<double> c) {
+  return _mm512_fnmadd_pd(a, b, c);
+}
+#elif defined(__AVX2__) && defined(__FMA__)
+ELMAN_INLINE Vector<float> fma(Vector<float> a, Vector<float> b, Vector<float> c) { return _mm256_fmadd_ps(a, b, c); }
+ELMAN_INLINE Vector<double> fma(Vector<double> a, Vector<double> b, Vector<double> c) {
+  return _mm256_fmadd_pd(a, b, c);
+}
+ELMAN_INLINE Vector<float> fnma(Vector<float> a, Vector<float> b, Vector<float> c) { return _mm256_fnmadd_ps(a, b, c); }
+ELMAN_INLINE Vector<double> fnma(Vector<double> a, Vector<double> b, Vector<double> c) {
+  return _mm256_fnmadd_pd(a, b, c);
+}
+#elif defined(__aarch64__)
+ELMAN_INLINE Vector<float> fma(Vector<float> a, Vector<float> b, Vector<float> c) {
+  return (Vector<float>)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b);
+}
+ELMAN_INLINE Vector<double> fma(Vector<double> a, Vector<double> b, Vector<double> c) {
+  return (Vector<double>)vfmaq_f64((float64x2_t)c, (float64x2_t)a, (float64x2_t)b);
+}
+ELMAN_INLINE Vector<float> fnma(Vector<float> a, Vector<float> b, Vector<float> c) {
+  return (Vector<float>)vfmsq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b);
+}
+ELMAN_INLINE Vector<double> fnma(Vector<double> a, Vector<double> b, Vector<double> c) {
+  return (Vector<double>)vfmsq_f64((float64x2_t)c, (float64x2_t)a, (float64x2_t)b);
+}
+#else
+ELMAN_INLINE Vector<float> fma(Vector<float> a, Vector<float> b, Vector<float> c) { return a * b + c; }
+ELMAN_INLINE Vector<double> fma(Vector<double> a, Vector<double> b, Vector<double> c) { return a * b + c; }
+ELMAN_INLINE Vector<float> fnma(Vector<float> a, Vector<float> b, Vector<float> c) { return c - a * b; }
+ELMAN_INLINE Vector<double> fnma(Vector<double> a, Vector<double> b, Vector<double> c) { return c - a * b; }
+#endif
+
+// The number on every lane. Subtracting zero changes no number, not even -0.
+template <class T>
+ELMAN_INLINE Vector<T> broadcast(T x) {
+  return x - Vector<T>{};
+}
 
 // kCount elements that lie anywhere. By value: Clang before 18 takes a reference to a vector for an aligned one.
 template <class T, int kCount>
@@ -84,7 +138,7 @@ ELMAN_INLINE void copy_row(T* to, const T* from, int64_t n) {
   for_blocks<T>(n, [&](int64_t j, auto block) { block.store(to + j, block.load(from + j)); });
 }
 
-// to = a b, or to += a b, element by element.
+// to = a b, or to += a b, element by element; always in two roundings, since blocks of every size must agree.
 template <class T>
 ELMAN_INLINE void multiply_row(T* to, const T* a, const T* b, int64_t n, bool add) {
   for_blocks<T>(n, [&](int64_t j, auto block) {
