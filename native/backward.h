@@ -53,6 +53,7 @@ struct Backward : Recurrence<T, Cell> {
   const int64_t group_rows;                                          // rows of a slot that step back together
   const int64_t chunk_rows;      // rows of dz kept until they are multiplied into the gradients
   const int64_t slot_gradients;  // elements of a slot's sums
+  const bool long_slots;         // whether their sums are made in blocks
   int64_t worker_scratch = 0;
   Panels back;                       // dz U^T
   Panels inputs;                     // dz W^T
@@ -73,7 +74,8 @@ struct Backward : Recurrence<T, Cell> {
         slots(backward_slots(this->batch, gradient_rows * ld_dz * int64_t(sizeof(T)))),
         group_rows(even_share(slots ? ceil_divide(this->batch, slots) : 0)),
         chunk_rows(most_chunk_rows()),
-        slot_gradients(want_weights ? (gradient_rows + 1) * ld_dz : 0) {
+        slot_gradients(want_weights ? (gradient_rows + 1) * ld_dz : 0),
+        long_slots(slots > 0 && this->time > kLongestChain * chunk_rows / ceil_divide(this->batch, slots)) {
     back = make_panels<T>(this->units, group_rows);
     for (int blocks = 1; blocks <= Cell::kGates; ++blocks) {
       weights[blocks] = make_panels<T>((blocks - 1) * this->state_width + this->units, this->units);
@@ -90,11 +92,22 @@ struct Backward : Recurrence<T, Cell> {
     return kRows < kMostChunkRows ? kRows : kMostChunkRows;
   }
 
+  // The sums of one slot, (gradient_rows + 1, ld_dz): dU, dW, and db in the last row. A long slot adds up blocks of
+  // chunks: `sums` is the block so far, `total` the blocks before.
+  struct SlotSums {
+    T* sums;
+    T* total;          // null: one block
+    int64_t chunks;    // in the block so far
+    bool fresh;        // nothing is in `sums` yet
+    bool total_fresh;  // nor in `total`
+  };
+
   // What one worker carries through its rows.
   struct Work {
-    int64_t first;  // rank of the first
-    T* dh;          // (rows, states, state_width): gradient of the states, from the steps behind
-    const T* dropout;
+    int64_t first;                       // rank of the first
+    T* dh;                               // (rows, states, state_width): gradient of the states, from the steps behind
+    T* dropout_rows;                     // where copies of the recurrent dropout go,
+    const T* dropout;                    // and where they are; null: none
     T* product;                          // (rows, state_width): that of a gate's state, where it is made again
     T* before;                           // (state_width): h before a step, where only its parts are on the tape
     T* dz;                               // (chunk, ld_dz)
@@ -102,18 +115,19 @@ struct Backward : Recurrence<T, Cell> {
     int64_t inputs[kMostChunkRows];      // where dx of a chunk row goes
     int64_t input_rows[kMostChunkRows];  // and its batch row
     int64_t used;                        // rows of the chunk in use
-    T* gradient;                         // this slot's sums
-    bool fresh;                          // nothing is in them yet
+    T* block;                            // sums of some chunks, where slots are long
+    SlotSums* slot;
   };
 
   Work take_work(Arena<T>& arena) const {
     Work w;
     w.dh = arena.take(group_rows * dh_width);
-    w.dropout = arena.take(group_rows * this->h_masks * this->state_width);
+    w.dropout_rows = arena.take(group_rows * this->h_masks * this->state_width);
     w.product = arena.take(product_again ? group_rows * this->state_width : 0);
     w.before = arena.take(this->state_width);
     w.dz = arena.take(chunk_rows * ld_dz);
     w.operand = arena.take(chunk_rows * this->lda);
+    w.block = arena.take(long_slots ? slot_gradients : 0);
     return w;
   }
 
@@ -135,24 +149,25 @@ struct Backward : Recurrence<T, Cell> {
     const int64_t begin = slot * this->batch / slots, end = (slot + 1) * this->batch / slots;
     T* const gradient = gradients + slot * slot_gradients;
     if (want_weights && this->count(begin) == 0) fill_zero(gradient, slot_gradients);
+    Arena<T> arena{own, 0};
+    Work w = take_work(arena);
+    SlotSums sums = {long_slots ? w.block : gradient, long_slots ? gradient : nullptr, 0, true, true};
+    w.slot = &sums;
     for (int64_t first = begin; first < end; first += group_rows) {
       const int64_t last = first + group_rows < end ? first + group_rows : end;
-      with_functions<Cell::kUsesGateActivation>(this->spec, [&](auto functions) {
-        run<typename decltype(functions)::type>(first, last, gradient, first == begin, {own, 0});
-      });
+      with_functions<Cell::kUsesGateActivation>(
+          this->spec, [&](auto functions) { run<typename decltype(functions)::type>(first, last, w); });
     }
+    if (sums.chunks > 0) fold(sums);
   }
 
-  // All steps, from the last to the first, of ranks [first, last); `fresh`: nothing is in `gradient` yet.
+  // All steps, from the last to the first, of ranks [first, last).
   template <class Functions>
-  void run(int64_t first, int64_t last, T* gradient, bool fresh, Arena<T> arena) const {
+  void run(int64_t first, int64_t last, Work& w) const {
     const int64_t rows = last - first;
-    Work w = take_work(arena);
     w.first = first;
-    w.dropout = this->copy_recurrent_dropout(const_cast<T*>(w.dropout), first, last);
+    w.dropout = this->copy_recurrent_dropout(w.dropout_rows, first, last);
     w.used = 0;
-    w.gradient = gradient;
-    w.fresh = fresh;
     for (int64_t r = 0; r < rows; ++r) begin_row(first + r, w.dh + r * dh_width);
     int64_t running = 0;
     for (int64_t i = this->count(first) - 1; i >= 0; --i) {
@@ -282,9 +297,14 @@ struct Backward : Recurrence<T, Cell> {
       const int64_t width = p.width(panel), block = this->state_width;
       const T* const b = packed + p.column(panel) * Cell::kGates * block + first_packed * block * width;
       const T* const a = dz + first * block;
-      parts[0] = {{a, (blocks - 1) * block + this->units, a, 0, ld_dz, b, b, width, nullptr, 0, nullptr, 0},
-                  p.vectors_of(panel),
-                  0};
+      Tile<T> tile{};
+      tile.a = tile.a2 = a;
+      tile.inner = (blocks - 1) * block + this->units;
+      tile.lda = ld_dz;
+      tile.b = tile.b2 = b;
+      tile.ldb = width;
+      tile.sliced = tile.inner > kLongestChain;
+      parts[0] = {tile, p.vectors_of(panel), 0};
       return 1;
     };
   }
@@ -297,8 +317,15 @@ struct Backward : Recurrence<T, Cell> {
         [&](int64_t panel, Product<T>* parts) {
           const int64_t width = again.width(panel);
           const T* const b = packed_again + again.column(panel) * (1 + this->units);
-          parts[0] = {
-              {h, this->units, h, 0, this->lda, b + width, b, width, b, 0, nullptr, 0}, again.vectors_of(panel), 0};
+          Tile<T> tile{};
+          tile.a = tile.a2 = h;
+          tile.inner = this->units;
+          tile.lda = this->lda;
+          tile.b = tile.b2 = b + width;
+          tile.ldb = width;
+          tile.init = b;
+          tile.sliced = this->long_sums;
+          parts[0] = {tile, again.vectors_of(panel), 0};
           return 1;
         },
         [&](int64_t column, int64_t row, int64_t height, const T* z, int64_t ldz) {
@@ -417,10 +444,22 @@ struct Backward : Recurrence<T, Cell> {
         add_weights(w, this->x_column_of(Base::input_gate(block)), this->state_width, this->features, block, blocks);
       }
       add_bias(w);
-      w.fresh = false;
+      w.slot->fresh = false;
+      if (w.slot->total && ++w.slot->chunks == kLongestChain) fold(*w.slot);
     }
     if (call.dx) write_inputs(w);
     w.used = 0;
+  }
+
+  // Adds the block to the blocks before it, and begins another.
+  void fold(SlotSums& slot) const {
+    for (int64_t j = 0; j < slot_gradients; j += kLanes<T>) {
+      const Vector<T> block = load(slot.sums + j);
+      store(slot.total + j, slot.total_fresh ? block : load(slot.total + j) + block);
+    }
+    slot.chunks = 0;
+    slot.fresh = true;
+    slot.total_fresh = false;
   }
 
   // Rows [row, row + n) of the weight gradients, some blocks of them, += columns of the operand from `from` on,
@@ -432,20 +471,20 @@ struct Backward : Recurrence<T, Cell> {
       const int64_t column = first * this->state_width + p.column(panel), tiles = ceil_divide(n, kMaxRows[vectors]);
       for (int64_t i = 0; i < tiles; ++i) {
         const int64_t at = i * n / tiles, height = (i + 1) * n / tiles - at;
-        T* const sum = w.gradient + (row + at) * ld_dz + column;
+        T* const sum = w.slot->sums + (row + at) * ld_dz + column;
         const T* const a = w.operand + from + at;
         kTiles<T, true>.at[vectors][height](
-            {a, w.used, a, 0, this->lda, w.dz + column, w.dz, ld_dz, w.fresh ? nullptr : sum, ld_dz, sum, ld_dz});
+            {a, w.used, a, 0, this->lda, w.dz + column, w.dz, ld_dz, w.slot->fresh ? nullptr : sum, ld_dz, sum, ld_dz});
       }
     }
   }
 
   void add_bias(const Work& w) const {
-    T* const sum = w.gradient + gradient_rows * ld_dz;
+    T* const sum = w.slot->sums + gradient_rows * ld_dz;
     for (int64_t j = 0; j < round_up<T>(dz_columns); j += kLanes<T>) {
-      Vector<T> total = w.fresh ? Vector<T>{} : load(sum + j);
-      for (int64_t r = 0; r < w.used; ++r) total += load(w.dz + r * ld_dz + j);
-      store(sum + j, total);
+      Vector<T> chunk = {};
+      for (int64_t r = 0; r < w.used; ++r) chunk += load(w.dz + r * ld_dz + j);
+      store(sum + j, w.slot->fresh ? chunk : load(sum + j) + chunk);
     }
   }
 

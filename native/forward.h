@@ -197,6 +197,7 @@ struct Forward : Recurrence<T, Cell> {
     tile.lda = this->lda;
     tile.ldb = p.ld;
     tile.init = p.biases;
+    tile.sliced = this->long_sums;
     const T* const h = w.now + this->h_column_of(phase.first);
     if constexpr (Cell::kSeparateProducts) {
       parts[0] = {tile, vectors, 0};
@@ -227,6 +228,7 @@ struct Forward : Recurrence<T, Cell> {
       tile.inner = has_x ? this->features : 0;
       tile.inner2 = has_h ? this->units : 0;
       tile.lda = this->lda;
+      tile.sliced = this->long_sums;
       if (phase.in_place) {
         const T* const b = bias_of(block);
         tile.init = b ? b + column : nullptr;

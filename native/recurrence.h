@@ -111,6 +111,7 @@ struct Recurrence {
   const int64_t lda = stride<T>(x_column + x_copies * features);
   const int64_t columns = elman_tape_columns(&spec);
   const bool sequences = spec.flags & ELMAN_RETURN_SEQUENCES;
+  const bool long_sums = features > kLongestChain || units > kLongestChain;
   const bool zero_output = spec.flags & ELMAN_ZERO_OUTPUT_FOR_MASK;
 
   // Of the batch row with this rank (see Steps): its number, its valid steps, and the i-th of them.
