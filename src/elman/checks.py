@@ -14,7 +14,7 @@ _LEAST_CLIP = 2.0**-126  # the least float32 that is not flushed to zero
 
 
 def did_you_mean(word: object, words: Iterable[str]) -> str:
-    """A question that offers the nearest of `words`, whatever its case, with a space before; empty if none is near."""
+    """A question that offers the nearest of `words`, ignoring case, with a space in front; empty if none is near."""
     import difflib  # not at the top, to keep `import elman` quick
 
     in_lower_case = {w.lower(): w for w in words}
@@ -75,7 +75,7 @@ def shape_text(shape: Iterable[int | None]) -> str:
 
 
 def shapes_agree(got: Iterable[int | None], expected: Iterable[int | None]) -> bool:
-    """Whether two shapes can be the same; unknown sizes agree with all."""
+    """True if two shapes can be the same; an unknown size agrees with every size."""
     got, expected = tuple(got), tuple(expected)
     return len(got) == len(expected) and all(
         g is None or e is None or g == e for g, e in zip(got, expected, strict=True)
@@ -83,18 +83,18 @@ def shapes_agree(got: Iterable[int | None], expected: Iterable[int | None]) -> b
 
 
 def check_extras(truncate_gradient: Any, clip_state_gradient: Any, native: Any) -> None:
-    """Holds the arguments that Keras does not have to their kind.
+    """Checks the arguments that Keras does not have.
 
     Raises:
-        ValueError: If one is of another.
+        ValueError: If one is not valid.
     """
     k, c = truncate_gradient, clip_state_gradient
     if k is not None and not is_integer(k, least=1):
         raise ValueError(f"truncate_gradient is {short(k)}; expected a positive integer (time steps), or None.")
     if c is not None and not (is_real(c) and float(c) >= _LEAST_CLIP):
         raise ValueError(
-            f"clip_state_gradient is {short(c)}; expected a positive number (an L2 norm, at least {_LEAST_CLIP:.3g}), or "
-            "None."
+            f"clip_state_gradient is {short(c)}; expected a positive number (an L2 norm, at least {_LEAST_CLIP:.3g}), "
+            "or None."
         )
     if native is not False and not (isinstance(native, str) and native in {"auto", "require"}):
         raise ValueError(f'native is {short(native)}; expected "auto", "require" or False.')

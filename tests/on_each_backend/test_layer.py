@@ -241,6 +241,18 @@ def test_weights_and_variables_are_stocks_in_order_and_by_path():
     assert ours.count_params() == stock.count_params()
 
 
+def test_keras_own_classes_are_named_in_one_warning(caplog):
+    elman._warn_of_keras_classes.cache_clear()
+    names = ("RNN", "SimpleRNNCell", "LSTMCell", "GRUCell")
+    assert [getattr(elman, name) for name in names] == [getattr(layers, name) for name in names]
+    sentence = (
+        "elman.GRUCell, elman.LSTMCell, elman.RNN and elman.SimpleRNNCell are Keras's own classes and run in Keras's "
+        "own operations. elman.SimpleRNN, elman.LSTM and elman.GRU run natively, and elman.accelerate(model) replaces "
+        "an RNN of Keras's cells by them."
+    )
+    assert [record.getMessage() for record in caplog.records] == [sentence]
+
+
 # --- numbers: one call ---------------------------------------------------------------------------------------------
 
 CALLS = {
@@ -579,9 +591,10 @@ def test_a_model_that_becomes_stateful_predicts_on_where_it_ended():
     model(X)
     layer.set_state([H])
     first, second = (model.predict(X, batch_size=B, verbose=0) for _ in range(2))
-    free = model_of(elman.SimpleRNN, return_state=True)
-    free.layers[0].set_weights(layer.get_weights())
-    alike(layer.get_state()[0], free.layers[0](X, initial_state=free.layers[0](X, initial_state=[H])[1])[1])
+    free = elman.SimpleRNN(U)
+    free.build(X.shape)
+    free.set_weights(layer.get_weights())
+    alike(layer.get_state()[0], free(X, initial_state=[free(X, initial_state=[H])]))
     assert np.abs(first - second).max() > 1e-3
 
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The rows of docs/differences.md: where stock Keras is wrong and elman is right, and what is kept as stock has it.
+"""The rows of docs/differences.md: where stock Keras is wrong and elman is right, and what elman keeps as it is.
 
-A test shows both sides on the backends that are concerned, so that the page is corrected when Keras is.
+Each test shows both sides on the backends that are affected, so that the page is corrected when Keras is.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def wide() -> contextlib.AbstractContextManager[Any]:
     return importlib.import_module("jax").enable_x64(True) if BACKEND == "jax" else contextlib.nullcontext()
 
 
-# --- mended --------------------------------------------------------------------------------------------------------
+# --- corrected -----------------------------------------------------------------------------------------------------
 
 
 def test_activity_regularizer_applies():
@@ -234,6 +234,63 @@ def test_stateless_calls_in_mixed_precision(policy, native):
     assert results == [half, "carry" if BACKEND == "jax" else half]
 
 
+def test_a_built_layer_can_become_stateful():
+    ours, stock = (layer_of(kind) for kind in KINDS)
+    for layer in (ours, stock):
+        layer.stateful = True
+    ours(X)
+    assert close(ours(X), twice())
+    with pytest.raises(ValueError, match="when calling SimpleRNN.call"):
+        stock(X)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("native", ["auto", False])
+@pytest.mark.parametrize("kind", ["SimpleRNN", "LSTM", "GRU"])
+def test_what_stands_at_masked_steps_never_reaches_a_gradient(kind, native, bad):
+    x = X.copy()
+    x[~MASK] = bad
+    ours, clean, stock = (getattr(module, kind)(U, return_sequences=True) for module in (elman, elman, layers))
+    ours.native = clean.native = native
+    for layer in (ours, clean, stock):
+        layer.build((B, T, F))
+        layer.set_weights(ours.get_weights())
+    of_bad, of_clean, of_stock = (gradients(layer, data) for layer, data in ((ours, x), (clean, X), (stock, x)))
+    for got, expected in zip(of_bad, of_clean, strict=True):
+        np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-5)
+    assert not any(np.isfinite(g).all() for g in of_stock)
+
+
+def gradients(layer: Any, x: np.ndarray) -> list[np.ndarray]:
+    """The gradients by the weights of a loss over all outputs, with `MASK`."""
+    framework, mask = importlib.import_module(BACKEND), ops.convert_to_tensor(MASK)
+    weights = [w.value for w in layer.trainable_weights]
+    if BACKEND == "tensorflow":
+        with framework.GradientTape() as tape:
+            loss = ops.sum(layer(x, mask=mask) ** 2)
+        return [g.numpy() for g in tape.gradient(loss, weights)]
+    if BACKEND == "torch":
+        ops.sum(layer(x, mask=mask) ** 2).backward()
+        return [array(w.grad) for w in weights]
+
+    def loss_of(weights: list[Any]) -> Any:
+        seeds = [v.value for v in layer.non_trainable_variables]
+        return ops.sum(layer.stateless_call(weights, seeds, x, mask=mask)[0] ** 2)
+
+    return [np.asarray(g) for g in framework.grad(loss_of)(weights)]
+
+
+@pytest.mark.parametrize(("asked", "clipped"), [(2, 1.0), (-0.1, 0.0)])
+@pytest.mark.parametrize("name", ["dropout", "recurrent_dropout"])
+@pytest.mark.parametrize("kind", ["SimpleRNN", "LSTM", "GRU"])
+def test_a_dropout_outside_0_to_1_is_refused(kind, name, asked, clipped):
+    config = getattr(layers, kind)(U, **{name: asked}).get_config()
+    assert config[name] == clipped
+    with pytest.raises(ValueError, match=f"{kind} got {name}={asked}; expected a fraction between 0 and 1"):
+        getattr(elman, kind)(U, **{name: asked})
+    assert getattr(elman, kind).from_config(config).get_config()[name] == clipped  # as a file of Keras has it
+
+
 # --- kept ----------------------------------------------------------------------------------------------------------
 
 
@@ -245,6 +302,14 @@ def test_zero_output_for_mask_zeroes_a_last_output_that_is_masked():
     assert close(stock(X, mask=MASK), y)
 
 
+def test_a_models_own_check_of_its_input_comes_first():
+    for kind in KINDS:
+        model = keras.Sequential([keras.Input((T, F)), kind(U)])
+        model.compile("sgd", "mse")
+        with pytest.raises(ValueError, match=r"(?s)Invalid input shape .*xpected shape \(None, 6, 3\)"):
+            model.predict(X[0], verbose=0)
+
+
 # --- the page ------------------------------------------------------------------------------------------------------
 
 
@@ -252,5 +317,5 @@ def test_the_page_names_tests_that_there_are():
     named = re.findall(r"`(?:([\w/]+\.py)::)?(test_\w+)`", PAGE)
     assert len(named) >= 9
     for file, test in named:
-        path = TESTS / "on_each_backend" / (file or "test_stock_defects.py")
+        path = TESTS / file if "/" in file else TESTS / "on_each_backend" / (file or "test_stock_defects.py")
         assert re.search(rf"^def {test}\(", path.read_text(), re.MULTILINE), f"{path.name} has no {test}"
