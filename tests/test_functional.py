@@ -8,6 +8,7 @@ import doctest
 import gc
 import inspect
 import itertools
+import re
 import weakref
 from pathlib import Path
 from typing import Any
@@ -458,6 +459,17 @@ def test_a_switch_is_true_or_false(name: str, value: Any, arrays: dict[str, Arra
 def test_an_array_is_no_activation(arrays: dict[str, Array]) -> None:
     with pytest.raises(ValueError, match="activation is array.*; expected one of"):
         elman.simple_rnn(**arrays, activation=np.zeros(2))
+
+
+@pytest.mark.parametrize("native", ["auto", False])
+def test_a_wrong_shape_and_a_wrong_dtype_are_both_named(native: Any) -> None:
+    x = np.zeros((B, T, F), "float32")
+    sentence = (
+        f"kernel has shape ({F + 1}, {H}); expected (features, units) = ({F}, {H}). Also cast recurrent_kernel and "
+        "kernel and bias to float32, the dtype of x."
+    )
+    with pytest.raises(ValueError, match=re.escape(sentence)):
+        elman.simple_rnn(x, np.zeros((F + 1, H)), np.zeros((H, H)), np.zeros(H), native=native)
 
 
 def test_a_clip_that_would_be_flushed_to_zero_is_refused(arrays: dict[str, Array]) -> None:

@@ -68,6 +68,20 @@ def positive_integer(name: str, value: object, meaning: str = "", error: type[Ex
     return int(value)  # type: ignore[call-overload]
 
 
+def check_seed(seed: object) -> int:
+    """Returns a random seed as a Python integer.
+
+    Raises:
+        TypeError: If it is not an integer.
+        ValueError: If it is negative.
+    """
+    if not is_integer(seed):
+        raise TypeError(f"seed is {short(seed)}; expected an integer.")
+    if not is_integer(seed, least=0):
+        raise ValueError(f"seed is {short(seed)}; expected an integer of at least 0.")
+    return int(seed)  # type: ignore[call-overload]
+
+
 def shape_text(shape: Iterable[int | None]) -> str:
     """A shape as Python prints it; an unknown size is `?`."""
     sizes = ["?" if size is None else str(size) for size in shape]

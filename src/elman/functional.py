@@ -42,33 +42,33 @@ def simple_rnn(
     Time"). Weights, shapes and masks are those of `keras.layers.SimpleRNN`.
 
     Args:
-        x: Array of shape `(batch, time, features)`, float32 or float64 for the native path; the weights, the
-            bias and the state have its dtype.
+        x: Array of shape `(batch, time, features)`, float32 or float64 for the native path; the weights, the bias and
+            the state have its dtype.
         kernel: Array of shape `(features, units)`.
         recurrent_kernel: Array of shape `(units, units)`.
         bias: Optional array of shape `(units,)`.
         initial_state: Optional array of shape `(batch, units)`; zeros by default.
         activation: One of `"tanh"`, `"relu"`, `"sigmoid"`, `"hard_sigmoid"`, `"linear"`. A callable runs in plain
             framework operations.
-        mask: Optional boolean array of shape `(batch, time)`, `True` where a step counts. A masked step keeps the
-            state and repeats the output before it (zero before the first valid step).
-        lengths: Optional integers of shape `(batch,)`, in place of `mask`: the first `lengths[b]` steps count. Time
-            is saved in proportion.
-        go_backwards: Read time from the last step to the first; `y` is in processing order, as in Keras.
-        zero_output_for_mask: Outputs of masked steps are zero.
-        truncate_gradient: Optional positive integer `k`. The state's gradient is cut at `time-k`, `time-2k`, ... in
-            processing order.
-        clip_state_gradient: Optional positive float. Largest L2 norm, per example, of the gradient that one step
-            hands to the step before it.
-        native: `"auto"` runs natively where it can, `"require"` raises where it cannot, `False` runs in plain
-            framework operations (differentiable any number of times, exportable).
+        mask: Optional boolean array of shape `(batch, time)`, `True` where a step counts. A masked step keeps the state
+            and repeats the output before it (zero before the first valid step).
+        lengths: Optional integers of shape `(batch,)`, instead of `mask`: the first `lengths[b]` steps of row `b`
+            count. Steps beyond the longest row are not computed.
+        go_backwards: Whether to read time from the last step to the first; `y` is in processing order, as in Keras.
+        zero_output_for_mask: Whether outputs of masked steps are zero, rather than the output before them.
+        truncate_gradient: Optional positive integer `k` (time steps). The gradient of the state is cut at `time-k`,
+            `time-2k`, ... in processing order.
+        clip_state_gradient: Optional positive float. Largest L2 norm, per example, of the gradient that one step passes
+            to the step before it.
+        native: `"auto"` runs natively where it can, `"require"` raises an error where it cannot, `False` runs in plain
+            framework operations (which can be differentiated any number of times, and exported).
 
     Returns:
         `(y, h)`: every step's output, `(batch, time, units)` in processing order, and the state after the last step,
         `(batch, units)`. With no time steps `y` is empty and `h` is the initial state.
 
     Raises:
-        TypeError: If an argument is no array, or of another framework or dtype.
+        TypeError: If an argument is not an array, or has another framework or dtype.
         ValueError: If a shape, a length or an option does not fit.
         elman.NativeUnavailable: If `native="require"` and the native path cannot run.
 
@@ -123,29 +123,34 @@ def lstm(
     masks are those of `keras.layers.LSTM`.
 
     Args:
-        x: Array of shape `(batch, time, features)`, float32 or float64 for the native path; the weights, the
-            bias and the states have its dtype.
+        x: Array of shape `(batch, time, features)`, float32 or float64 for the native path; the weights, the bias and
+            the states have its dtype.
         kernel: Array of shape `(features, 4 * units)`, the gates in the order i, f, g, o.
-        recurrent_kernel: Array of shape `(units, 4 * units)`, likewise.
-        bias: Optional array of shape `(4 * units,)`, likewise.
+        recurrent_kernel: Array of shape `(units, 4 * units)`, the gates in the same order.
+        bias: Optional array of shape `(4 * units,)`, the gates in the same order.
         initial_state: Optional pair `(h, c)` of arrays of shape `(batch, units)`; zeros by default.
         activation: One of `"tanh"`, `"relu"`, `"sigmoid"`, `"hard_sigmoid"`, `"linear"`. A callable runs in plain
             framework operations.
-        recurrent_activation: Likewise, for the gates.
-        mask: As `elman.simple_rnn`.
-        lengths: As `elman.simple_rnn`.
-        go_backwards: As `elman.simple_rnn`.
-        zero_output_for_mask: As `elman.simple_rnn`.
-        truncate_gradient: As `elman.simple_rnn`, for both states.
-        clip_state_gradient: As `elman.simple_rnn`; the norm is over both states jointly.
-        native: As `elman.simple_rnn`.
+        recurrent_activation: The activation of the gates i, f and o, one of the same names or a callable.
+        mask: Optional boolean array of shape `(batch, time)`, `True` where a step counts. A masked step keeps the
+            states and repeats the output before it (zero before the first valid step).
+        lengths: Optional integers of shape `(batch,)`, instead of `mask`: the first `lengths[b]` steps of row `b`
+            count. Steps beyond the longest row are not computed.
+        go_backwards: Whether to read time from the last step to the first; `y` is in processing order, as in Keras.
+        zero_output_for_mask: Whether outputs of masked steps are zero, rather than the output before them.
+        truncate_gradient: Optional positive integer `k` (time steps). The gradient of the states is cut at `time-k`,
+            `time-2k`, ... in processing order.
+        clip_state_gradient: Optional positive float. Largest L2 norm, per example and over both states jointly, of the
+            gradient that one step passes to the step before it.
+        native: `"auto"` runs natively where it can, `"require"` raises an error where it cannot, `False` runs in plain
+            framework operations (which can be differentiated any number of times, and exported).
 
     Returns:
         `(y, (h, c))`: every step's output, `(batch, time, units)` in processing order, and the states after the last
         step, each `(batch, units)`. With no time steps `y` is empty and the states are the initial ones.
 
     Raises:
-        TypeError: If an argument is no array, or of another framework or dtype.
+        TypeError: If an argument is not an array, or has another framework or dtype.
         ValueError: If a shape, a length or an option does not fit.
         elman.NativeUnavailable: If `native="require"` and the native path cannot run.
 
@@ -201,30 +206,36 @@ def gru(
     Phrase Representations using RNN Encoder-Decoder"). Weights, shapes and masks are those of `keras.layers.GRU`.
 
     Args:
-        x: Array of shape `(batch, time, features)`, float32 or float64 for the native path; the weights, the
-            bias and the state have its dtype.
+        x: Array of shape `(batch, time, features)`, float32 or float64 for the native path; the weights, the bias and
+            the state have its dtype.
         kernel: Array of shape `(features, 3 * units)`, the gates in the order z, r, n.
-        recurrent_kernel: Array of shape `(units, 3 * units)`, likewise.
-        bias: Optional array of shape `(2, 3 * units)`, or without `reset_after` `(3 * units,)`, likewise.
+        recurrent_kernel: Array of shape `(units, 3 * units)`, the gates in the same order.
+        bias: Optional array of shape `(2, 3 * units)`, the first row for x and the second for the state; without
+            `reset_after` of shape `(3 * units,)`.
         initial_state: Optional array of shape `(batch, units)`; zeros by default.
         activation: One of `"tanh"`, `"relu"`, `"sigmoid"`, `"hard_sigmoid"`, `"linear"`. A callable runs in plain
             framework operations.
-        recurrent_activation: Likewise, for the gates z and r.
+        recurrent_activation: The activation of the gates z and r, one of the same names or a callable.
         reset_after: Whether the reset gate acts on the product of the state, rather than on the state before it.
-        mask: As `elman.simple_rnn`.
-        lengths: As `elman.simple_rnn`.
-        go_backwards: As `elman.simple_rnn`.
-        zero_output_for_mask: As `elman.simple_rnn`.
-        truncate_gradient: As `elman.simple_rnn`.
-        clip_state_gradient: As `elman.simple_rnn`.
-        native: As `elman.simple_rnn`.
+        mask: Optional boolean array of shape `(batch, time)`, `True` where a step counts. A masked step keeps the state
+            and repeats the output before it (zero before the first valid step).
+        lengths: Optional integers of shape `(batch,)`, instead of `mask`: the first `lengths[b]` steps of row `b`
+            count. Steps beyond the longest row are not computed.
+        go_backwards: Whether to read time from the last step to the first; `y` is in processing order, as in Keras.
+        zero_output_for_mask: Whether outputs of masked steps are zero, rather than the output before them.
+        truncate_gradient: Optional positive integer `k` (time steps). The gradient of the state is cut at `time-k`,
+            `time-2k`, ... in processing order.
+        clip_state_gradient: Optional positive float. Largest L2 norm, per example, of the gradient that one step passes
+            to the step before it.
+        native: `"auto"` runs natively where it can, `"require"` raises an error where it cannot, `False` runs in plain
+            framework operations (which can be differentiated any number of times, and exported).
 
     Returns:
         `(y, h)`: every step's output, `(batch, time, units)` in processing order, and the state after the last step,
         `(batch, units)`. With no time steps `y` is empty and `h` is the initial state.
 
     Raises:
-        TypeError: If an argument is no array, or of another framework or dtype.
+        TypeError: If an argument is not an array, or has another framework or dtype.
         ValueError: If a shape, a length or an option does not fit.
         elman.NativeUnavailable: If `native="require"` and the native path cannot run.
 
@@ -438,12 +449,12 @@ def _check_weights(options: Options, facts: Operands) -> None:
         ),
         *(("initial_state", state, "(batch, units)", (batch, units)) for state in facts.initial_states),
     ]
+    others = [(name, array[1]) for name, array, *_ in named if array is not None and array[1] != dtype]
+    also = f" Also cast {' and '.join(name for name, _ in others)} to {dtype}, the dtype of x." if others else ""
     for name, array, meaning, expected in named:
-        _check_shape(name, array, meaning, expected)
-        if array is not None and array[1] != dtype:
-            raise TypeError(
-                f"{name} has dtype {array[1]} and x has {dtype}; expected the same dtype. Cast one of them."
-            )
+        _check_shape(name, array, meaning, expected, also)
+    for name, other in others:
+        raise TypeError(f"{name} has dtype {other} and x has {dtype}; expected the same dtype. Cast one of them.")
 
 
 def _check_mask(shape: tuple[int | None, ...], mask: Any, lengths: Any) -> None:
@@ -470,8 +481,8 @@ def _check_lengths(lengths: np.ndarray | None, time: int | None) -> None:
         )
 
 
-def _check_shape(name: str, array: Any, meaning: str, expected: tuple[int | None, ...]) -> None:
+def _check_shape(name: str, array: Any, meaning: str, expected: tuple[int | None, ...], also: str = "") -> None:
     if array is None:
         return
     if not shapes_agree(array[0], expected):
-        raise ValueError(f"{name} has shape {shape_text(array[0])}; expected {meaning} = {shape_text(expected)}.")
+        raise ValueError(f"{name} has shape {shape_text(array[0])}; expected {meaning} = {shape_text(expected)}.{also}")

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Initial weights for long memory, as Keras initializers that are saved with a model.
 
-In: a shape. Out: a tensor of the backend. Random numbers are drawn by NumPy, so that a seed gives the same weights on
-every backend.
+Input: a shape. Output: a tensor of Keras's backend. NumPy draws the random numbers, so that a seed gives the same
+weights on every backend.
 """
 
 from __future__ import annotations
@@ -15,18 +15,19 @@ import keras
 import numpy as np
 
 from elman import _native, _numpy, reference
-from elman.checks import is_integer, is_real, positive_integer
+from elman.cells import CELLS
+from elman.checks import check_seed, is_integer, is_real, positive_integer, short
 from elman.operands import Operands
 from elman.options import ACTIVATIONS, Options
 
 __all__ = ["Chrono", "ScaledIdentity", "orthogonal_on_batch"]
 
-_GAINS = np.geomspace(0.05, 20, 25)  # what is tried first, each 1.28 times the one before
+_GAINS = np.geomspace(0.05, 20, 25)  # the first gains to try, each 1.28 times the one before
 
 
 @keras.saving.register_keras_serializable("elman")
 class ScaledIdentity(keras.initializers.Initializer):
-    """A recurrent kernel that hands each unit's state on to itself: the identity times `gain`, for each gate.
+    """A recurrent kernel that passes each unit's state to the same unit: the identity times `gain`, for each gate.
 
     With `activation="relu"` and zero biases the layer is an IRNN, through which a state and its gradient pass unchanged
     (Le, Jaitly and Hinton 2015, "A Simple Way to Initialize Recurrent Networks of Rectified Linear Units"). Its
@@ -36,7 +37,7 @@ class ScaledIdentity(keras.initializers.Initializer):
         gain: The number on the diagonal. Below 1 the network forgets by that factor per step.
 
     Raises:
-        ValueError: If `gain` is no finite number; when it is called, if the shape is not `(units, n * units)`.
+        ValueError: If `gain` is not a finite number; in a call, if the shape is not `(units, n * units)`.
 
     Example:
 
@@ -47,41 +48,42 @@ class ScaledIdentity(keras.initializers.Initializer):
 
     def __init__(self, gain: float = 1.0) -> None:
         if not is_real(gain):
-            raise ValueError(f"gain is {gain!r}; expected a finite number, 1.0 to hand states on as they are.")
+            raise ValueError(f"gain is {short(gain)}; expected a finite number, 1.0 to pass states on as they are.")
         self.gain = float(gain)
 
     def __call__(self, shape: Sequence[int], dtype: Any = None) -> Any:
-        """A tensor of that shape."""
+        """Returns a tensor of that shape."""
         if len(shape) != 2 or shape[0] < 1 or shape[1] % shape[0]:
             raise ValueError(
-                f"ScaledIdentity got the shape {tuple(shape)}; expected (units, units), or a multiple of units beside "
-                "it, one for each gate. Set it as recurrent_initializer."
+                f"ScaledIdentity got the shape {tuple(shape)}; expected (units, units), or (units, n * units) for n "
+                "gates. Set it as recurrent_initializer."
             )
         blocks = np.tile(self.gain * np.eye(shape[0]), (1, shape[1] // shape[0]))
         return _tensor(blocks, dtype)
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments."""
+        """Returns the constructor's arguments."""
         return {"gain": self.gain}
 
 
 @keras.saving.register_keras_serializable("elman")
 class Chrono(keras.initializers.Initializer):
-    """Biases with which the gates of an LSTM or a GRU begin by remembering from 1 to `longest` steps.
+    """Biases for an LSTM or a GRU whose units at first remember from 1 to `longest` steps.
 
-    The forget gate's bias is `ln(u)`, `u` uniform in `[1, longest - 1]` for each unit, and the input gate's its
-    negative (Tallec and Ollivier 2018, "Can recurrent neural networks warp time?"). A GRU's update gate `z` is both at
-    once (`h_t = z h_{t-1} + (1 - z) n`), and has `ln(u)`. All other biases are 0. An LSTM needs
-    `unit_forget_bias=False`: else Keras asks for the biases piece by piece, and puts ones in the forget gate's place.
+    The bias of the forget gate is `ln(u)`, with `u` uniform in `[1, longest - 1]` for each unit, and the bias of the
+    input gate is its negative (Tallec and Ollivier 2018, "Can recurrent neural networks warp time?"). In a GRU the
+    update gate `z` is both (`h_t = z h_{t-1} + (1 - z) n`), and its bias is `ln(u)`. All other biases are 0. An LSTM
+    needs `unit_forget_bias=False`: otherwise Keras asks for the biases in three pieces, with ones for the forget gate.
 
     Args:
-        longest: About how many steps the task asks for; at least 3.
-        units: Of the layer: they tell an LSTM's biases from a GRU's, and both from a piece of an LSTM's.
-        seed: Of the draw.
+        longest: Integer of at least 3, about how many steps the task needs.
+        units: Positive integer, the units of the layer. The shape of the biases is a multiple of it, by which the two
+            cells are told apart.
+        seed: Integer of at least 0, random seed.
 
     Raises:
-        TypeError: If `seed` is no integer.
-        ValueError: If another argument is none of these; when it is called, if the shape is not that of such a bias.
+        TypeError: If `seed` is not an integer.
+        ValueError: If another argument is not valid; in a call, if the shape is not that of such a bias.
 
     Example:
 
@@ -95,37 +97,36 @@ class Chrono(keras.initializers.Initializer):
 
     def __init__(self, longest: int, units: int, seed: int = 0) -> None:
         if not is_integer(longest, least=3):
-            raise ValueError(f"longest is {longest!r}; expected an integer of at least 3, the steps to remember.")
-        positive_integer("units", units, "the layer's units")
-        if not is_integer(seed):
-            raise TypeError(f"seed is {seed!r}; expected an integer.")
+            raise ValueError(f"longest is {short(longest)}; expected an integer of at least 3, the steps to remember.")
         self.longest = int(longest)
-        self.units = int(units)
-        self.seed = int(seed)
+        self.units = positive_integer("units", units, "the layer's units")
+        self.seed = check_seed(seed)
 
     def __call__(self, shape: Sequence[int], dtype: Any = None) -> Any:
-        """A tensor of that shape."""
+        """Returns a tensor of that shape."""
         shape, units = tuple(shape), self.units
         kept = np.log(np.random.default_rng(self.seed).uniform(1, self.longest - 1, units))
         bias = np.zeros(shape)
-        if shape == (4 * units,):  # an LSTM's i, f, g, o
-            bias[:units], bias[units : 2 * units] = -kept, kept
-        elif shape in {(3 * units,), (2, 3 * units)}:  # a GRU's z, r, n; a second row is for the state's product
-            np.atleast_2d(bias)[0, :units] = kept
+        lstm, gru = CELLS["lstm"].gates, CELLS["gru"].gates
+        if shape == (len(lstm) * units,):
+            by_gate = bias.reshape(len(lstm), units)
+            by_gate[lstm.index("i")], by_gate[lstm.index("f")] = -kept, kept
+        elif shape in {(len(gru) * units,), (2, len(gru) * units)}:  # of two rows the second is for the state's product
+            bias.reshape(-1, len(gru), units)[0, gru.index("z")] = kept
         elif shape in {(units,), (2 * units,)}:
             raise ValueError(
-                f"Chrono got the shape {shape}, a piece of the biases of an LSTM of {units} units; expected all, "
-                f"({4 * units},). Set unit_forget_bias=False on the layer."
+                f"Chrono got the shape {shape}, a piece of the biases of an LSTM with {units} units; expected all, "
+                f"({len(lstm) * units},). Set unit_forget_bias=False on the layer."
             )
         else:
             raise ValueError(
-                f"Chrono for {units} units got the shape {shape}; expected ({4 * units},) of an LSTM, ({3 * units},) "
-                f"or (2, {3 * units}) of a GRU. Set it as bias_initializer, with the layer's units."
+                f"Chrono for {units} units got the shape {shape}; expected ({len(lstm) * units},) for an LSTM, "
+                f"({len(gru) * units},) or (2, {len(gru) * units}) for a GRU. Set it as bias_initializer, with the layer's units."
             )
         return _tensor(bias, dtype)
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments."""
+        """Returns the constructor's arguments."""
         return {"longest": self.longest, "units": self.units, "seed": self.seed}
 
 
@@ -136,29 +137,33 @@ def _tensor(array: np.ndarray, dtype: Any) -> Any:
 def orthogonal_on_batch(
     x: Any, units: int, activation: str = "tanh", *, mask: Any = None, kernel: Any = None, seed: int = 0
 ) -> keras.initializers.Orthogonal:
-    """An orthogonal recurrent kernel whose gain is set by a batch, so that gradients neither shrink nor grow at first.
+    """An orthogonal recurrent kernel with a gain at which gradients of a batch neither shrink nor grow at first.
 
-    The activation's slope shrinks a gradient at every step, more so the larger the input is. The gain makes up for it:
-    it is the least gain between 0.05 and 20 where the mean over examples of `ln |g_{T-k}| / |g_T|` per step is 0, of a
-    loss at the last step in a random direction. Where there is none, as of few units, or of inputs that saturate them
-    at any gain, it is about where the mean is nearest to 0; and 1 where at no gain a gradient arrives in half of the
-    examples. It is to a recurrent kernel what "All you need is a good init" (Mishkin and Matas 2016) is to the layers
-    of a deep network; the label is elman's. Of relu, half of whose slopes are zero, other draws of that gain still grow
-    or shrink by up to 20 % per step.
+    The slope of the activation shrinks a gradient at every step, and shrinks it more for a larger input. The gain
+    compensates for that. It is the least gain between 0.05 and 20 where the mean over examples of
+    `ln |g_{T-k}| / |g_T|` per step is 0, for the gradient `g` of a loss at the last step in a random direction. If
+    there is no such gain, as with few units or with inputs that saturate them at every gain, it is about the gain where
+    the mean is nearest to 0. It is 1 if at every gain the gradient vanishes in more than half of the examples. "All you
+    need is a good init" (Mishkin and Matas 2016) does the same for the layers of a deep network; the name is elman's.
+    With relu, which has slope 0 for half of its inputs, other kernels of the same gain still grow or shrink gradients
+    by up to 20 % per step.
 
     Args:
-        x: The layer's input, `(batch, time, features)`, at least 2 steps; after whatever stands before the layer.
-        units: Of the `SimpleRNN`.
-        activation: Its activation, by name.
-        mask: `(batch, time)`, `True` where a step counts; all do, if `None`.
-        kernel: Its kernel `(features, units)`; one that Keras's default `glorot_uniform` could draw, if `None`.
-        seed: Of the draws.
+        x: Array of shape `(batch, time, features)` with at least 2 steps, the input of the layer, after all layers
+            in front of it.
+        units: Positive integer, the units of the `SimpleRNN`.
+        activation: Name of its activation.
+        mask: Optional boolean array of shape `(batch, time)`, `True` where a step counts.
+        kernel: Optional array of shape `(features, units)`, its kernel. By default one is drawn as Keras's
+            `glorot_uniform` draws it.
+        seed: Integer of at least 0, random seed.
 
     Returns:
-        A `keras.initializers.Orthogonal` of that gain.
+        A `keras.initializers.Orthogonal` with that gain.
 
     Raises:
-        ValueError: If an argument does not fit, or `x` has NaN or infinities.
+        TypeError: If `seed` is not an integer.
+        ValueError: If another argument is not valid, or `x` has NaN or infinities.
 
     Example:
 
@@ -169,12 +174,12 @@ def orthogonal_on_batch(
     x = np.ascontiguousarray(np.asarray(x, "float64"))
     valid = np.ones(x.shape[:2], bool) if mask is None else np.ascontiguousarray(np.asarray(mask, bool))
     _check(x, valid, units, activation, kernel)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed := check_seed(seed))
     limit = np.sqrt(6 / (x.shape[2] + units))
     drawn = rng.uniform(-limit, limit, (x.shape[2], units))
     kernel = drawn if kernel is None else np.ascontiguousarray(np.asarray(kernel, "float64"))
     turn, upper = np.linalg.qr(rng.standard_normal((units, units)))
-    turn *= np.sign(np.diag(upper))  # uniform over all turns
+    turn *= np.sign(np.diag(upper))  # uniform over all orthogonal matrices
     direction = rng.standard_normal((len(x), units))
 
     def growth(gain: float) -> float:
@@ -184,7 +189,7 @@ def orthogonal_on_batch(
 
 
 def _balanced(growth: Callable[[float], float]) -> float:
-    """The gain of all those tried at which `growth` is nearest to 0; the least one where it passes 0 several times.
+    """The gain at which `growth` is nearest to 0; the least one if it passes 0 several times.
 
     Bisection between the ends is not enough: at large gains tanh and sigmoid saturate, and growth falls again.
     """
@@ -208,8 +213,8 @@ def _check(x: np.ndarray, valid: np.ndarray, units: Any, activation: Any, kernel
     if not np.isfinite(x[valid]).all():
         raise ValueError("x has NaN or infinities; expected numbers. Fill them, or leave those examples out.")
     positive_integer("units", units)
-    if activation not in ACTIVATIONS:
-        raise ValueError(f"activation is {activation!r}; expected one of {', '.join(ACTIVATIONS)}.")
+    if not isinstance(activation, str) or activation not in ACTIVATIONS:
+        raise ValueError(f"activation is {short(activation)}; expected one of {', '.join(ACTIVATIONS)}.")
     if kernel is not None and np.shape(kernel) != (x.shape[2], units):
         raise ValueError(f"kernel has shape {np.shape(kernel)}; expected (features, units) = {(x.shape[2], units)}.")
     if kernel is not None and not np.isfinite(np.asarray(kernel, "float64")).all():
@@ -224,14 +229,16 @@ def _growth(
     direction: np.ndarray,
     activation: str,
 ) -> float:
-    """The mean logarithm of a gradient's growth per step on its way back, over the examples in which it arrives; minus
-    infinity where that is not half of them, plus infinity where numbers end."""
+    """The mean logarithm of a gradient's growth per step backwards, over the examples in which it does not vanish.
+
+    Minus infinity if it vanishes in more than half of them, and plus infinity if it overflows.
+    """
     options = Options(activation=activation)
     operands = Operands(x, kernel, recurrent_kernel, None, (np.zeros_like(direction),), valid)
     dy = np.zeros((*x.shape[:2], direction.shape[1]))
     dy[:, -1] = direction
     none = (np.zeros_like(direction),)
-    with np.errstate(all="ignore"):  # too large a gain may grow past every number
+    with np.errstate(all="ignore"):  # with too large a gain numbers overflow
         if _native.reason():
             y, _, tape = reference.forward(*operands, options=options)
             norms = reference.backward(*operands, tape, dy, none, options=options).norms
@@ -240,7 +247,7 @@ def _growth(
             norms = _numpy.backward(options, operands, y, kept, dy, none, want_dx=False).norms
         steps = valid.sum(axis=1) - 1
         growth = np.log(norms[:, 0] / norms[:, -1])[steps > 0] / steps[steps > 0]
-    if not np.isfinite(y).all() or np.isposinf(growth).any():  # relu's slope at NaN is 0, as if nothing arrived
+    if not np.isfinite(y).all() or np.isposinf(growth).any():  # relu's slope at NaN is 0, as if the gradient vanished
         return np.inf
     arrives = growth[np.isfinite(growth)]
     return float(arrives.mean()) if len(arrives) and 2 * len(arrives) >= len(growth) else -np.inf

@@ -129,7 +129,7 @@ def _check_argument(name: str, argument: str, value: Any) -> None:
         )
     if kind in _FINDERS:
         _check_named(name, argument, kind, value)
-    elif kind == "dropout" and not (isinstance(value, Real) and 0 <= value <= 1):
+    elif kind == "dropout" and not (isinstance(value, Real) and 0 <= float(value) <= 1):
         raise ValueError(
             f"{name} got {argument}={short(value)}; expected a fraction between 0 and 1. Pass for example "
             f"{argument}=0.2."

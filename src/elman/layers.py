@@ -397,45 +397,46 @@ class _Gated(_NativeLoop):
 class SimpleRNN(_NativeLoop, keras.layers.SimpleRNN):
     """Fully-connected RNN where the output is to be fed back as the new input, its time loop in one native call.
 
-    `h_t = activation(x_t @ kernel + h_{t-1} @ recurrent_kernel + bias)` (Elman 1990, "Finding Structure in Time"). It
-    takes the place of `keras.layers.SimpleRNN`: arguments, weights, files and numbers are the same. Where the native
-    path cannot run, Keras's own operations do, and `route` says why.
+    `h_t = activation(x_t @ kernel + h_{t-1} @ recurrent_kernel + bias)` (Elman 1990, "Finding Structure in Time").
+
+    It replaces `keras.layers.SimpleRNN`: arguments, weights, files and numbers are the same. Where the native path
+    cannot run, Keras's own operations do, and `route` says why.
 
     Args:
         units: Positive integer, dimensionality of the output space.
         activation: Activation function. Natively `"tanh"`, `"relu"`, `"sigmoid"`, `"hard_sigmoid"` and `"linear"` (or
             `None`).
         use_bias: Whether the layer uses a bias vector.
-        kernel_initializer: Initializer for the `kernel` weights, which act on the inputs.
-        recurrent_initializer: Initializer for the `recurrent_kernel` weights, which act on the state.
-        bias_initializer: Initializer for the bias vector.
+        kernel_initializer: Initializer for the `kernel` weights, `(features, units)`, which act on the inputs.
+        recurrent_initializer: Initializer for the `recurrent_kernel` weights, `(units, units)`, which act on the state.
+        bias_initializer: Initializer for the bias, `(units,)`.
         kernel_regularizer: Regularizer function applied to `kernel`.
         recurrent_regularizer: Regularizer function applied to `recurrent_kernel`.
-        bias_regularizer: Regularizer function applied to the bias vector.
+        bias_regularizer: Regularizer function applied to the bias.
         activity_regularizer: Regularizer function applied to the output; with `return_state` to the state too.
         kernel_constraint: Constraint function applied to `kernel`.
         recurrent_constraint: Constraint function applied to `recurrent_kernel`.
-        bias_constraint: Constraint function applied to the bias vector.
+        bias_constraint: Constraint function applied to the bias.
         dropout: Float between 0 and 1. Fraction of the inputs to drop, the same ones at every step.
         recurrent_dropout: Float between 0 and 1. Fraction of the state to drop, the same units at every step.
-        return_sequences: Whether to return every step's output, rather than the last one's.
+        return_sequences: Whether to return the output of every step, rather than of the last one.
         return_state: Whether to return the last state in addition to the output.
-        go_backwards: Read time from the last step to the first, and return outputs in that order.
-        stateful: Whether a batch begins with the states in which the one before ended.
+        go_backwards: Whether to read time from the last step to the first, and return outputs in that order.
+        stateful: Whether a batch starts from the states in which the batch before ended.
         unroll: Has no effect on the native path. In Keras's own operations, unrolls the loop.
-        seed: Random seed for dropout.
-        learn_initial_state: Whether the initial state is a trainable vector of shape `(units,)`, at first zeros, last
-            in `weights`, rather than zeros. An `initial_state` in the call goes before it.
-        truncate_gradient: Positive integer `k` or `None`. The state's gradient is cut at `time-k`, `time-2k`, ... in
-            processing order.
-        clip_state_gradient: Positive float or `None`. Largest L2 norm, per example, of the gradient that one step hands
-            to the step before it.
-        native: `"auto"` runs natively where it can, `"require"` raises where it cannot, `False` runs in Keras's own
-            operations.
-        save_state: Whether a stateful layer's states are in `.keras` and `.weights.h5` files, and are set when such a
-            file is loaded.
-        **kwargs: `zero_output_for_mask` (outputs of masked steps are zero, rather than the output before them), and
-            what every Keras layer takes: `name`, `dtype`, `trainable`.
+        seed: Integer, random seed for dropout; drawn if `None`.
+        learn_initial_state: Whether the initial state is a trainable vector of shape `(units,)`, rather than zeros. It
+            starts from zeros and is last in `weights`. An `initial_state` in the call overrides it.
+        truncate_gradient: Positive integer `k` (time steps) or `None`. The gradient of the state is cut at `time-k`,
+            `time-2k`, ... in processing order.
+        clip_state_gradient: Positive float or `None`. Largest L2 norm, per example, of the gradient that one step
+            passes to the step before it.
+        native: `"auto"` runs natively where it can, `"require"` raises an error where it cannot, `False` runs in
+            Keras's own operations.
+        save_state: Whether `.keras` and `.weights.h5` files include the states of a stateful layer, and set them when
+            they are loaded.
+        **kwargs: `zero_output_for_mask` (whether outputs of masked steps are zero, rather than the output before them),
+            and what every Keras layer takes: `name`, `dtype`, `trainable`.
 
     Call arguments:
         sequences: A 3D tensor of shape `(batch, time, features)`, with at least one step.
@@ -445,15 +446,16 @@ class SimpleRNN(_NativeLoop, keras.layers.SimpleRNN):
         training: Whether dropout applies.
 
     Output:
-        `(batch, units)`, or with `return_sequences` `(batch, time, units)`; with `return_state` a list of that and the
+        `(batch, units)`, or with `return_sequences` `(batch, time, units)`; with `return_state` a tuple of that and the
         last state, `(batch, units)`.
 
     Attributes:
-        route: How the last traced call ran, an `elman.Route`; `None` before the first.
+        route: How the last traced call ran, an `elman.Route`; `None` before the first call.
 
     Raises:
+        AttributeError: If an option is changed that is only read when the layer is made or built.
         ValueError: If an argument, a shape or a batch does not fit.
-        TypeError: If the input holds no numbers.
+        TypeError: If the input is not an array of numbers.
         elman.NativeUnavailable: If `native="require"` and the native path cannot run.
 
     Example:
@@ -473,44 +475,75 @@ class SimpleRNN(_NativeLoop, keras.layers.SimpleRNN):
 class LSTM(_Gated, keras.layers.LSTM):
     """Long short-term memory, its time loop in one native call.
 
-    With `i`, `f`, `g`, `o` the four blocks of `x_t @ kernel + h_{t-1} @ recurrent_kernel + bias`, of which
-    `recurrent_activation` makes gates and `activation` the candidate: `c_t = f * c_{t-1} + i * g`,
-    `h_t = o * activation(c_t)` (Hochreiter and Schmidhuber 1997, "Long Short-Term Memory", with the forget gate of Gers
-    et al. 2000, "Learning to Forget"). It takes the place of `keras.layers.LSTM`: arguments, weights, files and numbers
-    are the same. Where the native path cannot run, Keras's own operations do, and `route` says why.
+    With `i`, `f`, `g`, `o` the four blocks of `x_t @ kernel + h_{t-1} @ recurrent_kernel + bias`, to which the layer
+    applies `recurrent_activation` (the gates `i`, `f`, `o`) and `activation` (the candidate `g`):
+    `c_t = f * c_{t-1} + i * g`, `h_t = o * activation(c_t)` (Hochreiter and Schmidhuber 1997, "Long Short-Term Memory",
+    with the forget gate of Gers et al. 2000, "Learning to Forget").
+
+    It replaces `keras.layers.LSTM`: arguments, weights, files and numbers are the same. Where the native path cannot
+    run, Keras's own operations do, and `route` says why.
 
     Args:
         units: Positive integer, dimensionality of the output space.
         activation: Activation function of candidate and output. Natively `"tanh"`, `"relu"`, `"sigmoid"`,
             `"hard_sigmoid"` and `"linear"` (or `None`).
         recurrent_activation: Activation function of the gates, natively the same ones.
-        unit_forget_bias: Whether the forget gate's bias begins at 1.
-        recurrent_dropout: Float between 0 and 1. Fraction of the state to drop, for each gate units of its own, the
-            same at every step.
-        use_cudnn: `False`, `True` (Keras hands the layer to cuDNN, and raises where that cannot be) or `"auto"` (it
-            does on a GPU, where elman's native path does not run).
-        learn_initial_state: Whether the initial states are trainable vectors of shape `(units,)`, at first zeros, last
-            in `weights`, rather than zeros. An `initial_state` in the call goes before them.
-        clip_state_gradient: Positive float or `None`. Largest L2 norm, per example and over both states jointly, of
-            the gradient that one step hands to the step before it.
-        **kwargs: `implementation`, too: 1 drops inputs for each gate by a mask of its own, 2 for all by the same one.
-
-        All others are those of `elman.SimpleRNN`.
+        use_bias: Whether the layer uses a bias vector.
+        kernel_initializer: Initializer for the `kernel` weights, `(features, 4 * units)`, which act on the inputs.
+        recurrent_initializer: Initializer for the `recurrent_kernel` weights, `(units, 4 * units)`, which act on the
+            state.
+        bias_initializer: Initializer for the bias, `(4 * units,)`.
+        unit_forget_bias: Whether the bias of the forget gate starts from 1.
+        kernel_regularizer: Regularizer function applied to `kernel`.
+        recurrent_regularizer: Regularizer function applied to `recurrent_kernel`.
+        bias_regularizer: Regularizer function applied to the bias.
+        activity_regularizer: Regularizer function applied to the output; with `return_state` to the states too.
+        kernel_constraint: Constraint function applied to `kernel`.
+        recurrent_constraint: Constraint function applied to `recurrent_kernel`.
+        bias_constraint: Constraint function applied to the bias.
+        dropout: Float between 0 and 1. Fraction of the inputs to drop, the same ones at every step.
+        recurrent_dropout: Float between 0 and 1. Fraction of the state to drop: other units for each gate, the same at
+            every step.
+        seed: Integer, random seed for dropout; drawn if `None`.
+        return_sequences: Whether to return the output of every step, rather than of the last one.
+        return_state: Whether to return the last states in addition to the output.
+        go_backwards: Whether to read time from the last step to the first, and return outputs in that order.
+        stateful: Whether a batch starts from the states in which the batch before ended.
+        unroll: Has no effect on the native path. In Keras's own operations, unrolls the loop.
+        use_cudnn: `"auto"` (Keras runs the layer in cuDNN on a GPU, where elman's native path does not run), `True` (it
+            does, or raises an error) or `False` (it never does).
+        learn_initial_state: Whether the initial states are trainable vectors of shape `(units,)`, rather than zeros.
+            They start from zeros and are last in `weights`. An `initial_state` in the call overrides them.
+        truncate_gradient: Positive integer `k` (time steps) or `None`. The gradient of the states is cut at `time-k`,
+            `time-2k`, ... in processing order.
+        clip_state_gradient: Positive float or `None`. Largest L2 norm, per example and over both states jointly, of the
+            gradient that one step passes to the step before it.
+        native: `"auto"` runs natively where it can, `"require"` raises an error where it cannot, `False` runs in
+            Keras's own operations.
+        save_state: Whether `.keras` and `.weights.h5` files include the states of a stateful layer, and set them when
+            they are loaded.
+        **kwargs: `zero_output_for_mask` (whether outputs of masked steps are zero, rather than the output before them),
+            `implementation` (1 draws other dropped inputs for each gate, 2 the same ones for all), and what every Keras
+            layer takes: `name`, `dtype`, `trainable`.
 
     Call arguments:
-        sequences, mask, training: As for `elman.SimpleRNN`.
+        sequences: A 3D tensor of shape `(batch, time, features)`, with at least one step.
         initial_state: Optional list of two tensors of shape `(batch, units)`, h and c.
+        mask: Optional boolean tensor of shape `(batch, time)`, `True` where a step counts. A masked step keeps the
+            states and repeats the output before it (zero before the first valid step).
+        training: Whether dropout applies.
 
     Output:
-        `(batch, units)`, or with `return_sequences` `(batch, time, units)`; with `return_state` a list of that and the
+        `(batch, units)`, or with `return_sequences` `(batch, time, units)`; with `return_state` a tuple of that and the
         last h and c, each `(batch, units)`.
 
     Attributes:
-        route: How the last traced call ran, an `elman.Route`; `None` before the first.
+        route: How the last traced call ran, an `elman.Route`; `None` before the first call.
 
     Raises:
+        AttributeError: If an option is changed that is only read when the layer is made or built.
         ValueError: If an argument, a shape or a batch does not fit.
-        TypeError: If the input holds no numbers.
+        TypeError: If the input is not an array of numbers.
         elman.NativeUnavailable: If `native="require"` and the native path cannot run.
 
     Example:
@@ -530,40 +563,77 @@ class LSTM(_Gated, keras.layers.LSTM):
 class GRU(_Gated, keras.layers.GRU):
     """Gated recurrent unit, its time loop in one native call.
 
-    `h_t = z * h_{t-1} + (1 - z) * n`, where `recurrent_activation` makes the gates `z` and `r` of the sums
-    `x_t @ kernel + h_{t-1} @ recurrent_kernel + bias`, and `activation` the candidate `n`, in whose sum `r` scales the
-    state's product (`reset_after=True`) or the state before it (Cho et al. 2014, "Learning Phrase Representations using
-    RNN Encoder-Decoder"). It takes the place of `keras.layers.GRU`: arguments, weights, files and numbers are the same.
-    Where the native path cannot run, Keras's own operations do, and `route` says why.
+    With `z`, `r`, `n` the three blocks of `x_t @ kernel + h_{t-1} @ recurrent_kernel + bias`, to which the layer
+    applies `recurrent_activation` (the gates `z`, `r`) and `activation` (the candidate `n`):
+    `h_t = z * h_{t-1} + (1 - z) * n`. In the sum of the candidate, `r` scales the product of the state
+    (`reset_after=True`) or the state before the product (Cho et al. 2014, "Learning Phrase Representations using RNN
+    Encoder-Decoder").
+
+    It replaces `keras.layers.GRU`: arguments, weights, files and numbers are the same. Where the native path cannot
+    run, Keras's own operations do, and `route` says why.
 
     Args:
         units: Positive integer, dimensionality of the output space.
         activation: Activation function of the candidate. Natively `"tanh"`, `"relu"`, `"sigmoid"`, `"hard_sigmoid"` and
             `"linear"` (or `None`).
         recurrent_activation: Activation function of the gates, natively the same ones.
-        recurrent_dropout: Float between 0 and 1. Fraction of the state to drop, for each gate units of its own, the
-            same at every step.
-        reset_after: Whether the reset gate acts on the product of state and weights, which has a bias of its own,
-            rather than on the state before it.
-        use_cudnn: `False`, `True` (Keras hands the layer to cuDNN, and raises where that cannot be) or `"auto"` (it
-            does on a GPU, where elman's native path does not run).
-        **kwargs: `implementation`, too: 1 drops inputs for each gate by a mask of its own, 2 for all by the same one.
-
-        All others are those of `elman.SimpleRNN`.
+        use_bias: Whether the layer uses a bias vector.
+        kernel_initializer: Initializer for the `kernel` weights, `(features, 3 * units)`, which act on the inputs.
+        recurrent_initializer: Initializer for the `recurrent_kernel` weights, `(units, 3 * units)`, which act on the
+            state.
+        bias_initializer: Initializer for the bias, `(2, 3 * units)`, or without `reset_after` `(3 * units,)`.
+        kernel_regularizer: Regularizer function applied to `kernel`.
+        recurrent_regularizer: Regularizer function applied to `recurrent_kernel`.
+        bias_regularizer: Regularizer function applied to the bias.
+        activity_regularizer: Regularizer function applied to the output; with `return_state` to the state too.
+        kernel_constraint: Constraint function applied to `kernel`.
+        recurrent_constraint: Constraint function applied to `recurrent_kernel`.
+        bias_constraint: Constraint function applied to the bias.
+        dropout: Float between 0 and 1. Fraction of the inputs to drop, the same ones at every step.
+        recurrent_dropout: Float between 0 and 1. Fraction of the state to drop: other units for each gate, the same at
+            every step.
+        seed: Integer, random seed for dropout; drawn if `None`.
+        return_sequences: Whether to return the output of every step, rather than of the last one.
+        return_state: Whether to return the last state in addition to the output.
+        go_backwards: Whether to read time from the last step to the first, and return outputs in that order.
+        stateful: Whether a batch starts from the states in which the batch before ended.
+        unroll: Has no effect on the native path. In Keras's own operations, unrolls the loop.
+        reset_after: Whether the reset gate acts on the product of state and weights, which has its own row of the bias,
+            rather than on the state before the product.
+        use_cudnn: `"auto"` (Keras runs the layer in cuDNN on a GPU, where elman's native path does not run), `True` (it
+            does, or raises an error) or `False` (it never does).
+        learn_initial_state: Whether the initial state is a trainable vector of shape `(units,)`, rather than zeros. It
+            starts from zeros and is last in `weights`. An `initial_state` in the call overrides it.
+        truncate_gradient: Positive integer `k` (time steps) or `None`. The gradient of the state is cut at `time-k`,
+            `time-2k`, ... in processing order.
+        clip_state_gradient: Positive float or `None`. Largest L2 norm, per example, of the gradient that one step
+            passes to the step before it.
+        native: `"auto"` runs natively where it can, `"require"` raises an error where it cannot, `False` runs in
+            Keras's own operations.
+        save_state: Whether `.keras` and `.weights.h5` files include the states of a stateful layer, and set them when
+            they are loaded.
+        **kwargs: `zero_output_for_mask` (whether outputs of masked steps are zero, rather than the output before them),
+            `implementation` (1 draws other dropped inputs for each gate, 2 the same ones for all), and what every Keras
+            layer takes: `name`, `dtype`, `trainable`.
 
     Call arguments:
-        sequences, initial_state, mask, training: As for `elman.SimpleRNN`.
+        sequences: A 3D tensor of shape `(batch, time, features)`, with at least one step.
+        initial_state: Optional list of one tensor of shape `(batch, units)`.
+        mask: Optional boolean tensor of shape `(batch, time)`, `True` where a step counts. A masked step keeps the
+            state and repeats the output before it (zero before the first valid step).
+        training: Whether dropout applies.
 
     Output:
-        `(batch, units)`, or with `return_sequences` `(batch, time, units)`; with `return_state` a list of that and the
+        `(batch, units)`, or with `return_sequences` `(batch, time, units)`; with `return_state` a tuple of that and the
         last state, `(batch, units)`.
 
     Attributes:
-        route: How the last traced call ran, an `elman.Route`; `None` before the first.
+        route: How the last traced call ran, an `elman.Route`; `None` before the first call.
 
     Raises:
+        AttributeError: If an option is changed that is only read when the layer is made or built.
         ValueError: If an argument, a shape or a batch does not fit.
-        TypeError: If the input holds no numbers.
+        TypeError: If the input is not an array of numbers.
         elman.NativeUnavailable: If `native="require"` and the native path cannot run.
 
     Example:

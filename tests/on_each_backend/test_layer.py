@@ -8,11 +8,13 @@ or with `elman.simple_rnn` in float64.
 
 from __future__ import annotations
 
+import ast
 import copy
 import importlib
 import inspect
 import json
 import pickle
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -86,6 +88,53 @@ def test_the_constructor_has_stocks_arguments_in_order_and_then_the_extras():
         "save_state": False,
     }
     assert all(p.kind is p.KEYWORD_ONLY for p in extras)
+
+
+@pytest.mark.parametrize("kind", ["SimpleRNN", "LSTM", "GRU"])
+def test_every_argument_is_documented_in_order(kind):
+    layer = getattr(elman, kind)
+    arguments = inspect.getdoc(layer).partition("Args:\n")[2].partition("\n\n")[0]
+    names = [("**" if p.kind is p.VAR_KEYWORD else "") + p.name for p in inspect.signature(layer).parameters.values()]
+    assert re.findall(r"^    ([\w*]+): ", arguments, re.MULTILINE) == names
+
+
+STUB = ast.parse((Path(elman.__file__).parent / "__init__.pyi").read_text())
+CLASSES = [node for node in STUB.body if isinstance(node, ast.ClassDef)]
+
+
+def stub_parameters(function: ast.FunctionDef) -> list[tuple[str, str | None]]:
+    """Name and default of each argument of a function in the stub, without `self`."""
+    spec = function.args
+    defaults = [None] * (len(spec.args) - len(spec.defaults)) + [ast.unparse(d) for d in spec.defaults]
+    named = list(zip([a.arg for a in spec.args], defaults, strict=True))[1:]
+    for argument, default in zip(spec.kwonlyargs, spec.kw_defaults, strict=True):
+        named.append((argument.arg, None if default is None else ast.unparse(default)))
+    return [*named, *([(f"**{spec.kwarg.arg}", None)] if spec.kwarg else [])]
+
+
+@pytest.mark.parametrize("declared", CLASSES, ids=lambda node: node.name)
+def test_the_stub_declares_the_real_signatures(declared):
+    real = getattr(elman, declared.name)
+    for function in declared.body:
+        if not isinstance(function, ast.FunctionDef):
+            assert function.target.id in inspect.signature(real).parameters
+            continue
+        if any(ast.unparse(decorator) == "property" for decorator in function.decorator_list):
+            assert isinstance(getattr(real, function.name), property)
+            continue
+        made = function.name == "__init__"
+        parameters = inspect.signature(real if made else getattr(real(1), function.name)).parameters.values()
+        assert stub_parameters(function) == [
+            (
+                f"**{p.name}" if p.kind is p.VAR_KEYWORD else p.name,
+                None if p.default is p.empty else repr(p.default),
+            )
+            for p in parameters
+        ]
+
+
+def test_the_stub_declares_every_layer():
+    assert [node.name for node in CLASSES] == ["SimpleRNN", "LSTM", "GRU"]
 
 
 POSITIONAL = {

@@ -555,8 +555,8 @@ def test_a_wrong_number_of_arguments(arguments, problem):
 
 
 EVERY_ARGUMENT = (
-    f"Expected some of {ARGUMENTS}, learn_initial_state, truncate_gradient, clip_state_gradient, native, save_state, or "
-    "what every Keras layer takes (name, dtype, trainable)."
+    f"Expected some of {ARGUMENTS}, learn_initial_state, truncate_gradient, clip_state_gradient, native, save_state, "
+    "or what every Keras layer takes (name, dtype, trainable)."
 )
 KERAS_2 = {
     "time_major": (
@@ -688,7 +688,7 @@ def test_checking_a_name_draws_no_random_number():
         *(
             (
                 {argument: value},
-                f"SimpleRNN got {argument}={value!r}; expected a fraction between 0 and 1. Pass for example {argument}=",
+                f"SimpleRNN got {argument}={value!r}; expected a fraction between 0 and 1. Pass for example",
             )
             for argument in ("dropout", "recurrent_dropout")
             for value in (2, -0.1, float("nan"), float("inf"))
