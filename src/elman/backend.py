@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which backend Keras runs, decided before Keras is imported.
+"""Chooses the backend of Keras before Keras is imported.
 
-Keras takes TensorFlow where nobody says otherwise, and does not import where TensorFlow is missing. In: the
-environment, `keras.json`, and what is installed. Out: KERAS_BACKEND in the environment. Nothing is imported.
+By default Keras takes TensorFlow, and its import fails if TensorFlow is missing. Input: the environment, `keras.json`,
+and what is installed. Output: KERAS_BACKEND in the environment. Nothing is imported.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ import importlib.util
 import os
 import sys
 
-BACKENDS = ("tensorflow", "jax", "torch")  # by preference
+BACKENDS = ("tensorflow", "jax", "torch")  # in order of preference
 
 
 def choose() -> None:
-    """Sets KERAS_BACKEND, where neither it nor an imported Keras nor a usable `keras.json` decides."""
+    """Sets KERAS_BACKEND, unless it is set, Keras is imported, or `keras.json` names a backend that is installed."""
     if "keras" in sys.modules or os.environ.get("KERAS_BACKEND") or not _installed("keras"):
         return
     configured = _configured()
@@ -27,19 +27,19 @@ def choose() -> None:
 
 
 def _installed(module: str) -> bool:
-    if module in sys.modules:  # perhaps as a stand-in, of which find_spec knows nothing, or barred by a None
+    if module in sys.modules:  # it can be a stand-in that find_spec does not find, or None, which bars the import
         return sys.modules[module] is not None
     return module.isidentifier() and importlib.util.find_spec(module) is not None
 
 
 def _configured() -> str | None:
     """The backend in `keras.json`, which Keras writes when it is first imported."""
-    import json  # not at the top, and no pathlib: together they would take half the time of `import elman`
+    import json  # not at the top, and without pathlib: both together would double the time of `import elman`
 
     try:
         with open(f"{_keras_home()}/keras.json", encoding="utf-8") as file:  # noqa: PTH123
             backend = json.load(file).get("backend")
-    except (OSError, ValueError, AttributeError):  # none, unreadable or not a dictionary
+    except (OSError, ValueError, AttributeError):  # missing, unreadable or not a dictionary
         return None
     return backend if isinstance(backend, str) and backend else None
 

@@ -121,7 +121,8 @@ class Chrono(keras.initializers.Initializer):
         else:
             raise ValueError(
                 f"Chrono for {units} units got the shape {shape}; expected ({len(lstm) * units},) for an LSTM, "
-                f"({len(gru) * units},) or (2, {len(gru) * units}) for a GRU. Set it as bias_initializer, with the layer's units."
+                f"({len(gru) * units},) or (2, {len(gru) * units}) for a GRU. Set it as bias_initializer, with the "
+                "layer's units."
             )
         return _tensor(bias, dtype)
 

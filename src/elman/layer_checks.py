@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a layer says when it is not used as it can be: what, what was got, what is expected, what to do.
+"""Error messages for misuse of the layers: what is wrong, what was got, what was expected, what to do.
 
-In: a layer, and what a user handed to it. Out: nothing, or an error, the same sentence on every backend, before
-anything is computed or changed. What only a running TensorFlow graph can know is left with the graph to check.
+Input: a layer, and what a user passed to it. Output: nothing, or an error with the same message on every backend,
+before anything is computed or changed. What only a running TensorFlow graph can know is checked in the graph.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ import numpy as np
 
 from elman.checks import check_extras, did_you_mean, is_integer, python_scalar, shape_text, shapes_agree, short
 
-# What a layer's **kwargs take beside the arguments that its constructor names.
+# What a layer's **kwargs take in addition to the arguments that its constructor names.
 _BASE_ARGUMENTS = ("name", "dtype", "trainable", "autocast", "input_shape", "input_dim", "zero_output_for_mask")
-_GATED_ARGUMENTS = ("implementation",)  # theirs alone
-# What elman's layers take and stock layers do not.
+_GATED_ARGUMENTS = ("implementation",)  # of LSTM and GRU
+# What elman's layers take and Keras's do not.
 EXTRAS = ("learn_initial_state", "truncate_gradient", "clip_state_gradient", "native", "save_state")
 _FINDERS = {
     "activation": keras.activations,
@@ -37,7 +37,7 @@ _EXAMPLES = {
     "regularizer": "keras.regularizers.L2(0.01)",
     "constraint": "keras.constraints.MaxNorm(2.0)",
 }
-_NOT_NAMES = {"get", "serialize", "deserialize", "l1_l2", "constant", "stft"}  # there, and no names for a weight
+_NOT_NAMES = {"get", "serialize", "deserialize", "l1_l2", "constant", "stft"}  # in these modules, but not names of one
 _SWITCHES = (
     *("use_bias", "return_sequences", "return_state", "go_backwards", "stateful", "unroll"),
     *("zero_output_for_mask", "unit_forget_bias", "reset_after"),
@@ -60,7 +60,7 @@ _ON_TORCH = keras.config.backend() == "torch"
 
 
 def name_of(layer: Any) -> str:
-    """A layer's class and name, as its sentences begin."""
+    """A layer's class and name, with which its error messages start."""
     return f"{type(layer).__name__} {layer.name!r}"
 
 
@@ -152,11 +152,11 @@ def _check_argument(name: str, argument: str, value: Any) -> None:
 
 
 def _check_named(name: str, argument: str, kind: str, value: Any) -> None:
-    """What should name an activation, an initializer and so on."""
+    """Checks a name of an activation, an initializer, a regularizer or a constraint."""
     if value is None or callable(value) or isinstance(value, dict):
         return
     module = _FINDERS[kind]
-    state = random.getstate()  # Keras draws a seed from it for an initializer, and will once more
+    state = random.getstate()  # Keras draws a seed from it for an initializer, here and later again
     try:
         module.get(value)
     except (KeyError, ValueError) as error:
@@ -175,7 +175,7 @@ def _check_named(name: str, argument: str, kind: str, value: Any) -> None:
 
 
 def _nearest(word: str, words: Iterable[str]) -> str:
-    """As `did_you_mean`, whatever the case, and with or without underscores and spaces."""
+    """As `did_you_mean`, but ignores underscores and spaces too."""
 
     def bare(text: str) -> str:
         return "".join(filter(str.isalnum, text)).lower()
@@ -186,18 +186,18 @@ def _nearest(word: str, words: Iterable[str]) -> str:
 
 
 def check_learn_initial_state(learn_initial_state: Any, arguments: Mapping[str, Any]) -> None:
-    """A learned initial state and one kept from batch to batch exclude each other."""
+    """Checks that an initial state is not both learned and kept from batch to batch."""
     if not isinstance(learn_initial_state, bool | np.bool_):
         raise TypeError(f"learn_initial_state is {short(learn_initial_state)}; expected True or False.")
     if learn_initial_state and arguments.get("stateful"):
         raise ValueError(
             "learn_initial_state=True and stateful=True are both given; expected one of them, as a stateful layer "
-            "begins where the last batch ended. Drop one."
+            "starts from the states of the last batch. Leave out one."
         )
 
 
 def check_save_state(save_state: Any, arguments: Mapping[str, Any]) -> None:
-    """States are saved of a layer that keeps some."""
+    """Checks that only a layer that keeps states is to save them."""
     if not isinstance(save_state, bool | np.bool_):
         raise TypeError(f"save_state is {short(save_state)}; expected True or False.")
     if save_state and not arguments.get("stateful"):
@@ -275,7 +275,7 @@ def check_cell_options(layer: Any, gates: int) -> None:
 
 
 def traced_states(layer: Any) -> str:
-    """The sentence about a layer that first needs its states inside a function that is being traced."""
+    """The error message about a layer that needs new states inside of a function that is being traced."""
     return (
         f"{name_of(layer)} was made stateful after it was built, and has no states yet; expected them before "
         f"{keras.config.backend()} traces its call. Call it, or its model, once on one batch before."
@@ -286,10 +286,10 @@ def traced_states(layer: Any) -> str:
 
 
 def check_call(layer: Any, arguments: Sequence[Any], keywords: Mapping[str, Any]) -> None:
-    """Holds the input, the initial states and the mask of a call to their shapes.
+    """Checks the shapes of the input, the initial states and the mask of a call.
 
     Raises:
-        TypeError: If the input holds no numbers, or an argument is unknown or missing.
+        TypeError: If the input is not an array of numbers, or an argument is unknown or missing.
         ValueError: If a shape, or the number of states, does not fit.
     """
     if len(arguments) != 1 or keywords:
@@ -297,7 +297,7 @@ def check_call(layer: Any, arguments: Sequence[Any], keywords: Mapping[str, Any]
     sequences = arguments[0] if arguments else keywords["sequences"]
     _check_array(layer, sequences)
     shape = getattr(sequences, "shape", None)
-    if shape is None:  # a layer has a dtype too
+    if shape is None:  # an object with a dtype that is not an array, such as a layer
         _raise_no_array(layer, sequences)
     shape = _sizes(shape)
     if shape is None:
@@ -316,7 +316,7 @@ def check_call(layer: Any, arguments: Sequence[Any], keywords: Mapping[str, Any]
 
 def _check_call_arguments(layer: Any, arguments: Sequence[Any], keywords: Mapping[str, Any]) -> None:
     if len(arguments) > len(_CALL_ARGUMENTS):
-        _raise_call(layer, f"{len(arguments)} arguments", "Leave out what comes after.")
+        _raise_call(layer, f"{len(arguments)} arguments", "Leave out the others.")
     for word in keywords:
         if word not in _CALL_ARGUMENTS and word not in getattr(layer, "_call_context_args", ()):
             advice = did_you_mean(word, _CALL_ARGUMENTS).lstrip()
@@ -330,7 +330,7 @@ def _raise_call(layer: Any, got: str, advice: str) -> NoReturn:
 
 
 def _sizes(shape: Iterable[int | None]) -> tuple[int | None, ...] | None:
-    """A shape as a tuple; `None` where TensorFlow does not even know the number of dimensions."""
+    """A shape as a tuple; `None` if TensorFlow does not know the number of dimensions."""
     try:
         return tuple(shape)
     except ValueError:
@@ -338,7 +338,7 @@ def _sizes(shape: Iterable[int | None]) -> tuple[int | None, ...] | None:
 
 
 def _check_array(layer: Any, sequences: Any) -> None:
-    """Holds the input to being one dense array of real numbers."""
+    """Checks that the input is one dense array of real numbers."""
     dtype = getattr(sequences, "dtype", None)
     if dtype is None:
         _raise_no_array(layer, sequences)
@@ -365,7 +365,7 @@ _OTHER_LAYOUTS = {
 
 
 def _other_layout(sequences: Any) -> str | None:
-    """What a tensor is that is not dense."""
+    """The kind of a tensor that is not dense; `None` for a dense one."""
     kind = type(sequences).__name__
     if kind in _OTHER_LAYOUTS:
         return kind
@@ -382,13 +382,13 @@ def _check_dtype(layer: Any, name: str) -> None:
     if name.startswith(_NO_NUMBERS):
         raise TypeError(
             f"{name_of(layer)} got an array of dtype {name}; expected real numbers of shape (batch, time, features). "
-            "Make features of it first: real and imaginary part, hours since a date, the fields of a record."
+            "Convert it to features first: real and imaginary part, hours since a date, the fields of a record."
         )
     if name == "object":
         raise TypeError(
             f"{name_of(layer)} got an array of objects; expected numbers of shape (batch, time, features). For "
-            "sequences of different lengths use keras.utils.pad_sequences and a mask (keras.layers.Masking); else "
-            "convert with astype('float32')."
+            "sequences of different lengths use keras.utils.pad_sequences and a mask (keras.layers.Masking); "
+            "otherwise convert with astype('float32')."
         )
 
 
@@ -413,7 +413,7 @@ def _raise_no_array(layer: Any, sequences: Any) -> NoReturn:
 
 
 def _check_not_indices(layer: Any, sequences: Any, shape: Sequence[int | None]) -> None:
-    """Integers in two dimensions are words, as a rule."""
+    """Refuses integers in two dimensions, which are usually indices of words."""
     dtype = str(getattr(sequences.dtype, "name", sequences.dtype)).removeprefix("torch.")
     if dtype.startswith(("int", "uint")):
         raise ValueError(
@@ -426,7 +426,7 @@ _EMBEDDING = "If they are indices of words, put keras.layers.Embedding(vocabular
 
 
 def _reshapes(shape: Sequence[int | None]) -> str:
-    """What two dimensions may have been meant to be."""
+    """What to do with two dimensions, for each thing that they can mean."""
     columns = "n" if shape[1] is None else shape[1]
     return (
         f"If each row is a sequence of {columns} single values, pass x.reshape(-1, {columns}, 1) (and keras.Input(("
@@ -437,27 +437,27 @@ def _reshapes(shape: Sequence[int | None]) -> str:
 
 def _raise_no_dimensions(layer: Any) -> NoReturn:
     raise ValueError(
-        f"{name_of(layer)} got a tensor of an unknown number of dimensions; expected 3, (batch, time, features). Tell "
+        f"{name_of(layer)} got a tensor of an unknown number of dimensions; expected 3, (batch, time, features). Set "
         "them with tf.ensure_shape(x, (None, None, features))."
     )
 
 
 def check_sequences(layer: Any, shape: Sequence[int | None]) -> None:
-    """Holds the input's shape to what the layer takes, and to what it was built with."""
+    """Checks the shape of the input against what the layer takes, and what it was built with."""
     if len(shape) != 3:
         _raise_dimensions(layer, tuple(shape))
     if shape[1] == 0:
         raise ValueError(length_0(layer))
     if shape[2] is None:
         raise ValueError(
-            f"{name_of(layer)} got input of shape {shape_text(shape)}; expected a known number of features. Name it, "
-            "for example keras.Input((None, 3))."
+            f"{name_of(layer)} got input of shape {shape_text(shape)}; expected a known number of features. Set it, "
+            "for example with keras.Input((None, 3))."
         )
     kernel = getattr(layer.cell, "kernel", None)
     if kernel is not None and shape[2] != kernel.shape[0]:
         raise ValueError(
             f"{name_of(layer)} got {shape[2]} features, input of shape {shape_text(shape)}; expected "
-            f"{kernel.shape[0]}, with which it was built. Pass the features it was trained on, or make a new layer."
+            f"{kernel.shape[0]}, as it was built. Pass the features it was trained on, or make a new layer."
         )
     if layer.stateful:
         _check_batch(layer, shape[0])
@@ -468,7 +468,7 @@ def _raise_dimensions(layer: Any, shape: tuple[int | None, ...]) -> NoReturn:
         last = "If it is the output of a recurrent layer, give that layer return_sequences=True."
         advice = f"{_reshapes(shape)} {last} {_EMBEDDING}"
     elif len(shape) > 3:
-        advice = "Flatten what comes after time into features, x.reshape(batch, time, -1)."
+        advice = "Flatten all dimensions after time into features, x.reshape(batch, time, -1)."
     else:
         advice = (
             "If it is one series, x.reshape(1, -1, 1) is one sequence of it; "
@@ -485,7 +485,7 @@ def _check_batch(layer: Any, batch: int | None) -> None:
         if batch is None:
             raise ValueError(
                 f"{name_of(layer)} is stateful and got a batch of unknown size; expected a fixed one, as it keeps a "
-                "state for each sequence. Begin the model with keras.Input(batch_shape=(batch, time, features)), or "
+                "state for each sequence. Start the model with keras.Input(batch_shape=(batch, time, features)), or "
                 "call it on one batch before fit."
             )
     elif batch is not None and batch != _batch_of_states(layer):
@@ -493,7 +493,7 @@ def _check_batch(layer: Any, batch: int | None) -> None:
 
 
 def length_0(layer: Any) -> str:
-    """The sentence about an empty sequence."""
+    """The error message about an empty sequence."""
     return (
         f"{name_of(layer)} got sequences of length 0; expected at least one time step. Leave out empty sequences, or "
         "pad them and mask the padding."
@@ -505,32 +505,32 @@ def _batch_of_states(layer: Any) -> int:
 
 
 def partial_batch(layer: Any, got: int | None = None) -> str:
-    """The sentence about a batch that is not as large as a stateful layer's states."""
+    """The error message about a batch of another size than a stateful layer's states."""
     size = "another size" if got is None else f"size {got}"
     expected = _batch_of_states(layer)
     return (
-        f"{name_of(layer)} is stateful and got a batch of {size}; expected {expected}, the batch it was built with and "
+        f"{name_of(layer)} is stateful and got a batch of {size}; expected {expected}, the size it was built with and "
         f"keeps states for. Pass batch_size={expected} and a number of sequences that {expected} divides."
     )
 
 
 def _check_not_a_last_output(layer: Any, sequences: Any) -> None:
-    """Names the recurrent layer that a symbolic 2-D input comes from, also by way of others."""
+    """Names the recurrent layer that a symbolic 2-D input comes from, directly or through other layers."""
     for source, way in _sources(sequences, ()):
         recurrent = getattr(source, "forward_layer", source)
         if not isinstance(recurrent, keras.layers.RNN) or recurrent.return_sequences:
             continue
-        through = f" by way of {' and '.join(way)}" if way else ""
+        through = f" through {' and '.join(way)}" if way else ""
         giver = repr(source.name) if recurrent is source else f"the {type(recurrent).__name__} inside {source.name!r}"
         raise ValueError(
             f"{name_of(layer)} got input of shape {shape_text(sequences.shape)} from {name_of(source)}{through}, which "
-            f"returns its last output alone; expected every step's, (batch, time, features). Give {giver} "
+            f"returns only its last output; expected the output of every step, (batch, time, features). Give {giver} "
             "return_sequences=True."
         )
 
 
 def _sources(tensor: Any, way: tuple[str, ...]) -> Iterator[tuple[Any, tuple[str, ...]]]:
-    """The operations that a symbolic 2-D tensor comes from, each with those between; models are looked into."""
+    """The operations that a symbolic 2-D tensor comes from, each with those in between, also inside models."""
     history = getattr(tensor, "_keras_history", None)
     if history is None or len(tensor.shape) != 2:
         return
@@ -560,7 +560,7 @@ def _check_states(layer: Any, states: Any, shape: Sequence[int | None]) -> None:
 
 
 def _shape_or_words(state: Any) -> tuple[int | None, ...] | str | None:
-    """A state's shape (`None` if that is unknown), or what stands in a state's place."""
+    """A state's shape (`None` if that is unknown), or words for what is not a state."""
     dtype = getattr(state, "dtype", None)
     if dtype is None or not hasattr(state, "shape"):
         return f"an object of class {type(state).__name__}"
@@ -576,7 +576,7 @@ def _agree(got: Any, expected: Sequence[int | None]) -> bool:
 
 
 def _states_text(states: Sequence[Any]) -> str:
-    """States by their shapes, or the words that `_shape_or_words` found."""
+    """States by their shapes, or by the words of `_shape_or_words`."""
     if not states:
         return "no states"
     texts = [s if isinstance(s, str) else f"shape {'unknown' if s is None else shape_text(s)}" for s in states]
@@ -586,10 +586,10 @@ def _states_text(states: Sequence[Any]) -> str:
 
 
 def check_mask(layer: Any, shape: Sequence[int | None], mask: Any) -> None:
-    """Holds a mask to (batch, time), or (batch, time, 1) as Keras takes it.
+    """Checks that a mask is (batch, time), or (batch, time, 1), which Keras takes too.
 
     Raises:
-        TypeError: If it is no array.
+        TypeError: If it is not an array of numbers.
         ValueError: If it has another shape.
     """
     if mask is None:
@@ -609,21 +609,21 @@ def check_mask(layer: Any, shape: Sequence[int | None], mask: Any) -> None:
 
 
 def check_cell(layer: Any) -> None:
-    """Holds a layer with a cell of another class to options that Keras's own loop has.
+    """Checks that a layer with a cell of another class has only options that Keras's own loop has.
 
     Raises:
-        ValueError: If the gradient of the state is to be cut or clipped.
+        ValueError: If the gradient of its state is truncated or clipped.
     """
     asked = [name for name in ("truncate_gradient", "clip_state_gradient") if getattr(layer, name) is not None]
     if asked:
         raise ValueError(
             f"{name_of(layer)} has {' and '.join(asked)}, and a cell of the class {type(layer.cell).__name__}; "
-            "expected the cell that it was made with, as these act inside its step. Leave them out, or the cell."
+            "expected the cell that it was made with, as these act inside its step. Leave out the options, or the cell."
         )
 
 
 def check_when_run(layer: Any, sequences: Any, adapter: ModuleType) -> Any:
-    """The sequences, with a check in the graph for each size that only a run can know."""
+    """Returns the sequences, with a check in the graph for each size that is only known when it runs."""
     if sequences.shape[1] is None:
         sequences = adapter.check_size(sequences, 1, None, length_0(layer))
     if layer.stateful and sequences.shape[0] is None:
@@ -635,7 +635,7 @@ def check_when_run(layer: Any, sequences: Any, adapter: ModuleType) -> Any:
 
 
 def check_stateful(layer: Any) -> None:
-    """Holds a layer to having states.
+    """Checks that a layer has states.
 
     Raises:
         ValueError: If it has none.
@@ -653,17 +653,17 @@ def check_stateful(layer: Any) -> None:
 
 
 def check_rows(layer: Any, rows: Any, batch: int) -> np.ndarray:
-    """The rows of a batch as an index.
+    """Returns rows of a batch as an index.
 
     Raises:
-        ValueError: If one is no row, or is there twice.
+        ValueError: If one is not a row, or is given twice.
     """
     index = np.atleast_1d(np.asarray(rows))
     index = index if index.size else index.astype(int)
     whole = index.ndim == 1 and index.dtype.kind in "iu"
     if not whole or (index.size and not -batch <= index.min() <= index.max() < batch):
         raise ValueError(
-            f"{name_of(layer)} got rows={short(rows)}; expected integers from 0 to {batch - 1}. Name rows of the batch."
+            f"{name_of(layer)} got rows={short(rows)}; expected integers from 0 to {batch - 1}. Pass rows of the batch."
         )
     if len(np.unique(index % batch)) < len(index):
         raise ValueError(f"{name_of(layer)} got rows={short(rows)}; expected each row once. Leave out the second.")
@@ -671,10 +671,10 @@ def check_rows(layer: Any, rows: Any, batch: int) -> np.ndarray:
 
 
 def check_new_states(layer: Any, states: Any, old: list[np.ndarray], index: Any) -> list[np.ndarray]:
-    """New states as arrays of the shape and dtype of what they replace.
+    """Returns new states as arrays with the shape and dtype of the old ones.
 
     Raises:
-        ValueError: If the number or a shape does not fit, or one holds no numbers.
+        ValueError: If their number or a shape does not fit, or one is not an array of numbers.
     """
     states = states if isinstance(states, list | tuple) else [states]
     given = [_as_array(state) for state in states]
@@ -689,10 +689,10 @@ def check_new_states(layer: Any, states: Any, old: list[np.ndarray], index: Any)
 
 
 def check_kept_states(layer: Any, states: list[np.ndarray]) -> None:
-    """Holds the states in a file to the shapes of the layer's.
+    """Checks the states in a file against the shapes of the layer's.
 
     Raises:
-        ValueError: If the number or a shape does not fit.
+        ValueError: If their number or a shape does not fit.
     """
     got = [state.shape for state in states]
     expected = [tuple(state.shape) for state in layer.states]

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The Keras layers: stock layers whose time loop is one native call, with the checks and the extras beside it.
+"""The Keras layers: Keras's own layers with one native call as time loop, elman's checks, and elman's extra arguments.
 
-Keras builds weights, states, masks and dropout masks; `inner_loop` is where it hands over. What is checked before is in
-`layer_checks`, whether the native path runs in `route`, how in the adapter of Keras's backend. No maths.
+Keras builds weights, states, masks and dropout masks, and calls `inner_loop` for the time loop. The checks before that
+are in `layer_checks`. `route` decides whether the native path runs, and the adapter of Keras's backend runs it. There
+is no arithmetic here.
 """
 
 from __future__ import annotations
@@ -28,12 +29,12 @@ Tensor = Any
 States = list[Any]
 
 _NATIVE_ACTIVATIONS = [(getattr(keras.activations, name), name) for name in ACTIVATIONS]
-_STATE = "state_"  # how the states' names in a file begin
+_STATE = "state_"  # prefix of the states' names in a file
 _log = logging.getLogger("elman")
 
 
 def _adapter_of(backend: str) -> ModuleType | None:
-    """The adapter of a backend of Keras's; `None` where there is none."""
+    """The adapter of a backend of Keras; `None` if it has none."""
     if backend == "tensorflow":
         from elman import _tensorflow
 
@@ -49,20 +50,20 @@ def _adapter_of(backend: str) -> ModuleType | None:
     return None
 
 
-_BACKEND = keras.config.backend()  # for as long as Keras is loaded
+_BACKEND = keras.config.backend()  # it cannot change while Keras is loaded
 _ADAPTER = _adapter_of(_BACKEND)
 
 
 class _NativeLoop(keras.layers.RNN):
-    """What elman's layers put over Keras's own: it comes before the stock class among the bases."""
+    """What elman's layers change in Keras's: a base class in front of Keras's class."""
 
     _cell: str  # a row of `cells.CELLS`
-    _keras_cell: type  # which computes the same
+    _keras_cell: type  # Keras's cell with the same formula
     _state_names: tuple[str, ...]  # of the weights that learn_initial_state makes
     _initial_weights: tuple[Any, ...] = ()
     _route: Route | None = None
     _warned = False
-    _begins_learned = False  # whether the call under way does
+    _begins_learned = False  # whether the present call starts from the learned initial state
     _made = False  # whether the constructor has run
 
     # --- the route ---------------------------------------------------------------------------------------------
@@ -73,7 +74,7 @@ class _NativeLoop(keras.layers.RNN):
         return self._route
 
     def _note(self, name: str, value: object) -> None:
-        """Sets an attribute past Keras's tracking, which would wrap it, and refuses it in a compiled function."""
+        """Sets an attribute without Keras's tracking, which would wrap it, and fails in a compiled function."""
         object.__setattr__(self, name, value)
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -164,8 +165,8 @@ class _NativeLoop(keras.layers.RNN):
     def inner_loop(
         self, sequences: Tensor, initial_state: Any, mask: Any, training: bool = False
     ) -> tuple[Tensor, Tensor, States]:
-        """The time loop, for which Keras calls: the last output, all outputs and the final states."""
-        if self.stateful and _BACKEND == "torch":  # else the new states are written into what the backward reads
+        """The time loop, called by Keras. Returns the last output, all outputs and the final states."""
+        if self.stateful and _BACKEND == "torch":  # Keras writes the new states into tensors that the backward reads
             initial_state = [ops.copy(state) for state in _listed(initial_state)]
         options = options_of(self, self._cell)
         decision = self._decide(options, sequences)
@@ -180,11 +181,11 @@ class _NativeLoop(keras.layers.RNN):
         return last, y, list(states)
 
     def _has_keras_cell(self) -> bool:
-        """Whether the cell is what the layer made, and nobody put one that computes something else in its place."""
+        """True if the cell is of the class that the layer makes, and was not replaced by another one."""
         return type(self.cell) is self._keras_cell
 
     def _differs_from_stock(self, decision: Decision, mask: Any, training: bool) -> bool:
-        """Whether Keras's own loop would give another result than this layer promises: it has no gradient options, and
+        """True if Keras's own loop would give another result than this layer promises: it has no gradient options, and
         the defects that `stock_defects` lists."""
         gradients = not decision.portable  # an exported file has none
         if gradients and not (self.truncate_gradient is self.clip_state_gradient is None):
@@ -219,12 +220,12 @@ class _NativeLoop(keras.layers.RNN):
 
     @property
     def weights(self) -> list[Any]:
-        """Keras's weights, and after them the learned initial states."""
+        """Keras's weights, followed by the learned initial states."""
         return self._initial_last(super().weights)
 
     @property
     def variables(self) -> list[Any]:
-        """All variables: the weights, seeds, and last the states of a stateful layer, which JAX carries along so."""
+        """All variables: weights, seeds, and last the states of a stateful layer, so that Keras passes them on JAX."""
         return [*self._initial_last(super().variables), *(self.states or ())]
 
     def _initial_last(self, variables: list[Any]) -> list[Any]:
@@ -239,10 +240,10 @@ class _NativeLoop(keras.layers.RNN):
                 store[f"{_STATE}{i}"] = state
 
     def load_own_variables(self, store: Any) -> None:
-        """As Keras; what a file does not have, initial states or with `save_state` states, is left as it is.
+        """As Keras. What the file lacks (initial states, or the states of `save_state`) stays as it is.
 
         Raises:
-            ValueError: If states in the file are not of the layer's batch. None is set then.
+            ValueError: If states in the file have another batch size than the layer. Nothing is set then.
         """
         own = {key: store[key] for key in store.keys() if not key.startswith(_STATE)}  # noqa: SIM118  no mapping
         kept = [np.array(store[f"{_STATE}{i}"]) for i in range(len(store.keys()) - len(own))]
@@ -275,8 +276,8 @@ class _NativeLoop(keras.layers.RNN):
             rows: Optional integers, the rows of the batch that are set.
 
         Raises:
-            ValueError: If the layer is not stateful, or not built, or a shape or a row does not fit. Nothing is set
-                then.
+            ValueError: If the layer is not stateful or not built, or if a shape or a row does not fit. Nothing is
+                set then.
         """
         layer_checks.check_stateful(self)
         new = self.get_state()
@@ -287,7 +288,7 @@ class _NativeLoop(keras.layers.RNN):
             variable.assign(state)
 
     def get_config(self) -> dict[str, Any]:
-        """Everything the constructor takes."""
+        """Returns all arguments of the constructor."""
         return {
             **super().get_config(),
             "seed": self.cell.seed,
@@ -299,7 +300,7 @@ class _NativeLoop(keras.layers.RNN):
         }
 
 
-# TensorFlow's AutoGraph rewrites what a tf.function calls; where it finds this it leaves the function as written.
+# TensorFlow's AutoGraph rewrites the functions that a tf.function calls, but not those with this attribute.
 vars(_NativeLoop.__call__)["autograph_info__"] = {}
 
 
@@ -312,12 +313,12 @@ def _computed_in(dtype: str) -> str:
 
 
 def _named(activation: Any) -> Any:
-    """An activation's name where there is a native kernel of it, else the function itself."""
+    """The name of an activation that has a native kernel; any other activation itself."""
     return next((name for own, name in _NATIVE_ACTIVATIONS if own is activation), activation)
 
 
 def options_of(layer: Any, cell: str) -> Options:
-    """Those of a layer of elman or of Keras, whose cell has this name."""
+    """The options of a layer of elman or of Keras, with a cell of this name."""
     own = layer.cell
     return Options(
         cell=cell,
@@ -333,7 +334,7 @@ def options_of(layer: Any, cell: str) -> Options:
 
 
 def _constructor(stock: type) -> Callable[..., None]:
-    """A constructor that takes what the stock class takes, in the same order, and behind that elman's extras."""
+    """A constructor with the arguments of Keras's class, in the same order, and after them elman's by name."""
 
     def construct(
         self: Any,
@@ -352,7 +353,7 @@ def _constructor(stock: type) -> Callable[..., None]:
         layer_checks.check_learn_initial_state(learn_initial_state, arguments)
         layer_checks.check_save_state(save_state, arguments)
         stock_init(**arguments)
-        # Still 3 dimensions; but Bidirectional, which takes it over, leaves the word on others to the layer.
+        # Bidirectional copies this: without allow_last_axis_squeeze it would raise its own error before the layer's.
         spec = keras.layers.InputSpec(ndim=3, allow_last_axis_squeeze=True)
         self.input_spec = [spec] if isinstance(self.input_spec, list) else spec
         self.activity_regularizer = keras.regularizers.get(arguments.get("activity_regularizer"))
@@ -371,14 +372,16 @@ def _constructor(stock: type) -> Callable[..., None]:
 
 
 class _Gated(_NativeLoop):
-    """What LSTM and GRU have beside: dropout masks for each gate, and cuDNN, to which Keras may hand them."""
+    """What only LSTM and GRU have: dropout masks for each gate, and cuDNN, in which Keras may run them."""
 
     _use_cudnn: bool | str = "auto"
 
     @property
     def use_cudnn(self) -> bool | str:
-        """As given, but `False` where the layer has what cuDNN has not: a Bidirectional on a GPU, which may run both of
-        its layers in one cuDNN call, then calls each of them."""
+        """The user's setting, or `False` if the layer uses an option that cuDNN lacks.
+
+        A Bidirectional on a GPU then calls each of its layers, instead of running both in one cuDNN call.
+        """
         beyond = (self.truncate_gradient, self.clip_state_gradient, self.activity_regularizer)
         if self.learn_initial_state or self.native == "require" or any(option is not None for option in beyond):
             return False
@@ -389,7 +392,7 @@ class _Gated(_NativeLoop):
         self._note("_use_cudnn", value)
 
     def get_config(self) -> dict[str, Any]:
-        """Everything the constructor takes."""
+        """Returns all arguments of the constructor."""
         return {**super().get_config(), "use_cudnn": self._use_cudnn, "implementation": self.cell.implementation}
 
 

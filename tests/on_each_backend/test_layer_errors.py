@@ -36,7 +36,7 @@ TEXT = (
 )
 OBJECTS = (
     "SimpleRNN 'rnn' got an array of objects; expected numbers of shape (batch, time, features). For sequences of "
-    "different lengths use keras.utils.pad_sequences and a mask (keras.layers.Masking); else convert with "
+    "different lengths use keras.utils.pad_sequences and a mask (keras.layers.Masking); otherwise convert with "
     "astype('float32')."
 )
 LENGTH_0 = (
@@ -50,12 +50,12 @@ MASK = (
     "mask, for example keras.layers.Masking().compute_mask(x)."
 )
 PARTIAL = (
-    "SimpleRNN 'rnn' is stateful and got a batch of {}; expected 2, the batch it was built with and keeps states for. "
+    "SimpleRNN 'rnn' is stateful and got a batch of {}; expected 2, the size it was built with and keeps states for. "
     "Pass batch_size=2 and a number of sequences that 2 divides."
 )
 NO_BATCH = (
     "SimpleRNN 'rnn' is stateful and got a batch of unknown size; expected a fixed one, as it keeps a state for each "
-    "sequence. Begin the model with keras.Input(batch_shape=(batch, time, features)), or call it on one batch before "
+    "sequence. Start the model with keras.Input(batch_shape=(batch, time, features)), or call it on one batch before "
     "fit."
 )
 ARGUMENTS = (
@@ -162,8 +162,8 @@ def test_fewer_than_two_dimensions(shape):
 
 def test_an_unknown_number_of_features():
     sentence = (
-        "SimpleRNN 'rnn' got input of shape (?, 5, ?); expected a known number of features. Name it, for example "
-        "keras.Input((None, 3))."
+        "SimpleRNN 'rnn' got input of shape (?, 5, ?); expected a known number of features. Set it, for example "
+        "with keras.Input((None, 3))."
     )
     says(ValueError, sentence, lambda: rnn()(keras.Input((5, None))))
 
@@ -174,7 +174,7 @@ def test_an_unknown_number_of_dimensions():
     layer = built()
     run = tf.function(layer, input_signature=[tf.TensorSpec(None)])
     sentence = (
-        "SimpleRNN 'rnn' got a tensor of an unknown number of dimensions; expected 3, (batch, time, features). Tell "
+        "SimpleRNN 'rnn' got a tensor of an unknown number of dimensions; expected 3, (batch, time, features). Set "
         "them with tf.ensure_shape(x, (None, None, features))."
     )
     says(ValueError, sentence, lambda: run(X))
@@ -183,7 +183,7 @@ def test_an_unknown_number_of_dimensions():
 @pytest.mark.parametrize("shape", [(2, 5, 2), (2, 5, 4)])
 def test_another_number_of_features_than_it_was_built_with(shape):
     sentence = (
-        "SimpleRNN 'rnn' got {} features, input of shape ({}, 5, {}); expected 3, with which it was built. Pass the "
+        "SimpleRNN 'rnn' got {} features, input of shape ({}, 5, {}); expected 3, as it was built. Pass the "
         "features it was trained on, or make a new layer."
     )
     n = shape[2]
@@ -192,12 +192,12 @@ def test_another_number_of_features_than_it_was_built_with(shape):
     says(ValueError, sentence.format(n, "?", n), lambda: layer(keras.Input(shape[1:])))
 
 
-# --- a recurrent layer fed by one that returns its last output alone -----------------------------------------------
+# --- a recurrent layer after one that returns only its last output --------------------------------------------------
 
 
 LAST = (
-    "SimpleRNN 'rnn' got input of shape (?, {}) from {}, which returns its last output alone; expected every step's, "
-    "(batch, time, features). Give {} return_sequences=True."
+    "SimpleRNN 'rnn' got input of shape (?, {}) from {}, which returns only its last output; expected the output of "
+    "every step, (batch, time, features). Give {} return_sequences=True."
 )
 BEFORE = {
     "ours": (lambda: elman.SimpleRNN(8, name="first"), 8, "SimpleRNN 'first'", "'first'"),
@@ -228,10 +228,10 @@ def test_a_stack_without_return_sequences_names_both_layers(before):
     says(ValueError, sentence, lambda: rnn()(make()(keras.Input((5, 3)))))
 
 
-def test_a_stack_without_return_sequences_by_way_of_other_layers():
+def test_a_stack_without_return_sequences_through_other_layers():
     between = [layers.Dropout(0.1, name="drop"), layers.Dense(6, name="dense")]
     first = elman.SimpleRNN(8, name="first")
-    sentence = LAST.format(6, "SimpleRNN 'first' by way of Dropout 'drop' and Dense 'dense'", "'first'")
+    sentence = LAST.format(6, "SimpleRNN 'first' through Dropout 'drop' and Dense 'dense'", "'first'")
     says(ValueError, sentence, lambda: keras.Sequential([keras.Input((5, 3)), first, *between, rnn()]))
 
 
@@ -240,11 +240,11 @@ def test_a_stack_without_return_sequences_in_a_nested_model():
     says(ValueError, LAST.format(8, "GRU 'first'", "'first'"), lambda: rnn()(inner(keras.Input((5, 3)))))
 
 
-def test_a_stack_without_return_sequences_by_way_of_a_shared_layer_and_a_merge():
+def test_a_stack_without_return_sequences_through_a_shared_layer_and_a_merge():
     shared, x = layers.Dense(6, name="shared"), keras.Input((5, 3))
     shared(keras.Input((8,)))
     merged = layers.Concatenate(name="merge")([keras.Input((2,)), shared(elman.SimpleRNN(8, name="first")(x))])
-    sentence = LAST.format(8, "SimpleRNN 'first' by way of Dense 'shared' and Concatenate 'merge'", "'first'")
+    sentence = LAST.format(8, "SimpleRNN 'first' through Dense 'shared' and Concatenate 'merge'", "'first'")
     says(ValueError, sentence, lambda: rnn()(merged))
 
 
@@ -257,7 +257,7 @@ def test_a_stack_without_return_sequences_that_is_built_by_its_data(run):
     says(ValueError, sentence, runs[run])
 
 
-def test_a_last_output_in_an_eager_call_is_told_what_it_may_be():
+def test_a_last_output_in_an_eager_call_gets_all_advice():
     last = elman.SimpleRNN(8)(X)
     says(ValueError, f"SimpleRNN 'rnn' got input of shape (2, 8); {TO_3D.format(n=8)}", lambda: rnn()(last))
 
@@ -328,8 +328,8 @@ def test_no_array_at_all(x, what):
 @pytest.mark.parametrize("dtype", ["complex64", "datetime64[s]", "timedelta64[s]"])
 def test_no_real_numbers(dtype):
     sentence = (
-        f"SimpleRNN 'rnn' got an array of dtype {dtype}; expected real numbers of shape (batch, time, features). Make "
-        "features of it first: real and imaginary part, hours since a date, the fields of a record."
+        f"SimpleRNN 'rnn' got an array of dtype {dtype}; expected real numbers of shape (batch, time, features). "
+        "Convert it to features first: real and imaginary part, hours since a date, the fields of a record."
     )
     says(TypeError, sentence, lambda: rnn()(np.zeros((2, 5, 3), dtype)))
 
@@ -711,7 +711,7 @@ def test_checking_a_name_draws_no_random_number():
             {"learn_initial_state": True, "stateful": True},
             (
                 "learn_initial_state=True and stateful=True are both given; expected one of them, as a stateful layer "
-                "begins where the last batch ended. Drop one."
+                "starts from the states of the last batch. Leave out one."
             ),
         ),
         (
@@ -874,7 +874,7 @@ def test_states_that_there_are_not(ask):
 
 
 GOT = "SimpleRNN 'rnn' got {}; expected 1 state of shape ({}, 4). Pass a list, as get_state returns it."
-ROWS = "SimpleRNN 'rnn' got rows={!r}; expected integers from 0 to 1. Name rows of the batch."
+ROWS = "SimpleRNN 'rnn' got rows={!r}; expected integers from 0 to 1. Pass rows of the batch."
 SETS = {
     "none": (([],), GOT.format("no states", 2)),
     "two": (([H, H],), GOT.format("2 states, of shape (2, 4) and shape (2, 4)", 2)),
