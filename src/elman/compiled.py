@@ -18,7 +18,7 @@ from elman.keras_2 import is_record
 Array = np.ndarray
 
 _WITHOUT_EFFECT = ("is_legacy_optimizer", "jit_compile")  # on what an optimizer computes
-_BY_SHAPE = ("accuracy", "acc", "crossentropy", "ce")  # metrics that Keras chooses by the shape of the output
+_BY_SHAPE = ("accuracy", "acc", "crossentropy", "ce")  # losses and metrics that Keras chooses by the output's shape
 
 
 class Saved(NamedTuple):
@@ -58,7 +58,7 @@ def restore(model: Any, saved: Saved, custom_objects: dict[str, Any], safe_mode:
     if not saved.variables or _assigned(model, saved.variables):
         return ""
     return (
-        f"the optimizer {type(model.optimizer).__name__} begins with new variables: those in the file do not fit it. "
+        f"the optimizer {type(model.optimizer).__name__} starts with new variables, as those in the file do not fit it. "
         "The weights are those of the file; the first steps of further training differ."
     )
 
@@ -114,7 +114,7 @@ class _Objects:
 
     def _loss(self, value: Any) -> Any:
         if not is_record(value):
-            return self._custom_objects.get(value, value)
+            return self._named(value, keras.losses)
         kind = self._kind(value, keras.losses, keras.losses.Loss)
         if kind is None:
             return self._own(value)
@@ -125,7 +125,7 @@ class _Objects:
 
     def _metric(self, value: Any) -> Any:
         if not is_record(value):
-            return value if value in _BY_SHAPE else self._custom_objects.get(value, value)
+            return self._named(value, keras.metrics)
         kind = self._kind(value, keras.metrics, keras.metrics.Metric)
         if kind is None:
             return self._own(value)
@@ -136,6 +136,14 @@ class _Objects:
         if isinstance(function, keras.metrics.Metric):  # of most names Keras has the metric, not the function
             return type(function)(**config)
         return kind(function, **config)
+
+    def _named(self, name: str, package: Any) -> Any:
+        """A loss or metric by its name: the user's own, or the name, once it is sure that Keras knows it."""
+        if name in self._custom_objects:
+            return self._custom_objects[name]
+        if name not in _BY_SHAPE:
+            package.get(name)  # raises; compile would look it up in the first step of training
+        return name
 
     def _function(self, value: Any) -> Any:
         """What a metric computes for each example."""

@@ -516,8 +516,8 @@ def _leaves(value: Any) -> Iterator[Any]:
 def _unlike(layer: Any, difference: str) -> ValueError:
     return ValueError(
         f"{name_of(layer)} cannot be copied: made again from its config it has {difference}; expected a config from "
-        "which Keras makes the same layer again. Write get_config with every argument of the constructor, and make parts "
-        "and weights in the constructor or in build."
+        "which Keras makes the same layer again. Write get_config with every argument of the constructor, and make "
+        "parts and weights in the constructor or in build."
     )
 
 
