@@ -58,8 +58,8 @@ def restore(model: Any, saved: Saved, custom_objects: dict[str, Any], safe_mode:
     if not saved.variables or _assigned(model, saved.variables):
         return ""
     return (
-        f"the optimizer {type(model.optimizer).__name__} starts with new variables, as those in the file do not fit it. "
-        "The weights are those of the file; the first steps of further training differ."
+        f"the optimizer {type(model.optimizer).__name__} starts with new variables, as those in the file do not fit "
+        "it. The weights are those of the file; the first steps of further training differ."
     )
 
 
@@ -192,7 +192,7 @@ def _assigned(model: Any, saved: list[tuple[str, Array]]) -> bool:
     Keras 3 and Keras 2 since 2.11 have the same order, except that Keras 2 does not count the learning rate, which its
     config has. Optimizers before 2.11 have all variables of one kind, then all of the next.
     """
-    if len(saved) == 1:  # the number of steps alone: it was saved before its first one
+    if [value.tolist() for _, value in saved] == [0]:  # the number of steps alone: it was saved before its first one
         return True
     optimizer = model.optimizer
     optimizer.build(model.trainable_variables)

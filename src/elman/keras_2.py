@@ -63,7 +63,10 @@ class Translation:
         inner = self.of(value["config"])
         if kind is not None and isinstance(inner, dict):
             inner = self._arguments(kind, self._resets_after(value, inner))
-        return value | self._header(value) | _with_states(value, self._takes_states(value, kind)) | {"config": inner}
+        changed = _with_states(value, self._takes_states(value, kind)) | self._header(value) | {"config": inner}
+        if "compile_config" in value:
+            changed["compile_config"] = self.of(value["compile_config"])
+        return value | changed
 
     def warning(self) -> str:
         """Names what was dropped or changes; empty if nothing."""
@@ -105,7 +108,8 @@ class Translation:
         if name in _CUDNN and self._kind(record) is not None:
             self.has_cudnn = True
             return {"class_name": _CUDNN[name]}
-        if module.startswith(_BACKENDS) and hasattr(keras.optimizers, name):
+        of_other_backend = module.startswith(_BACKENDS) and not module.startswith(_BACKENDS + keras.config.backend())
+        if of_other_backend and hasattr(keras.optimizers, name):
             return {"module": "keras.optimizers", "registered_name": None}
         return {}
 

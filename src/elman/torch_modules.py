@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Layers as torch.nn.RNN, LSTM and GRU, and such modules as layers; weights are copied, nothing is shared.
+"""Converts layers to torch.nn.RNN, LSTM and GRU, and such modules to layers. Weights are copied, nothing is shared.
 
-In: built Keras layers, or a module. Out: the other one with the same weights, once both have computed the same from a
-few random sequences. What changes the numbers and has no place on the other side is refused; what acts on training
-alone is dropped, and named in one warning. PyTorch need not be Keras's backend: between the two are NumPy arrays, by
-the names that PyTorch gives them. Masks are left to the caller, as torch's modules have none.
+In: built Keras layers, or a module. Out: the other one with the same weights, after both have computed the same results
+from a few random sequences. An option that changes the numbers and that the other side lacks is an error. One that acts
+on training only is dropped, and one warning names it. PyTorch need not be Keras's backend: weights pass from one to the
+other as NumPy arrays, under the names that PyTorch gives them. Masks are left to the caller, as torch's modules have
+none.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ Array = np.ndarray
 
 
 class _Kind(NamedTuple):
-    """A recurrent network on both sides: Keras's classes and elman's, the blocks of each weight in the order of either
-    side, by argument the activations that PyTorch has for it, and whether its bias has two rows.
+    """A cell on both sides: Keras's classes and elman's, the order of the gates in the weights on each side, the
+    activations that PyTorch has for each argument, and whether Keras's bias has two rows.
     """
 
     stock: type
@@ -41,7 +42,7 @@ class _Kind(NamedTuple):
 
 
 class _Form(NamedTuple):
-    """What a module is made with. `kind` is its class's name, `activation` matters for RNN alone."""
+    """The arguments of a module. `kind` is the name of its class, and `activation` matters for RNN only."""
 
     kind: str
     features: int
@@ -66,14 +67,15 @@ _KINDS = {
 }
 _KIND_OF = {layer: name for name, kind in _KINDS.items() for layer in (kind.stock, kind.own)}
 _DTYPES = ("float32", "float64")
-# What decides what a layer computes, beside its weights. Each layer has some of them.
+_QUANTIZED = ("torch.ao.nn.", "torch.nn.quantized", "torch.nn.quantizable")  # where PyTorch keeps quantized modules
+# The options that determine a layer's output, in addition to its weights. Each layer has some of them.
 _COMPUTES = ("units", "activation", "recurrent_activation", "use_bias", "reset_after", "go_backwards", "native")
-_TRAINING_ALONE = (
+_TRAINING_ONLY = (
     *("dropout", "recurrent_dropout", "truncate_gradient", "clip_state_gradient", "learn_initial_state"),
     *("kernel_regularizer", "recurrent_regularizer", "bias_regularizer", "activity_regularizer"),
     *("kernel_constraint", "recurrent_constraint", "bias_constraint"),
 )
-# Why a layer is no module of torch, behind its name.
+# Why a layer cannot become a module, after "to_torch got" and its name.
 _SENTENCES = {
     "built": "that is not built; expected weights. First call it, or its build((None, None, features)).",
     "cell": "with {got} as its cell; expected {expected} itself. Leave it in Keras.",
@@ -81,28 +83,28 @@ _SENTENCES = {
     "it in Keras.",
     "reset_after": "with reset_after=False; expected reset_after=True, as torch.nn.GRU resets the product of state and "
     "weights. Train it with that, or leave it in Keras.",
-    "stateful": "with stateful=True; expected a layer that begins at zero. Make one without and give it the weights "
-    "with set_weights, then hand the module its last states back as hx.",
-    "initial_state": "with a learned initial state that is not zero; expected a layer that begins at zero. Make one "
-    "without and give it the other weights with set_weights, then pass the learned state to the module as hx.",
-    "dtype": "of dtype {got}; expected float32 or float64, in which both sides compute alike. Make one with "
-    "dtype='float32' and give it the weights with set_weights.",
-    "alike": "with {got}; expected {expected}, as {first} has: a module has one for all its layers and directions. "
-    "Convert the layers one by one.",
-    "go_backwards": "with go_backwards={got}; expected time read forward, and backward in the second direction alone. "
-    "Make one without and give it the weights with set_weights, then turn the module's input around with torch.flip.",
-    "directions": "of {got} direction(s); expected {expected}, as the first layer of the stack has. Convert the layers "
-    "one by one.",
-    "merge_mode": "with merge_mode={got!r}; expected 'concat', which torch's modules do. Make a module of each of its "
-    "directions, and merge what they return.",
-    "wrapper": "of dtype {got}, to which it rounds its input; expected {expected}, as the layers in it have. Make it "
-    "with dtype={expected!r} and give it the weights with set_weights.",
+    "stateful": "with stateful=True; expected a layer that starts from zero. Make one without it, copy the weights "
+    "with set_weights, and pass the module's last states to the next call as hx.",
+    "initial_state": "with a learned initial state that is not zero; expected a layer that starts from zero. Make one "
+    "without it, copy the other weights with set_weights, and pass the learned state to the module as hx.",
+    "dtype": "of dtype {got}; expected float32 or float64, for which both sides compute the same. Make one "
+    "with dtype='float32' and copy the weights with set_weights.",
+    "alike": "with {got}; expected {expected}, as {first} has it, because all layers and directions of a module "
+    "share it. Convert the layers one by one.",
+    "go_backwards": "with go_backwards={got}; expected False, and True only in the second direction. Make one without "
+    "it, copy the weights with set_weights, and reverse the module's input with torch.flip.",
+    "directions": "of {got} direction(s); expected {expected}, as the first layer of the stack has them. Convert the "
+    "layers one by one.",
+    "merge_mode": "with merge_mode={got!r}; expected 'concat', as in torch's modules. Convert each direction to a "
+    "module of its own, and merge their outputs.",
+    "wrapper": "of dtype {got}, to which it rounds its input; expected {expected}, as the layers in it have it. Make "
+    "it with dtype={expected!r} and copy the weights with set_weights.",
     "return_sequences": "with return_sequences=False before the last layer; expected sequences from every layer but "
     "the last. Convert the layers up to it, and the rest on its own.",
-    "features": "for {got} features; expected {expected}, the size of what {before} gives it. Put the layers in the "
-    "order in which they follow each other.",
+    "features": "for {got} features; expected {expected}, the size of the output of {before}. Put the layers in the "
+    "order in which they are called.",
 }
-_SEQUENCES, _STEPS = 3, 7  # of the check: few, yet enough for every weight to have acted on every other
+_SEQUENCES, _STEPS = 3, 7  # of the check: few, but enough for each weight to act on the outputs
 _log = logging.getLogger("elman")
 
 
@@ -110,31 +112,32 @@ _log = logging.getLogger("elman")
 
 
 def to_torch(layer: Any) -> Any:
-    """The `torch.nn.RNN`, `LSTM` or `GRU` that computes what a layer, or a stack of layers, computes.
+    """Converts a layer, or a stack of layers, to the `torch.nn.RNN`, `LSTM` or `GRU` that computes the same.
 
-    It is made with `batch_first=True`, and gives every step's output of the last layer, whatever `return_sequences`
-    says of that, and each layer's last states. Before it is returned, both compute outputs and final states of the same
-    random sequences. Keras's one bias of SimpleRNN and LSTM becomes `bias_ih`, and `bias_hh` is zero.
+    The module is made with `batch_first=True`. It returns the last layer's output at every step, whatever that layer's
+    `return_sequences` is, and each layer's last states. Before it is returned, its outputs and final states are
+    compared with those of the layers on a few random sequences. The single bias of SimpleRNN and LSTM becomes
+    `bias_ih`, and `bias_hh` is zero.
 
-    What acts on training alone and has no place in the module (Keras's `dropout` and `recurrent_dropout`, regularizers,
-    constraints, `truncate_gradient`, `clip_state_gradient`, a learned initial state that is zero) is dropped, and named
-    in one warning of the logger "elman". For what a mask does, see `torch.nn.utils.rnn.pack_padded_sequence`.
+    Options that act on training only and that the module lacks (Keras's `dropout` and `recurrent_dropout`,
+    regularizers, constraints, `truncate_gradient`, `clip_state_gradient`, a learned initial state that is zero) are
+    dropped, and one warning of the logger "elman" names them. For masks, see
+    `torch.nn.utils.rnn.pack_padded_sequence`.
 
     Args:
-        layer: A built `SimpleRNN`, `LSTM` or `GRU` of elman or of Keras, a `keras.layers.Bidirectional` of one that
-            concatenates, or a list, a tuple or a `keras.Sequential` of such, the first of them nearest to the input. It
-            is left as it is.
+        layer: A built `SimpleRNN`, `LSTM` or `GRU` of elman or of Keras, a `keras.layers.Bidirectional` of one with
+            `merge_mode="concat"`, or a list, a tuple or a `keras.Sequential` of these, in the order in which they are
+            called. It is left as it is.
 
     Returns:
-        A new module on the CPU, of the layer's dtype, float32 or float64, in training mode and with every parameter
-        trainable, as any new one.
+        A new module on the CPU, of the layer's dtype, float32 or float64, in training mode, with all parameters
+        trainable.
 
     Raises:
         ImportError: If PyTorch is not installed.
-        TypeError: If it is none of these layers.
-        ValueError: If a layer is not built, or computes what a module of torch does not, or the layers do not make one
-            stack.
-        RuntimeError: If the module does not compute the same.
+        TypeError: If `layer` is not one of these.
+        ValueError: If a layer is not built, or no module of torch computes the same, or the layers are not one stack.
+        RuntimeError: If the module's results differ from those of the layers.
 
     Example:
 
@@ -156,29 +159,30 @@ def to_torch(layer: Any) -> Any:
 
 
 def from_torch(module: Any) -> Any:
-    """The layer, or the stack of layers, that computes what a `torch.nn.RNN`, `LSTM` or `GRU` computes.
+    """Converts a `torch.nn.RNN`, `LSTM` or `GRU` to the layer, or the stack of layers, that computes the same.
 
-    It takes `(batch, time, features)`, whatever `batch_first` says of the module, and gives every step's output. Before
-    it is returned, both compute outputs and final states of the same random sequences. The two biases of RNN and LSTM
-    are added up, as Keras has one: the function is the same, and a step of training moves one where PyTorch moves two.
+    The layer takes `(batch, time, features)`, whatever the module's `batch_first` is, and returns the output at every
+    step. Before it is returned, its outputs and final states are compared with those of the module on a few random
+    sequences. The two biases of RNN and LSTM are added up, as Keras has only one. The function is the same, but a step
+    of training changes one bias where PyTorch changes two.
 
-    PyTorch's `dropout` between layers, drawn for each step, has no place in Keras's layers, which draw once for a
-    sequence: it is dropped, and named in one warning of the logger "elman".
+    PyTorch draws the `dropout` between layers for each step, and Keras's layers draw it once for a sequence. It is
+    dropped, and one warning of the logger "elman" names it.
 
     Args:
-        module: A `torch.nn.RNN`, `LSTM` or `GRU`, on any device. It is left as it is.
+        module: A `torch.nn.RNN`, `LSTM` or `GRU`, on any device that holds data. It is left as it is.
 
     Returns:
-        Built, with `return_sequences=True` and of the module's dtype, float32 or float64: for one layer an
-        `elman.SimpleRNN`, `LSTM` or `GRU`, with two directions in a `keras.layers.Bidirectional`; for several a
-        `keras.Sequential` of these.
+        A built layer with `return_sequences=True` and the module's dtype, float32 or float64. It is an
+        `elman.SimpleRNN`, `LSTM` or `GRU`, in a `keras.layers.Bidirectional` if the module has two directions; for a
+        module of several layers it is a `keras.Sequential` of these.
 
     Raises:
         ImportError: If PyTorch is not installed.
-        TypeError: If it is none of these modules.
-        ValueError: If it has `proj_size`, other parameters than its class makes, or a dtype that is neither float32 nor
-            float64, or that Keras's backend does not have.
-        RuntimeError: If the layers do not compute the same.
+        TypeError: If `module` is not one of these, for example if it is quantized or parametrized.
+        ValueError: If it has `proj_size`, other parameters than its class makes, parameters without data, or a dtype
+            that is neither float32 nor float64, or that Keras's backend lacks.
+        RuntimeError: If the layers' results differ from those of the module.
 
     Example:
 
@@ -187,6 +191,7 @@ def from_torch(module: Any) -> Any:
     """
     torch = _import_torch("from_torch")
     form = _form_of_module(torch, module)
+    _check_parameters(form, module)
     weights = {name: parameter.detach().cpu().numpy() for name, parameter in module.named_parameters()}
     stack = [_keras_layer(form, number, weights) for number in range(form.layers)]
     _check_same("from_torch", torch, form, stack, _module(torch, form, weights))
@@ -258,7 +263,7 @@ def _form_of_layers(stack: list[Any]) -> _Form:
 
 
 def _check_half(layer: Any) -> None:
-    """Holds a recurrent layer to what a module of torch computes."""
+    """Raises if no module of torch computes what a recurrent layer computes."""
     name = _KIND_OF[type(layer)]
     cell = _KINDS[name].cell
     if not layer.built:
@@ -281,7 +286,7 @@ def _check_half(layer: Any) -> None:
 
 
 def _check_width(function: str, layer: Any) -> None:
-    """JAX makes float32 of float64 unless it is told otherwise."""
+    """Raises if the backend has no weights of the layer's dtype: JAX by default makes float32 of float64."""
     asked, got = layer.compute_dtype, _array(layer.cell.kernel).dtype.name
     if asked != got:
         raise ValueError(
@@ -292,7 +297,7 @@ def _check_width(function: str, layer: Any) -> None:
 
 
 def _check_stack(stack: list[Any]) -> None:
-    """Holds the layers of one module to each other: it has one size, one kind, one dtype, and so on."""
+    """Raises if layers cannot share one module, which has one size, one class, one dtype and so on for all layers."""
     first = _halves(stack[0])[0]
     for part in stack:
         for backward, half in enumerate(_halves(part)):
@@ -338,7 +343,7 @@ def _features(part: Any) -> int:
 
 
 def _name_of(activation: Any) -> str:
-    """The name of one of Keras's own; what else a user made keeps its address, and is none of torch's."""
+    """The name of an activation of Keras; the representation of any other, which torch does not have."""
     name = getattr(activation, "__name__", "")
     return name if getattr(keras.activations, name, None) is activation else repr(activation)
 
@@ -348,8 +353,8 @@ def _refusal(layer: Any, sentence: str, **facts: Any) -> ValueError:
 
 
 def _dropped(half: Any) -> str:
-    """What a module leaves out of a layer, as the warning names it."""
-    names = [name for name in _TRAINING_ALONE if getattr(half, name, None)]
+    """The options of a layer that a module lacks, as the warning names them; empty if there are none."""
+    names = [name for name in _TRAINING_ONLY if getattr(half, name, None)]
     return f"{', '.join(names)} of {half.name!r}" if names else ""
 
 
@@ -358,17 +363,23 @@ def _dropped(half: Any) -> str:
 
 def _form_of_module(torch: Any, module: Any) -> _Form:
     kinds = {getattr(torch.nn, name): name for name in _KINDS}
+    if type(module).__module__.startswith(_QUANTIZED):
+        raise TypeError(
+            f"from_torch got a quantized {type(module).__name__} ({type(module).__module__}); expected torch.nn.RNN, "
+            "LSTM or GRU itself, whose weights are float32 or float64. Convert the module from which this one was made, "
+            "as it was before quantization."
+        )
     if type(module) not in kinds:
         raise TypeError(
-            f"from_torch got a {type(module).__name__}; expected torch.nn.RNN, LSTM or GRU itself. Pass the one that a "
-            "model has as an attribute, and what torch.compile returned as _orig_mod; make a parametrization "
-            "permanent; load the state_dict of a class of your own into such a module first."
+            f"from_torch got a {type(module).__name__}; expected torch.nn.RNN, LSTM or GRU itself. If it is a "
+            "model, pass its recurrent module; if torch.compile returned it, pass its _orig_mod. Make a "
+            "parametrization permanent first, and load the state_dict of a class of your own into such a module."
         )
     name = kinds[type(module)]
     if module.proj_size:
         raise ValueError(
             f"from_torch got torch.nn.{name} with proj_size={module.proj_size}; expected 0, as Keras's layers do not "
-            "project their state. Leave it in PyTorch, or train one without."
+            "project their state. Leave it in PyTorch, or train one without it."
         )
     form = _Form(
         kind=name,
@@ -380,7 +391,7 @@ def _form_of_module(torch: Any, module: Any) -> _Form:
         activation=getattr(module, "nonlinearity", "tanh"),
         dtype=_dtype_of(name, module),
     )
-    got, expected = {name for name, _ in module.named_parameters()}, set(_names(form))
+    got, expected = {name for name, _ in module.named_parameters()}, set(_shapes(form))
     if got != expected:
         raise ValueError(
             f"from_torch got torch.nn.{name} with parameters {', '.join(sorted(got ^ expected))} too many or missing; "
@@ -390,28 +401,70 @@ def _form_of_module(torch: Any, module: Any) -> _Form:
     return form
 
 
+def _check_parameters(form: _Form, module: Any) -> None:
+    """Raises if a parameter has no data to copy, or another shape than the module's attributes say."""
+    if form.activation not in {"tanh", "relu"}:
+        raise ValueError(
+            f"from_torch got torch.nn.{form.kind} with nonlinearity={form.activation!r}; expected 'tanh' or 'relu'. "
+            "Set the attribute back to the one that the module was trained with."
+        )
+    shapes = _shapes(form)
+    for name, parameter in module.named_parameters():
+        missing = _missing_data(parameter)
+        if missing:
+            raise ValueError(
+                f"from_torch got torch.nn.{form.kind} whose {name} {missing}; expected parameters that hold numbers. "
+                "Load the weights first: module.to_empty(device='cpu'), then module.load_state_dict(...)."
+            )
+        if tuple(parameter.shape) != shapes[name]:
+            raise ValueError(
+                f"from_torch got torch.nn.{form.kind} whose {name} has shape {tuple(parameter.shape)}; expected "
+                f"{shapes[name]}, which follows from input_size={form.features} and hidden_size={form.units}. Make a "
+                "module of the right size and load the state_dict into it."
+            )
+
+
+def _missing_data(parameter: Any) -> str:
+    """Why a parameter has no numbers to read; empty if it has them."""
+    if parameter.is_meta:
+        return "is on the device 'meta', which holds shapes only"
+    if str(parameter.layout) != "torch.strided":
+        return f"has the layout {parameter.layout}"
+    if parameter.untyped_storage().nbytes() < parameter.numel() * parameter.element_size():
+        return "has no memory, as after sharding or offloading"
+    return ""
+
+
 def _dtype_of(name: str, module: Any) -> str:
     dtypes = sorted({str(parameter.dtype).removeprefix("torch.") for parameter in module.parameters()})
     if len(dtypes) != 1 or dtypes[0] not in _DTYPES:
         raise ValueError(
-            f"from_torch got torch.nn.{name} of dtype {' and '.join(dtypes)}; expected float32 or float64, in which "
-            "both sides compute alike. Pass a copy of it, copy.deepcopy(module).float()."
+            f"from_torch got torch.nn.{name} of dtype {' and '.join(dtypes)}; expected float32 or float64, for which "
+            "both sides compute the same. Pass a copy, copy.deepcopy(module).float()."
         )
     return dtypes[0]
 
 
 def _suffixes(form: _Form) -> list[str]:
-    """How the names of a layer's and direction's parameters end, layer after layer."""
+    """The ends of the names of parameters, for each layer and in it for each direction."""
     directions = ("", "_reverse") if form.bidirectional else ("",)
     return [f"l{number}{direction}" for number in range(form.layers) for direction in directions]
 
 
-def _names(form: _Form) -> list[str]:
-    parts = ("weight_ih", "weight_hh", "bias_ih", "bias_hh") if form.bias else ("weight_ih", "weight_hh")
-    return [f"{part}_{suffix}" for suffix in _suffixes(form) for part in parts]
+def _shapes(form: _Form) -> dict[str, tuple[int, ...]]:
+    """The shapes of the parameters that a module's class makes, by their names."""
+    rows = len(_KINDS[form.kind].torch_gates) * form.units
+    found: dict[str, tuple[int, ...]] = {}
+    for i, suffix in enumerate(_suffixes(form)):
+        directions = 2 if form.bidirectional else 1
+        columns = form.features if i < directions else directions * form.units
+        found |= {f"weight_ih_{suffix}": (rows, columns), f"weight_hh_{suffix}": (rows, form.units)}
+        if form.bias:
+            found |= {f"bias_ih_{suffix}": (rows,), f"bias_hh_{suffix}": (rows,)}
+    return found
 
 
-# --- weights from one side to the other ----------------------------------------------------------------------------
+# --- weights -------------------------------------------------------------------------------------------------------
 
 
 def _array(value: Any) -> Array:
@@ -419,33 +472,33 @@ def _array(value: Any) -> Array:
 
 
 def _weights(half: Any) -> list[Array]:
-    """Kernel, recurrent kernel and, if there is one, bias: not what learn_initial_state adds."""
+    """The kernel, the recurrent kernel and the bias, if there is one, without learned initial states."""
     cell = half.cell
     return [_array(weight) for weight in (cell.kernel, cell.recurrent_kernel, cell.bias) if weight is not None]
 
 
 def _reordered(weight: Array, old: str, new: str) -> Array:
-    """The blocks of the last axis, one for each gate, in another order."""
+    """Puts the blocks of the last axis, one for each gate, into another order."""
     blocks = np.split(weight, len(old), axis=-1)
     return np.concatenate([blocks[old.index(gate)] for gate in new], axis=-1)
 
 
 def _torch_weights(form: _Form, stack: list[Any]) -> dict[str, Array]:
-    """What layers hold, by the names of a module's parameters."""
+    """The weights of layers, by the names of a module's parameters."""
     kind = _KINDS[form.kind]
     found: dict[str, Array] = {}
     halves = [half for part in stack for half in _halves(part)]
     for half, suffix in zip(halves, _suffixes(form), strict=True):
         kernel, recurrent_kernel, *bias = (_reordered(w, kind.keras_gates, kind.torch_gates) for w in _weights(half))
         found |= {f"weight_ih_{suffix}": kernel.T, f"weight_hh_{suffix}": recurrent_kernel.T}
-        for both in bias:  # GRU's has two rows, one for each side of the reset
+        for both in bias:  # GRU's has two rows: before and after the reset gate
             input_bias, recurrent_bias = both if both.ndim == 2 else (both, np.zeros_like(both))
             found |= {f"bias_ih_{suffix}": input_bias, f"bias_hh_{suffix}": recurrent_bias}
     return found
 
 
 def _keras_weights(form: _Form, suffix: str, weights: dict[str, Array]) -> list[Array]:
-    """What one recurrent layer holds, in Keras's order."""
+    """The weights of one recurrent layer, in Keras's order."""
     kind = _KINDS[form.kind]
     found = [weights[f"weight_ih_{suffix}"].T, weights[f"weight_hh_{suffix}"].T]
     if form.bias:
@@ -455,8 +508,8 @@ def _keras_weights(form: _Form, suffix: str, weights: dict[str, Array]) -> list[
 
 
 def _module(torch: Any, form: _Form, weights: dict[str, Array]) -> Any:
-    """A new module with these weights."""
-    on_meta = getattr(torch.nn, form.kind)(  # where no initial weights are drawn, only to be replaced
+    """Makes a module with these weights."""
+    on_meta = getattr(torch.nn, form.kind)(  # there no initial weights are drawn
         form.features,
         form.units,
         num_layers=form.layers,
@@ -475,7 +528,7 @@ def _module(torch: Any, form: _Form, weights: dict[str, Array]) -> Any:
 
 
 def _keras_layer(form: _Form, number: int, weights: dict[str, Array]) -> Any:
-    """One layer of a stack, built, with its weights."""
+    """Makes one layer of a stack, built, with its weights."""
     directions = 2 if form.bidirectional else 1
     options = {"activation": form.activation} if form.kind == "RNN" else {}
     layer = _KINDS[form.kind].own(form.units, use_bias=form.bias, return_sequences=True, dtype=form.dtype, **options)
@@ -493,14 +546,14 @@ def _keras_layer(form: _Form, number: int, weights: dict[str, Array]) -> Any:
 
 
 def _check_same(function: str, torch: Any, form: _Form, stack: list[Any], module: Any) -> None:
-    """Holds layers and module to each other's numbers, on random sequences that are the same each time.
+    """Compares the results of layers and module on random sequences, which are the same each time.
 
     Each result may differ by the square root of its dtype's epsilon times its largest value: half of the digits. Two
-    right computations differ by their rounding, some epsilons which the few steps make a few digits at most; a gate, a
-    bias or a direction in another's place leaves no digit.
+    correct computations differ by rounding, which in a few steps changes a few digits at most. If two gates, biases or
+    directions are swapped, no digit agrees.
 
     Raises:
-        RuntimeError: If they differ by more, or are not numbers.
+        RuntimeError: If they differ by more, or are not finite.
     """
     size = (_SEQUENCES, _STEPS, form.features)
     x = np.random.default_rng(0).normal(size=size).astype(form.dtype)
@@ -509,14 +562,14 @@ def _check_same(function: str, torch: Any, form: _Form, stack: list[Any], module
         difference = float(np.max(np.abs(by_keras[what] - expected)))
         largest = float(np.max(np.abs(expected)))
         allowed = float(np.sqrt(np.finfo(form.dtype).eps)) * largest
-        if not difference <= allowed:  # nor where it is no number
+        if not difference <= allowed:  # also if it is NaN
             raise RuntimeError(
                 f"{function} compared torch.nn.{form.kind} with {', '.join(map(name_of, stack))}, and they differ by "
                 f"{difference:.3g} in the {what} of {_SEQUENCES} random sequences of {_STEPS} steps; expected at most "
                 f"{allowed:.3g}, half of the digits of the largest value, {largest:.3g}. Nothing is returned. Look for "
-                "weights that are not finite, or so large that rounding alone does this, which float64 tells. Else "
-                f"report it, with PyTorch {torch.__version__}, Keras {keras.__version__} and its backend "
-                f"{keras.config.backend()}."
+                "weights that are not finite, or so large that rounding alone does this: in float64 it then does not "
+                f"occur. Otherwise report it, with PyTorch {torch.__version__}, Keras {keras.__version__} and its "
+                f"backend {keras.config.backend()}."
             )
 
 
@@ -545,7 +598,7 @@ def _results(y: Array, states: list[Array]) -> dict[str, Array]:
 
 
 def _twin(layer: Any) -> Any:
-    """What a layer computes, with every step and the last states: the layer itself would note that it was called."""
+    """A copy of a layer that returns every step and the last states. A call of the layer itself would set its route."""
     twins = [_recurrent_twin(half) for half in _halves(layer)]
     twin = twins[0]
     if len(twins) == 2:

@@ -273,8 +273,8 @@ def test_gates_in_another_order_are_found_out(monkeypatch, function, name, order
     assert re.match(
         rf"{function} compared torch\.nn\.{name} with Bidirectional '.*', Bidirectional '.*', and they differ by "
         r"[\d.e-]+ in the outputs of 3 random sequences of 7 steps; expected at most [\d.e-]+, half of the digits of "
-        r"the largest value, [\d.]+\. Nothing is returned\. Look for weights that are not finite, .*\. Else report it, "
-        r"with PyTorch .*, Keras .* and its backend torch\.$",
+        r"the largest value, [\d.]+\. Nothing is returned\. Look for weights that are not finite, .*\. Otherwise report "
+        r"it, with PyTorch .*, Keras .* and its backend torch\.$",
         said,
     ), said
 
@@ -374,15 +374,15 @@ REFUSED = {
     ),
     "go_backwards": (
         lambda: built(GRU(UNITS, go_backwards=True, name="a")),
-        r"GRU 'a' with go_backwards=True; expected time read forward, .* Make one without .* torch\.flip",
+        r"GRU 'a' with go_backwards=True; expected False, and True only in .* Make one without it, .* torch\.flip",
     ),
     "backward first": (
         lambda: two(GRU(UNITS, go_backwards=True, **S, name="b"), GRU(UNITS, **S, name="c")),
-        r"GRU 'forward_b' with go_backwards=True; expected time read forward",
+        r"GRU 'forward_b' with go_backwards=True; expected False, and True only in the second direction",
     ),
     "learned": (
         learned,
-        r"LSTM 'a' with a learned initial state that is not zero; expected a layer that begins at zero",
+        r"LSTM 'a' with a learned initial state that is not zero; expected a layer that starts from zero",
     ),
     "mixed precision": (
         lambda: built(LSTM(UNITS, dtype="mixed_bfloat16", name="a")),
@@ -414,7 +414,7 @@ REFUSED = {
     ),
     "merge_mode": (
         lambda: built(Bidirectional(LSTM(UNITS), merge_mode="sum", name="a")),
-        r"Bidirectional 'a' with merge_mode='sum'; expected 'concat', which torch's modules do",
+        r"Bidirectional 'a' with merge_mode='sum'; expected 'concat', as in torch's modules",
     ),
     "wrapper": (
         lambda: built(Bidirectional(LSTM(UNITS, dtype="float64"), dtype="float32", name="a")),
@@ -426,7 +426,7 @@ REFUSED = {
     ),
     "order": (
         lambda: [built(RNN(UNITS, **S, name="b"), UNITS), built(RNN(UNITS, **S, name="a"))],
-        r"SimpleRNN 'a' for 3 features; expected 5, the size of what SimpleRNN 'b' gives it\. Put the layers in the",
+        r"SimpleRNN 'a' for 3 features; expected 5, the size of the output of SimpleRNN 'b'\. Put the layers in the",
     ),
     "nothing": (list, r"no layer; expected at least one"),
 }
@@ -442,7 +442,7 @@ def test_what_no_module_computes_is_refused(case):
 def test_a_stateful_layer_is_refused():
     layer = GRU(UNITS, stateful=True, name="a")
     layer.build((2, None, FEATURES))
-    with pytest.raises(ValueError, match=r"GRU 'a' with stateful=True; expected a layer that begins at zero\. .* hx"):
+    with pytest.raises(ValueError, match=r"GRU 'a' with stateful=True; expected a layer that starts from zero\. .* hx"):
         elman.to_torch(layer)
 
 
@@ -486,8 +486,57 @@ def parametrized() -> Any:
 )
 def test_what_is_no_module_of_torch_is_refused(make, got):
     with pytest.raises(
-        TypeError, match=rf"^from_torch got a {got}; expected torch\.nn\.RNN, LSTM or GRU itself\. Pass"
+        TypeError, match=rf"^from_torch got a {got}; expected torch\.nn\.RNN, LSTM or GRU itself\. If it is"
     ):
+        elman.from_torch(make())
+
+
+def test_a_quantized_module_is_refused():
+    module = torch.ao.nn.quantized.dynamic.LSTM(FEATURES, UNITS)
+    with pytest.raises(
+        TypeError,
+        match=r"^from_torch got a quantized LSTM \(torch\.ao\.nn\.quantized\..*\); expected .* before quantization",
+    ):
+        elman.from_torch(module)
+
+
+def freed() -> Any:
+    module = module_of("GRU")
+    module.weight_hh_l0.untyped_storage().resize_(0)
+    return module
+
+
+def resized() -> Any:
+    module = module_of("GRU", 2, True)
+    module.hidden_size = 7
+    return module
+
+
+def renamed() -> Any:
+    module = module_of("tanh")
+    module.nonlinearity = "sigmoid"
+    return module
+
+
+def sparse() -> Any:
+    module = module_of("tanh")
+    module.weight_hh_l0 = torch.nn.Parameter(module.weight_hh_l0.detach().to_sparse())
+    return module
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (lambda: module_of("LSTM", device="meta"), r"whose weight_ih_l0 is on the device 'meta', which .* to_empty"),
+        (freed, r"whose weight_hh_l0 has no memory, as after sharding or offloading; expected .* load_state_dict"),
+        (sparse, r"whose weight_hh_l0 has the layout torch\.sparse_coo; expected parameters that hold numbers"),
+        (resized, r"whose weight_ih_l0 has shape \(15, 3\); expected \(21, 3\), which follows from .*hidden_size=7"),
+        (renamed, r"with nonlinearity='sigmoid'; expected 'tanh' or 'relu'\. Set the attribute back"),
+    ],
+    ids=["meta", "freed", "sparse", "resized", "nonlinearity"],
+)
+def test_parameters_that_cannot_be_copied_are_refused(make, sentence):
+    with pytest.raises(ValueError, match=rf"^from_torch got torch\.nn\.(LSTM|GRU|RNN) {sentence}"):
         elman.from_torch(make())
 
 
