@@ -107,20 +107,25 @@ def dtype(array: Tensor) -> str:
 
 
 def recurrence(options: Options, *operands: Any) -> tuple[Tensor, Tensors]:
-    """The recurrence, natively: `(y, final_states)`. The operands are the fields of `Operands`."""
+    """The recurrence, natively: `(y, final_states)`. The operands are the fields of `Operands`.
+
+    The caller may change y in place (`ReLU(inplace=True)`, `y += skip`), and the backward reads the outputs: so where a
+    backward can follow, y is a copy of what it reads. For ordinary tensors the copy is made when y is first written.
+    """
     given = Operands(*operands)
     one_by_one = flat(given)
     tensors = [t for t in one_by_one if t is not None]
     differentiate = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
     if torch.compiler.is_compiling() or torch.jit.is_tracing() or given.x.is_meta:
         y, final_states, _ = _forward_op(options, differentiate, given)
-        return y, tuple(final_states)
+        return y.clone() if differentiate else y, tuple(final_states)
     if not all(t.is_cpu for t in tensors):
         devices = ", ".join(sorted({str(t.device) for t in tensors}))
         raise ValueError(f"the arrays are on {devices}; expected all of them on the CPU, as x is. Move the others.")
     if not _ordinary(tensors):
         # vmap hides from its inside whether a gradient is wanted outside
         y, _, *final_states = _Transformed.apply(*options, torch.is_grad_enabled(), *one_by_one)
+        y = y.clone() if torch.is_grad_enabled() else y
     elif differentiate:
         y, *final_states = _Eager.apply(options, *one_by_one)
     else:
@@ -178,20 +183,49 @@ def _spec(options: Options, operands: Flat) -> _native.Spec:
 
 
 def _dense(tensors: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Row-major tensors, and a negation that torch only noted (of an imaginary part, say) carried out."""
-    return tuple(
-        [t if t is None or (t.is_contiguous() and not t.is_neg()) else t.resolve_neg().contiguous() for t in tensors]
-    )
+    """Row-major tensors, and a negation that torch only noted (of an imaginary part, say) carried out.
 
-
-def _addresses(tensors: tuple[Any, ...]) -> list[int]:
+    Raises:
+        RuntimeError: If a tensor lies outside its storage, which its owner has freed or shrunk.
+        NotImplementedError: If a tensor has no storage.
+    """
     try:
-        return [0 if t is None else t.data_ptr() for t in tensors]
-    except RuntimeError as error:  # gradients under is_grads_batched or vectorize, torch's first vmap
+        return tuple([t if t is None or _is_row_major(t) else _row_major(t) for t in tensors])
+    except NotImplementedError as error:  # gradients under is_grads_batched or vectorize, torch's first vmap
         raise NotImplementedError(
             f"elman's native path got a tensor without an address ({error}). For batched gradients use torch.func "
             "(vmap, jacrev), or pass native=False."
         ) from error
+
+
+def _is_row_major(t: Tensor) -> bool:
+    """Whether a tensor can be read as it is: row-major, and inside its storage."""
+    return (
+        t.is_contiguous()
+        and not t.is_neg()
+        and t.untyped_storage().nbytes() >= t.nbytes + t.storage_offset() * t.itemsize
+    )
+
+
+def _row_major(t: Tensor) -> Tensor:
+    last = sum((n - 1) * step for n, step in zip(t.shape, t.stride(), strict=True))
+    needed = (t.storage_offset() + last + 1) * t.itemsize if t.numel() else 0
+    size = t.untyped_storage().nbytes()
+    if size < needed:
+        raise RuntimeError(
+            f"elman's recurrence got a tensor of shape {shape(t)} that needs {needed} bytes of its storage, which has "
+            f"{size}. Restore what was freed (by sharding, or offloading) before the call, and before its backward."
+        )
+    return t.resolve_neg().contiguous()
+
+
+def _addresses(tensors: tuple[Any, ...]) -> list[int]:
+    return [0 if t is None else _address(t) for t in tensors]
+
+
+# Private to torch, or young: where one is missing a copy is made, which is slower and as right.
+_address = getattr(Tensor, "const_data_ptr", Tensor.data_ptr)  # leaves what `_lazy_copy` shares shared
+_lazy_copy = getattr(torch, "_lazy_clone", torch.clone)  # shares memory until one of the two is written
 
 
 # --- ordinary tensors --------------------------------------------------------------------------------------
@@ -219,7 +253,7 @@ class _Eager(Function):
     def forward(ctx: Any, options: Options, *operands: Any) -> Tensors:
         y, final_states, tape = _forward(options, True, operands)
         ctx.options, ctx.addresses = options, _addresses(operands)
-        ctx.save_for_backward(*operands, y, tape)
+        ctx.save_for_backward(*operands, _lazy_copy(y), tape)
         ctx.set_materialize_grads(False)
         return y, *final_states
 

@@ -341,7 +341,7 @@ def test_a_graph_that_is_kept_gives_its_gradients_again() -> None:
         torch.autograd.grad(loss, inputs)
 
 
-@pytest.mark.parametrize("changed", ["x", "kernel", "mask", "y"])
+@pytest.mark.parametrize("changed", ["x", "kernel", "mask"])
 def test_a_change_in_place_before_the_backward_is_noticed(changed: str) -> None:
     x, *weights = problem()
     weights = [w.requires_grad_() for w in weights]
@@ -349,9 +349,98 @@ def test_a_change_in_place_before_the_backward_is_noticed(changed: str) -> None:
     y, _ = elman.simple_rnn(x, *weights, mask=mask, native="require")
     loss = y.sum()
     with torch.no_grad():
-        {"x": x, "kernel": weights[0], "mask": mask, "y": y}[changed].zero_()
+        {"x": x, "kernel": weights[0], "mask": mask}[changed].zero_()
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         loss.backward()
+
+
+# What a model may do with the output that it got, in place.
+CHANGES: dict[str, Callable[[torch.Tensor], object]] = {
+    "relu": torch.relu_,
+    "skip": lambda y: y.add_(torch.arange(y.shape[-1])),
+    "mask": lambda y: y.masked_fill_(y > 0, 3.0),
+    "view": lambda y: y[1:].mul_(2),
+    "past autograd": lambda y: y.data.zero_(),
+    "in NumPy": lambda y: y.detach().numpy().fill(7),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("sequences", [True, False])
+@pytest.mark.parametrize("cell", cases.FACTORS["cell"])
+def test_outputs_may_be_changed_in_place_before_the_backward(cell: str, sequences: bool, change: str) -> None:
+    case = cases.make((3, 4, 2, 5), {"cell": cell, "return_sequences": sequences, "initial_state": True})
+    gradients = []
+    for recur in (_torch.recurrence, _torch.plain):
+        given = tensors(case, np.float64)
+        y, states = recur(given.options, *given.operands)
+        y = y if recur is _torch.recurrence else y.clone()
+        CHANGES[change](y)
+        (y.square().sum() + sum(s.square().sum() for s in states)).backward()
+        gradients.append({name: t.grad for name in DIFFERENTIABLE if (t := getattr(given, name)) is not None})
+    for name, expected in gradients[1].items():
+        tolerance.assert_float64(gradients[0][name].numpy(), expected.numpy(), name)
+
+
+def test_an_output_is_copied_only_when_it_is_written() -> None:
+    x, *weights = problem()
+    y, _ = elman.simple_rnn(x, *(w.requires_grad_() for w in weights), native="require")
+    where = y.const_data_ptr()
+    elman.simple_rnn(y, torch.ones(5, 5).double(), torch.ones(5, 5).double(), native="require")
+    y.square().sum().backward(retain_graph=True)
+    assert y.const_data_ptr() == where
+    y.detach().zero_()
+    assert y.const_data_ptr() != where
+
+
+# --- storages that their owner frees -----------------------------------------------------------------------
+
+
+def shrunk(tensor: torch.Tensor, keep: int) -> None:
+    tensor.untyped_storage().resize_(keep)
+
+
+@pytest.mark.parametrize("layout", [lambda t: t, lambda t: t.mT.contiguous().mT, lambda t: torch.stack([t, t])[1]])
+@pytest.mark.parametrize("keep", [0, 8])
+@pytest.mark.parametrize("freed", range(5))
+def test_a_storage_that_was_freed_or_shrunk(freed: int, keep: int, layout: Callable[..., torch.Tensor]) -> None:
+    inputs = [layout(t) if t.dim() > 1 else t for t in problem()]
+    parameters = [t.detach().requires_grad_() for t in inputs]
+    y, _ = elman.simple_rnn(*parameters, native="require")
+    with torch.no_grad():
+        shrunk(inputs[freed], keep)
+    with pytest.raises(
+        RuntimeError, match=r"got a tensor of shape \([0-9, ]*\) that needs [0-9]* bytes of its storage"
+    ):
+        elman.simple_rnn(*inputs, native="require")
+    with pytest.raises(RuntimeError, match="Restore what was freed"):
+        y.sum().backward()
+
+
+def test_a_storage_that_was_freed_and_restored() -> None:
+    inputs = [t.requires_grad_() for t in problem()]
+    expected = torch.autograd.grad(elman.simple_rnn(*inputs, native="require")[0].sum(), inputs)
+    y, _ = elman.simple_rnn(*inputs, native="require")
+    kernel = inputs[1].data.clone()
+    shrunk(inputs[1], 0)
+    shrunk(inputs[1], kernel.nbytes)
+    inputs[1].data.copy_(kernel)
+    assert all(map(torch.equal, torch.autograd.grad(y.sum(), inputs), expected))
+
+
+def test_operands_without_elements_need_no_storage() -> None:
+    x, kernel = torch.empty(2, 3, 0), torch.empty(0, 4)
+    shrunk(kernel, 0)
+    y, _ = elman.simple_rnn(x, kernel, torch.eye(4), torch.ones(4), native="require")
+    assert y.shape == (2, 3, 4)
+
+
+def test_weights_that_lost_their_device() -> None:
+    inputs = [t.requires_grad_() for t in problem()]
+    y, _ = elman.simple_rnn(*inputs, native="require")
+    inputs[1].data = inputs[1].data.to("meta")
+    with pytest.raises((RuntimeError, ValueError), match="meta"):
+        y.sum().backward()
 
 
 @pytest.mark.parametrize("change", [lambda t: t.double(), lambda t: t[:1].clone()])

@@ -93,6 +93,37 @@ def native_calls(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
     return counts
 
 
+# --- outputs that are changed --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("way", ["compiled", "outside what is compiled", "torch.func", "a dispatch mode"])
+def test_outputs_may_be_changed_in_place(way: str) -> None:
+    inputs = problem()
+
+    def changed(*inputs: torch.Tensor) -> torch.Tensor:
+        return torch.relu_(run(*inputs)[0]).square().sum()
+
+    def expected(*inputs: torch.Tensor) -> torch.Tensor:
+        return torch.relu(run(*inputs, native=False)[0]).square().sum()
+
+    if way == "compiled":
+        got = with_gradients(torch.compile(changed, backend="aot_eager", fullgraph=True), inputs)
+    elif way == "outside what is compiled":
+        inside = torch.compile(lambda *inputs: run(*inputs)[0], backend="aot_eager", fullgraph=True)
+        got = with_gradients(lambda *inputs: torch.relu_(inside(*inputs)).square().sum(), inputs)
+    elif way == "a dispatch mode":
+        with torch.utils._python_dispatch.TorchDispatchMode():
+            got = with_gradients(changed, inputs)
+    else:
+        got = torch.func.grad(changed, tuple(range(5)))(*inputs)
+    assert_same(
+        got,
+        torch.func.grad(expected, tuple(range(5)))(*inputs)
+        if way == "torch.func"
+        else with_gradients(expected, inputs),
+    )
+
+
 # --- the operators -----------------------------------------------------------------------------------------
 
 
