@@ -33,4 +33,8 @@ LAYERS = {
 }
 COMBINATORS = {each.__name__: each for each in (Sum, Concat)}
 
-__all__ = [*LAYERS, *COMBINATORS, "Batch", "History", "Network", "Progress", "Source"]  # noqa: PLE0604
+__all__ = [
+    "COMBINATORS", "GRU", "LAYERS", "LSTM", "Activation", "Batch", "Concat", "Dense", "Dropout", "Embedding", "Flatten",
+    "History", "Last", "Latest", "LayerNorm", "Mask", "Network", "Normalize", "Progress", "Rescale", "Reverse",
+    "SimpleRNN", "Source", "Sum",
+]  # fmt: skip

@@ -331,6 +331,26 @@ class Network:
         """
         return files.load(path)
 
+    @classmethod
+    def from_keras(cls, model: Any) -> Network:
+        """A network that computes what a Keras model computes, with the same weights.
+
+        Args:
+            model: A `keras.Sequential`, or a Functional model whose graph is made of sequences, sums and
+                concatenations, with Keras's recurrent layers or elman's; or the path of a file of one.
+
+        Returns:
+            A `Network`. A BatchNormalization becomes the `Rescale` that it computes after training.
+
+        Raises:
+            RuntimeError: If both compute different results from random input.
+            TypeError: If `model` is not a Keras model.
+            ValueError: If a layer cannot be held; the message names it and lists those that can.
+        """
+        from elman.conversion.from_keras import from_keras
+
+        return from_keras(model)
+
     # --- what it says of itself ---------------------------------------------------------------------------------
 
     def describe(self) -> dict[str, Any]:

@@ -49,13 +49,24 @@ class Source(Protocol):
 
 
 class Progress(NamedTuple):
-    """Where training is; an epoch's losses are `None` until it ends."""
+    """Where training is.
+
+    Attributes:
+        epoch: Number of the epoch, from 1.
+        epochs: The most epochs there will be.
+        step: Number of the step in the epoch, from 1.
+        steps: Steps of an epoch.
+        loss: Mean loss of the epoch so far.
+        batch_loss: Loss of the step's batch, before the step.
+        validation_loss: Of the last epoch that has ended, or `None`.
+    """
 
     epoch: int
     epochs: int
     step: int
     steps: int
-    loss: float | None
+    loss: float
+    batch_loss: float
     validation_loss: float | None
 
 
@@ -273,19 +284,12 @@ class _Run:
         steps, total = -(-examples // options.batch_size), 0.0
         for step in range(steps):
             indices = order[step * options.batch_size : (step + 1) * options.batch_size]
-            total += self.step(self.source.batch(indices)) * len(indices)
+            loss = self.step(self.source.batch(indices))
+            total += loss * len(indices)
             if tell:
-                known = self.history.validation_loss[-1] if self.history.validation_loss else None
-                tell(
-                    Progress(
-                        number + 1,
-                        options.epochs,
-                        step + 1,
-                        steps,
-                        total / (step * options.batch_size + len(indices)),
-                        known,
-                    )
-                )
+                mean = total / (step * options.batch_size + len(indices))
+                last = self.history.validation_loss[-1] if self.history.validation_loss else None
+                tell(Progress(number + 1, options.epochs, step + 1, steps, mean, loss, last))
         self.history.loss.append(total / examples)
         self.judge(number + 1)
 

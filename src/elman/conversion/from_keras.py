@@ -1,0 +1,464 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A Keras model as an `elman.Network`: Sequential, and Functional models made of sequences, sums and concatenations.
+
+In: a model in memory, or a file. Out: a network with the same weights, once both have computed the same from random
+input. Regularizers, constraints and the optimizer stay behind. A layer that no row of the layer table holds is refused
+by name. `LAYERS` has one function for each class of Keras.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+
+from elman.cells import BY_KERAS
+from elman.network import (
+    LAYERS as ROWS,
+)
+from elman.network import (
+    Activation,
+    Concat,
+    Dense,
+    Dropout,
+    Embedding,
+    Flatten,
+    LayerNorm,
+    Mask,
+    Network,
+    Normalize,
+    Rescale,
+    Reverse,
+    Sum,
+)
+from elman.network.layer import Layer
+
+Array = np.ndarray
+_EXAMPLES, _STEPS = 3, 7  # of the check: few, yet enough for every weight to act on every other
+_OPTIONS = ("units", "activation", "recurrent_activation", "use_bias", "return_sequences", "go_backwards",
+            "zero_output_for_mask", "dropout", "recurrent_dropout", "reset_after", "learn_initial_state",
+            "truncate_gradient", "clip_state_gradient")  # fmt: skip
+
+
+class Loaded(NamedTuple):
+    """A row of the layer table with the values of its parameters, in their order."""
+
+    layer: Layer
+    values: tuple[Any, ...] = ()
+    source: Any = None  # Keras's layer
+
+
+class Joined(NamedTuple):
+    """Branches on the same input, each a list of entries, and the combinator that joins them."""
+
+    kind: type[Sum | Concat]
+    branches: list[list[Any]]
+
+
+def from_keras(model: Any) -> Network:
+    """A Keras model as a `Network`; see `Network.from_keras`."""
+    if isinstance(model, (str, os.PathLike)):
+        from elman.loading import load_model
+
+        model = load_model(Path(model), compile=False)
+    if not isinstance(model, keras.Model):
+        raise TypeError(f"from_keras got {type(model).__name__}; expected a Keras model, or the path of one.")
+    if not model.built:
+        raise ValueError(f"model {model.name!r} is not built; call it once, or give it an Input.")
+    _check_inputs(model)
+    entries = _model(model)
+    _check_once(entries)
+    network = Network(_stripped(entries), dtype=_dtype(model))
+    network.build(tuple(model.inputs[0].shape[1:]))
+    values = [value for loaded in _leaves(entries) for value in loaded.values]
+    network.set_weights(dict(zip(network.weights, values, strict=True)))
+    _check_same(model, network)
+    return network
+
+
+def _refused(layer: Any, reason: str) -> ValueError:
+    held = ", ".join(sorted(kind.__name__ for kind in LAYERS))
+    return ValueError(
+        f"a Network cannot hold layer {layer.name!r} ({type(layer).__name__}): {reason}. It holds {held}, Add, "
+        "Concatenate, Sequential and Functional models."
+    )
+
+
+def _check_inputs(model: Any) -> None:
+    if not isinstance(model, keras.Sequential) and "layers" not in model.get_config():
+        raise ValueError(f"model {model.name!r} is a subclass of Model; expected a Sequential or Functional model.")
+    for name, tensors in (("inputs", model.inputs), ("outputs", model.outputs)):
+        if len(tensors) != 1:
+            raise ValueError(f"model {model.name!r} has {len(tensors)} {name}; expected one.")
+
+
+def _dtype(model: Any) -> str:
+    found = {layer.compute_dtype for layer in model._flatten_layers() if layer.weights}
+    name = found.pop() if len(found) == 1 else keras.config.floatx() if not found else ", ".join(sorted(found))
+    if name not in ("float32", "float64"):
+        raise ValueError(f"model {model.name!r} computes in {name}; expected float32 or float64 in all layers.")
+    return name
+
+
+# --- the graph ------------------------------------------------------------------------------------------------------
+
+
+class _Call(NamedTuple):
+    """One call of a layer in a graph, and the calls whose results it takes; no layer is the model's input."""
+
+    layer: Any
+    inputs: tuple[Any, ...] = ()
+
+
+def _model(model: Any) -> list[Any]:
+    """The entries of a model."""
+    if isinstance(model, keras.Sequential):
+        return [entry for layer in model.layers for entry in _entries(layer)]
+    return _path(_graph(model))
+
+
+def _graph(model: Any) -> _Call:
+    """The call that gives a Functional model's output, read from its configuration.
+
+    Raises:
+        ValueError: If a layer is called twice, or with more than tensors.
+    """
+    config = model.get_config()
+    operations = {operation.name: operation for operation in model.operations}
+    described = {each["name"]: each for each in config["layers"]}
+    known: dict[str, _Call] = {}
+
+    def call(name: str) -> _Call:
+        if name in known:
+            return known[name]
+        operation, nodes = operations[name], described[name]["inbound_nodes"]
+        if not nodes:
+            known[name] = _Call(None)
+            return known[name]
+        if len(nodes) > 1:
+            raise _refused(operation, f"it is called {len(nodes)} times, and a Network has a layer once")
+        tensors = [_tensor(each) for argument in nodes[0]["args"] for each in _listed(argument)]
+        settings = [
+            key for key, value in nodes[0]["kwargs"].items() if key not in ("mask", "training") and value is not None
+        ]
+        if settings or None in tensors:
+            raise _refused(
+                operation,
+                f"it is called with {', '.join(settings) or 'a constant'}, and a Network passes on one input alone",
+            )
+        known[name] = _Call(operation, tuple(call(source) for source in tensors if source))
+        return known[name]
+
+    outputs = config["output_layers"]
+    (output,) = [outputs] if isinstance(outputs[0], str) else outputs
+    return call(output[0])
+
+
+def _listed(argument: Any) -> Sequence[Any]:
+    return argument if isinstance(argument, list) else [argument]
+
+
+def _tensor(argument: Any) -> str | None:
+    """The name of the layer that gave a tensor; `None` if the argument is not the first tensor of one."""
+    if not isinstance(argument, Mapping) or argument.get("class_name") != "__keras_tensor__":
+        return None
+    name, _, number = argument["config"]["keras_history"]
+    return name if number == 0 else None
+
+
+def _path(call: _Call) -> list[Any]:
+    """The entries from the model's input to the result of a call."""
+    return _emit(_back(call))
+
+
+def _back(call: _Call) -> list[_Call]:
+    """The calls from the input to this one, one after the other; a join of branches is one of them."""
+    calls = []
+    while call.layer is not None:
+        calls.append(call)
+        if len(call.inputs) != 1:
+            common = _common([_back(each) for each in call.inputs])
+            return [*common, *reversed(calls)]
+        (call,) = call.inputs
+    return calls[::-1]
+
+
+def _common(paths: Sequence[list[_Call]]) -> list[_Call]:
+    """The calls with which all paths begin."""
+    found = []
+    for same in zip(*paths, strict=False):
+        if any(each is not same[0] for each in same):
+            break
+        found.append(same[0])
+    return found
+
+
+def _emit(calls: list[_Call], before: int = 0) -> list[Any]:
+    """Entries of a run of calls; `before` says how many are computed already."""
+    entries: list[Any] = []
+    for number, call in enumerate(calls):
+        if number < before:
+            continue
+        if len(call.inputs) == 1:
+            entries += _entries(call.layer)
+        else:
+            branches = [_emit(_back(each), number) for each in call.inputs]
+            entries.append(_joined(call.layer, branches))
+    return entries
+
+
+def _joined(layer: Any, branches: list[list[Any]]) -> Any:
+    kind = type(layer).__name__
+    if kind == "Add":
+        return Joined(Sum, branches)
+    if kind == "Concatenate" and layer.axis in (-1, len(layer.output.shape) - 1):
+        return Joined(Concat, branches)
+    raise _refused(layer, "it joins branches in another way than a sum, or a concatenation of features")
+
+
+def _stripped(entry: Any) -> Any:
+    """Entries without the values of their parameters, as a `Network` takes them."""
+    if isinstance(entry, Loaded):
+        return entry.layer
+    if isinstance(entry, Joined):
+        return entry.kind([_stripped(branch) for branch in entry.branches])
+    return [_stripped(each) for each in entry]
+
+
+def _leaves(entries: Sequence[Any]) -> list[Loaded]:
+    """The layers in the order in which the network counts them."""
+    found = []
+    for entry in entries:
+        if isinstance(entry, Loaded):
+            found.append(entry)
+        else:
+            for branch in entry.branches if isinstance(entry, Joined) else [entry]:
+                found += _leaves(branch)
+    return found
+
+
+# --- layers ---------------------------------------------------------------------------------------------------------
+
+
+def _check_once(entries: Sequence[Any]) -> None:
+    """Checks that no layer with weights is in two places: a nested list would train them apart.
+
+    Raises:
+        ValueError: If one is.
+    """
+    seen = set()
+    for loaded in _leaves(entries):
+        if loaded.values and id(loaded.source) in seen:
+            raise _refused(loaded.source, "its result is used in places that do not share all that comes before")
+        seen.add(id(loaded.source))
+
+
+def _entries(layer: Any) -> list[Any]:
+    """The entries of a layer.
+
+    Raises:
+        ValueError: If no row holds it.
+    """
+    if isinstance(layer, keras.Model):
+        if len(layer.inputs) != 1 or len(layer.outputs) != 1:
+            raise _refused(layer, "it has several inputs or outputs")
+        return _model(layer)
+    kind = next((kind for kind in LAYERS if type(layer) is kind or _is_recurrent(layer, kind)), None)
+    if kind is None:
+        raise _refused(layer, "no row of the layer table computes it")
+    return [
+        each._replace(source=each.source or layer) if isinstance(each, Loaded) else each for each in LAYERS[kind](layer)
+    ]
+
+
+def _is_recurrent(layer: Any, kind: type) -> bool:
+    """True for elman's layers, which are subclasses of Keras's."""
+    return kind.__name__ in BY_KERAS and isinstance(layer, kind) and type(layer).__name__ == kind.__name__
+
+
+def _values(layer: Any) -> tuple[Array, ...]:
+    return tuple(keras.ops.convert_to_numpy(weight) for weight in layer.weights)
+
+
+def _activation_name(layer: Any, argument: str, activation: Any) -> str:
+    name = keras.activations.serialize(activation)
+    if not isinstance(name, str):
+        raise _refused(layer, f"its {argument} is {name!r}, which is not one of Keras's by name")
+    return name
+
+
+def _made(layer: Any, make: Callable[[], Layer]) -> Layer:
+    """A row made of a layer's options; what the row refuses is the reason."""
+    try:
+        return make()
+    except ValueError as error:
+        raise _refused(layer, str(error).rstrip(".")) from error
+
+
+def _recurrent(layer: Any) -> list[Any]:
+    """SimpleRNN, LSTM, GRU, Keras's or elman's."""
+    for name in ("stateful", "return_state"):
+        if getattr(layer, name):
+            raise _refused(layer, f"it has {name}=True, and a Network has no states between calls")
+    options = {name: getattr(layer, name) for name in _OPTIONS if hasattr(layer, name)}
+    for name in {"activation", "recurrent_activation"} & set(options):
+        options[name] = _activation_name(layer, name, options[name])
+    row = ROWS[type(layer).__name__]
+    made = _made(layer, lambda: row(**options))
+    return [Loaded(made, _values(layer))]
+
+
+def _bidirectional(layer: Any) -> list[Any]:
+    """Two directions as two branches; the second is in the order of the input again if it returns sequences."""
+    branches = []
+    for each in (layer.forward_layer, layer.backward_layer):
+        (loaded,) = _entries(each)
+        reverse = [Loaded(Reverse())] if each.go_backwards and each.return_sequences else []
+        branches.append([loaded, *reverse])
+    if layer.merge_mode == "concat":
+        return [Joined(Concat, branches)]
+    if layer.merge_mode in ("sum", "ave"):
+        size = layer.forward_layer.units
+        half = Loaded(Rescale(0.5), (np.full(size, 0.5), np.zeros(size)))
+        return [Joined(Sum, branches), *([half] if layer.merge_mode == "ave" else [])]
+    raise _refused(layer, f"it has merge_mode={layer.merge_mode!r}; a Network can join by concat, sum and ave")
+
+
+def _dense(layer: Any) -> list[Any]:
+    activation = _activation_name(layer, "activation", layer.activation)
+    return [Loaded(_made(layer, lambda: Dense(layer.units, activation, layer.use_bias)), _values(layer))]
+
+
+def _time_distributed(layer: Any) -> list[Any]:
+    if type(layer.layer) not in (keras.layers.Dense, keras.layers.Dropout, keras.layers.Activation):
+        raise _refused(layer, f"it wraps a {type(layer.layer).__name__}; a Network applies Dense to each step")
+    return _entries(layer.layer)
+
+
+def _embedding(layer: Any) -> list[Any]:
+    return [Loaded(Embedding(layer.input_dim, layer.output_dim, layer.mask_zero), _values(layer))]
+
+
+def _batch_normalization(layer: Any) -> list[Any]:
+    """Folded: y = x scale + offset, with the moving mean and variance."""
+    _check_last_axis(layer)
+    found = {weight.name: keras.ops.convert_to_numpy(weight).astype("float64") for weight in layer.weights}
+    scale = found.get("gamma", 1.0) / np.sqrt(found["moving_variance"] + layer.epsilon)
+    offset = found.get("beta", 0.0) - found["moving_mean"] * scale
+    return [Loaded(Rescale(scale, offset), (scale, offset))]
+
+
+def _layer_normalization(layer: Any) -> list[Any]:
+    _check_last_axis(layer)
+    if not (layer.center and layer.scale) or getattr(layer, "rms_scaling", False):
+        raise _refused(layer, "it has center=False, scale=False or rms_scaling=True; a Network has gamma and beta")
+    return [Loaded(_made(layer, lambda: LayerNorm(layer.epsilon)), _values(layer))]
+
+
+def _check_last_axis(layer: Any) -> None:
+    axes = layer.axis if isinstance(layer.axis, (list, tuple)) else [layer.axis]
+    dimensions = len(layer._build_shapes_dict["input_shape"]) if hasattr(layer, "_build_shapes_dict") else 0
+    if len(axes) != 1 or axes[0] not in (-1, dimensions - 1):
+        raise _refused(layer, f"it has axis={layer.axis}; a Network normalizes the features, axis -1")
+
+
+def _normalization(layer: Any) -> list[Any]:
+    _check_last_axis(layer)
+    if layer.invert:
+        raise _refused(layer, "it has invert=True")
+    mean = keras.ops.convert_to_numpy(layer.mean).reshape(-1).astype("float64")
+    std = np.maximum(
+        np.sqrt(keras.ops.convert_to_numpy(layer.variance).reshape(-1).astype("float64")), keras.config.epsilon()
+    )
+    return [Loaded(Normalize(mean, std), (mean, std))]
+
+
+def _rescaling(layer: Any) -> list[Any]:
+    features = layer.output.shape[-1]
+    scale, offset = (
+        np.broadcast_to(np.asarray(value, "float64"), (features,)) for value in (layer.scale, layer.offset)
+    )
+    return [Loaded(Rescale(scale, offset), (scale, offset))]
+
+
+def _activation(layer: Any) -> list[Any]:
+    name = _activation_name(layer, "activation", layer.activation)
+    return [Loaded(_made(layer, lambda: Activation(name)))]
+
+
+def _relu(layer: Any) -> list[Any]:
+    if layer.max_value is not None or layer.negative_slope or layer.threshold:
+        raise _refused(layer, "it has max_value, negative_slope or threshold")
+    return [Loaded(Activation("relu"))]
+
+
+def _softmax(layer: Any) -> list[Any]:
+    if layer.axis not in (-1, len(layer.output.shape) - 1):
+        raise _refused(layer, f"it has axis={layer.axis}; a Network takes the features, axis -1")
+    return [Loaded(Activation("softmax"))]
+
+
+def _elu(layer: Any) -> list[Any]:
+    if layer.alpha != 1.0:
+        raise _refused(layer, f"it has alpha={layer.alpha}; a Network has 1.0")
+    return [Loaded(Activation("elu"))]
+
+
+LAYERS: dict[type, Callable[[Any], list[Any]]] = {
+    **{getattr(keras.layers, name): _recurrent for name in BY_KERAS},
+    keras.layers.Bidirectional: _bidirectional,
+    keras.layers.Dense: _dense,
+    keras.layers.TimeDistributed: _time_distributed,
+    keras.layers.Embedding: _embedding,
+    keras.layers.BatchNormalization: _batch_normalization,
+    keras.layers.LayerNormalization: _layer_normalization,
+    keras.layers.Normalization: _normalization,
+    keras.layers.Rescaling: _rescaling,
+    keras.layers.Activation: _activation,
+    keras.layers.ReLU: _relu,
+    keras.layers.ELU: _elu,
+    keras.layers.Softmax: _softmax,
+    keras.layers.Flatten: lambda layer: [Loaded(Flatten())],
+    keras.layers.Masking: lambda layer: [Loaded(Mask(layer.mask_value))],
+    keras.layers.Dropout: lambda layer: [Loaded(Dropout(layer.rate))],
+    keras.layers.SpatialDropout1D: lambda layer: [Loaded(Dropout(layer.rate, each_step=False))],
+    # These act on training alone, and on numbers that a Network does not have while it trains.
+    keras.layers.GaussianNoise: lambda layer: [],
+    keras.layers.GaussianDropout: lambda layer: [],
+    keras.layers.AlphaDropout: lambda layer: [],
+    keras.layers.ActivityRegularization: lambda layer: [],
+    keras.layers.InputLayer: lambda layer: [],
+    keras.layers.Identity: lambda layer: [],
+}
+
+
+# --- the check ------------------------------------------------------------------------------------------------------
+
+
+def _check_same(model: Any, network: Network) -> None:
+    """Computes random input on both sides.
+
+    Raises:
+        RuntimeError: If the results differ.
+    """
+    rng = np.random.default_rng(0)
+    shape = [_EXAMPLES, *(_STEPS if size is None else size for size in model.inputs[0].shape[1:])]
+    if network.takes_integers:
+        sizes = [each.layer.size for each in network.bound if isinstance(each.layer, Embedding)]
+        x = rng.integers(0, min(sizes), shape)
+    else:
+        x = rng.normal(size=shape).astype(network.dtype)
+    expected = keras.ops.convert_to_numpy(model(x, training=False))
+    got = network(x)
+    largest = float(np.abs(expected).max(initial=0))
+    limit = (1e-10 if network.dtype == np.float64 else 1e-5) * max(largest, 1.0)
+    error = np.abs(got - expected).max(initial=0) if got.shape == expected.shape else np.inf
+    if not error <= limit:
+        raise RuntimeError(
+            f"the Network of model {model.name!r} computes something else: outputs of shapes {got.shape} and "
+            f"{expected.shape} differ by {error:.3g}; expected at most {limit:.3g}. Please report the model."
+        )

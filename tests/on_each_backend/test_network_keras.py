@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`Network.from_keras` against the model that it was made of, and training against Keras's."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+import elman
+import size
+from elman.network import Network
+
+CASES = size.by_size(20, 70, 1000)
+RECURRENT = tuple((module, name) for module in (elman, layers) for name in ("SimpleRNN", "LSTM", "GRU"))
+ACTIVATIONS = ("linear", "tanh", "relu", "sigmoid", "softplus", "elu", "hard_sigmoid")
+
+
+def pick(rng, values):
+    return values[int(rng.integers(len(values)))]
+
+
+def recurrent(rng, return_sequences, **more):
+    module, name = pick(rng, RECURRENT)
+    options = {"activation": pick(rng, ("tanh", "sigmoid", "relu")), "use_bias": bool(rng.random() < 0.8)}
+    if name == "GRU":
+        options["reset_after"] = bool(rng.random() < 0.5)
+    if module is elman and rng.random() < 0.3:
+        options["learn_initial_state"] = True
+    layer = getattr(module, name)(int(rng.integers(1, 6)), return_sequences=return_sequences, **options, **more)
+    if rng.random() < 0.3 and not layer.go_backwards:
+        return layers.Bidirectional(layer, merge_mode=pick(rng, ("concat", "sum", "ave")))
+    return layer
+
+
+def sequence_layers(rng, x):
+    """A few layers from sequences to sequences."""
+    for _ in range(int(rng.integers(0, 3))):
+        units, features = int(rng.integers(1, 6)), x.shape[-1]
+        choice = int(rng.integers(9))
+        if choice == 7:
+            x = layers.Add()([layers.Dense(units)(x), layers.SimpleRNN(units, return_sequences=True)(x)])
+        elif choice == 8:
+            x = layers.Add()([x, layers.Dense(features)(x)])
+        else:
+            inner = [keras.Input(x.shape[1:]), layers.Dense(units), layers.Activation("tanh")]
+            one = [
+                recurrent(rng, True, go_backwards=bool(rng.random() < 0.2)),
+                layers.TimeDistributed(layers.Dense(units, "tanh")),
+                layers.Dense(units, pick(rng, ACTIVATIONS)),
+                layers.LayerNormalization(),
+                layers.BatchNormalization(),
+                layers.Dropout(0.3) if units < 3 else layers.GaussianNoise(0.3),
+                keras.Sequential(inner),
+            ]
+            x = one[choice](x)
+    return x
+
+
+def random_model(rng):
+    """A model, and an input for it."""
+    time = int(rng.integers(1, 9))
+    if rng.random() < 0.25:
+        inputs = keras.Input((None,), dtype="int32")
+        x = layers.Embedding(9, 3, mask_zero=bool(rng.random() < 0.5))(inputs)
+        value = rng.integers(0, 9, (4, time))
+    else:
+        inputs = keras.Input((time, 3))
+        x = inputs
+        value = rng.normal(size=(4, time, 3)).astype("float32")
+        if rng.random() < 0.3:
+            x = layers.Normalization(mean=[0.5, 1.0, 0.0], variance=[1.0, 2.0, 0.5])(x)
+        elif rng.random() < 0.3:
+            x = layers.Masking(0.0)(x)
+            value[rng.random((4, time)) < 0.3] = 0
+    x = sequence_layers(rng, x)
+    x = recurrent(rng, False)(x)
+    if rng.random() < 0.3:
+        x = layers.Concatenate()([x, layers.Dense(2)(x)])
+    x = layers.Dense(int(rng.integers(2, 4)), pick(rng, (*ACTIVATIONS, "softmax")))(x)
+    if rng.random() < 0.3:
+        x = layers.Rescaling(2.0, offset=1.0)(x)
+    return keras.Model(inputs, x), value
+
+
+def shaken(model, rng):
+    """Moves every weight, so that none is zero; what was positive, such as a variance, stays so."""
+    moved = []
+    for weight in model.get_weights():
+        if weight.dtype.kind == "f":
+            shifted = weight + rng.normal(scale=0.3, size=weight.shape).astype(weight.dtype)
+            weight = np.abs(shifted) if (weight > 0).all() else shifted
+        moved.append(weight)
+    model.set_weights(moved)
+
+
+@pytest.mark.parametrize("seed", range(CASES))
+def test_a_random_model(seed):
+    rng = np.random.default_rng(seed)
+    model, x = random_model(rng)
+    shaken(model, rng)
+    network = Network.from_keras(model)
+    expected = keras.ops.convert_to_numpy(model(x, training=False))
+    np.testing.assert_allclose(network(x), expected, rtol=0, atol=1e-5 * max(1, np.abs(expected).max()))
+
+
+def small(**options):
+    model = keras.Sequential([keras.Input((6, 3)), elman.SimpleRNN(8), layers.Dense(2)])
+    model.compile(keras.optimizers.Adam(0.01, **options), "mse")
+    return model
+
+
+@pytest.mark.parametrize("options", [{}, {"global_clipnorm": 0.05}], ids=["plain", "clipped"])
+def test_twenty_steps_of_adam_as_keras_takes_them(options):
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(160, 6, 3)).astype("float32"), rng.normal(size=(160, 2)).astype("float32")
+    model = small(**options)
+    network = Network.from_keras(model)
+    expected = [float(model.train_on_batch(x[i : i + 32], y[i : i + 32])) for i in [*range(0, 160, 32)] * 4]
+    found = []
+    network.fit(x, y, epochs=4, learning_rate=0.01, shuffle=False, clip_norm=options.get("global_clipnorm"),
+                tell=lambda progress: found.append(progress.batch_loss))  # fmt: skip
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    for name, weight in zip(network.weights, model.get_weights(), strict=True):
+        np.testing.assert_allclose(network.weights[name], weight, rtol=1e-4, atol=1e-5, err_msg=name)
+
+
+def test_a_file(tmp_path):
+    model = small()
+    model.save(tmp_path / "m.keras")
+    x = np.ones((2, 6, 3), "float32")
+    np.testing.assert_array_equal(Network.from_keras(tmp_path / "m.keras")(x), Network.from_keras(model)(x))
+
+
+class Own(keras.layers.Layer):
+    def call(self, x):
+        return x * 2
+
+
+def refused():
+    x = keras.Input((5, 3))
+    rnn = layers.SimpleRNN(3, return_sequences=True)
+    shared = rnn(rnn(x))
+    dense = layers.Dense(3)(x)
+    yield "called 2 times", keras.Model(x, shared)
+    yield "'own' (Own)", keras.Model(x, Own(name="own")(x))
+    yield "merge_mode='mul'", keras.Model(x, layers.Bidirectional(layers.LSTM(3), merge_mode="mul")(x))
+    yield "stateful=True", keras.Sequential([keras.Input(batch_shape=(2, 5, 3)), layers.LSTM(3, stateful=True)])
+    yield "activation is 'gelu'", keras.Model(x, layers.Dense(3, "gelu")(x))
+    yield "joins branches in another way", keras.Model(x, layers.Multiply()([x, dense]))
+    yield "2 outputs", keras.Model(x, [x, dense])
+    inner = layers.Add()([dense, layers.Dense(3)(dense)])
+    yield "do not share all", keras.Model(x, layers.Add()([inner, layers.Add()([layers.Dense(3)(x), dense])]))
+
+
+@pytest.mark.parametrize("case", range(8))
+def test_what_a_network_cannot_hold_is_named(case):
+    words, model = list(refused())[case]
+    with pytest.raises(ValueError) as caught:  # noqa: PT011 - the words are asserted below
+        Network.from_keras(model)
+    assert words in str(caught.value)
