@@ -265,9 +265,9 @@ def gru(
     return y, h
 
 
-for _function in (simple_rnn, lstm, gru):
+for _name in CELLS:
     # TensorFlow's AutoGraph rewrites what a tf.function calls; where it finds this it leaves the function as written.
-    vars(_function)["autograph_info__"] = {}
+    vars(globals()[_name])["autograph_info__"] = {}
 
 
 def _pair_of_states(initial_state: Any) -> tuple[Any, Any]:
