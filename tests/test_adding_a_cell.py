@@ -2,8 +2,8 @@
 """A cell is added to a copy of the project by the list in CONTRIBUTING.md, built for one instruction set, and compared
 with its own reference, forward and backward.
 
-The cell is the update gate RNN (Collins, Sohl-Dickstein and Sussillo 2017, "Capacity and Trainability in Recurrent Neural
-Networks"): g = gate(x W + h U + b), n = activation(likewise), h_t = g h_{t-1} + (1 - g) n.
+The cell is the update gate RNN (Collins, Sohl-Dickstein and Sussillo 2017, "Capacity and Trainability in Recurrent
+Neural Networks"): g = gate(x W + h U + b), n = activation(likewise), h_t = g h_{t-1} + (1 - g) n.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ ADDED: dict[str, list[tuple[str, str]]] = {
     "src/elman/reference.py": [
         (
             "class Step(NamedTuple):",
-            '''def _ugrnn_step(
+            """def _ugrnn_step(
     x: Array, states: States, weights: Weights, dropout: Sequence[Array], options: Options
 ) -> tuple[States, Any]:
     activation, gate = _values(options)
@@ -55,14 +55,14 @@ def _ugrnn_step_back(
     return dx, (dbefore + dh * g,), dweights
 
 
-''',
+""",
         ),
         ('    "lstm": Step(', '    "ugrnn": Step(_ugrnn_step, _ugrnn_step_back),\n'),
     ],
     "src/elman/_plain.py": [
         (
             "STEPS = {",
-            '''def ugrnn_step(x: Tensor, states: Tensors, weights: Tensors, dropout: Pair, ops: Ops, options: Options) -> Tensors:
+            """def ugrnn_step(x: Tensor, states: Tensors, weights: Tensors, dropout: Pair, ops: Ops, options: Options) -> Tensors:
     (h,), (kernel, recurrent_kernel, bias) = states, weights
     activation, gate = _functions(ops, options)
     inputs = _sums(_products(x, kernel, dropout[0], 2, ops), bias, ops)
@@ -71,21 +71,21 @@ def _ugrnn_step_back(
     return (g * h + (1 - g) * activation(z_n),)
 
 
-''',
+""",
         ),
         ('"lstm": lstm_step', '"ugrnn": ugrnn_step, '),
     ],
     "src/elman/functional.py": [
         (
             "for _name in CELLS:",
-            '''def ugrnn(x: Any, kernel: Any, recurrent_kernel: Any, bias: Any = None, initial_state: Any = None) -> tuple[Any, Any]:
+            """def ugrnn(x: Any, kernel: Any, recurrent_kernel: Any, bias: Any = None, initial_state: Any = None) -> tuple[Any, Any]:
     options = ("ugrnn", "tanh", "sigmoid", False, False, True, None, None, True)
     states = () if initial_state is None else (initial_state,)
     y, (h,) = _run(options, "require", (x, kernel, recurrent_kernel, bias, states, None, None, None), None)
     return y, h
 
 
-''',
+""",
         )
     ],
     "src/elman/__init__.py": [
