@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The JAX adapter: one XLA custom call forward and one backward, and how JAX may transform them.
+"""The JAX adapter: one XLA custom call forward, one backward, and the rules by which JAX transforms them.
 
 In: `jax.Array`s or tracers, checked. Out: the same, differentiable once in reverse natively, any number of
 times with `plain`. No maths: products, activations and sums are the library's. From the outside in, a native
@@ -29,7 +29,10 @@ from elman.options import Options
 TRACES = True
 Arrays = tuple[Array, ...]
 
-FORWARD, BACKWARD = "elman_jax_forward", "elman_jax_backward"  # the library's symbols, and XLA's names for them
+FORWARD, BACKWARD = (
+    "elman_jax_forward",
+    "elman_jax_backward",
+)  # symbols of the library, and the names under which XLA knows them
 ONCE = (
     "elman's native recurrence has one reverse-mode derivative on JAX (jax.grad, jax.vjp, jax.jacrev); pass "
     "native=False for forward mode (jax.jvp, jax.jacfwd) and for second derivatives (jax.hessian)."
@@ -40,7 +43,7 @@ ONCE = (
 
 
 def values(array: Array) -> np.ndarray | None:
-    """The tensor's values in NumPy, or `None` where JAX traces and there are none yet."""
+    """The values of the array, in NumPy; `None` while JAX traces and there are none yet."""
     return None if is_traced(array) else np.asarray(array)
 
 
@@ -50,7 +53,7 @@ def is_traced(array: Array) -> bool:
 
 
 def traced_environment() -> None:
-    """`None`: no compiler of this framework reads along in the checks, as torch.compile does."""
+    """`None`: no compiler of this framework traces the checks, as torch.compile does."""
 
 
 def facts(x: Array) -> route.Facts:
@@ -62,7 +65,7 @@ def facts(x: Array) -> route.Facts:
 
 
 def _platform(x: Array) -> str:
-    """Where a computation on `x` runs. A tracer does not know, nor does an array that nobody put anywhere."""
+    """The platform of a computation on `x`. A tracer, or an array without a device of its own, runs on the default."""
     if isinstance(x, jax.core.Tracer | np.ndarray) or not x.committed:
         return jax.default_backend()
     return next(iter(x.devices())).platform
@@ -74,10 +77,10 @@ _MODULES = ("custom_batching", "experimental.custom_partitioning", "extend.core"
 
 @functools.cache
 def _register() -> str | None:
-    """Registers the handlers with XLA, once; returns the reason why they cannot be, or `None`.
+    """Registers the handlers with XLA, once. Returns `None`, or the reason why they cannot be registered.
 
-    XLA's CPU backend has started by now, as `_platform` asked for it: so a handler of a version that XLA rejects raises
-    here, where one registered earlier would keep the backend from ever starting.
+    XLA's CPU backend has started by now, since `_platform` asked for it. So a handler that XLA rejects for its version
+    raises here. One that is registered earlier would keep the backend from starting at all.
     """
     try:
         for module in _MODULES:
@@ -91,7 +94,7 @@ def _register() -> str | None:
 
 
 def asarray(value: object, like: Array) -> Array:
-    """`value` as an array of this framework, its dtype kept as far as `jax_enable_x64` allows."""
+    """`value` as an array of this framework, of its own dtype as far as `jax_enable_x64` allows."""
     return value if isinstance(value, jax.Array) else jnp.asarray(value)
 
 
@@ -107,7 +110,7 @@ def dtype(array: Array) -> str:
 
 @functools.cache
 def _dtype_name(dtype: np.dtype) -> str:
-    return dtype.name  # NumPy puts it together anew each time, in microseconds
+    return dtype.name  # NumPy builds it on every call, which takes microseconds
 
 
 # --- the native call -----------------------------------------------------------------------------------------------
@@ -160,7 +163,7 @@ def _primal(name: str) -> str:
 
 
 class Call(NamedTuple):
-    """Everything about a native call but its arrays: hashable, so that the rules below can be looked up by it.
+    """Everything about a native call but its arrays: hashable, so that the rules below can be cached by it.
 
     Attributes:
         target: `FORWARD` or `BACKWARD`.
@@ -204,14 +207,14 @@ def _ffi_call(call: Call, *arrays: Array) -> Arrays:
 
 
 def _result_types(call: Call, arrays: Sequence[Array]) -> list[Any]:
-    """The types of the results: each made of an operand's, so that whatever else JAX notes in a type is kept."""
+    """The types of the results: each made of an operand's, so that everything else that JAX keeps in a type stays."""
     named = {name: jax.typeof(array) for name, array in zip(call.operands, arrays, strict=True)}
     x, recurrent_kernel = named["x"], named["recurrent_kernel"]
     sizes = dict(zip("btf", x.shape, strict=True)) | dict(zip("hz", recurrent_kernel.shape, strict=True))
     sizes["c"] = _tape_columns(call.options, x, recurrent_kernel)
 
     def like_x(axes: str) -> Any:
-        """A new type, its batch spread over the mesh as the batch of x is."""
+        """A new type, with its batch spread over the mesh like the batch of x."""
         spec = PartitionSpec(x.sharding.spec[0], *[None] * (len(axes) - 1))
         return x.update(shape=tuple(sizes[a] for a in axes), sharding=NamedSharding(x.sharding.mesh, spec))
 
@@ -224,8 +227,8 @@ def _tape_columns(options: Options, x: Any, recurrent_kernel: Any) -> int:
 
 # --- differentiation: once, in reverse -----------------------------------------------------------------------------
 #
-# JAX's custom_vjp would do, but for what it says in forward mode. Instead the tangents come out of one linear
-# primitive, which has a transpose, the native backward, and no evaluation: there it says `ONCE`.
+# JAX's custom_vjp would do, except for its error in forward mode. Instead one linear primitive returns the tangents. It
+# has a transpose, the native backward, and no evaluation: that raises the error `ONCE`.
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
@@ -235,7 +238,7 @@ def _forward(call: Call, *arrays: Array) -> Arrays:
 
 @functools.partial(_forward.defjvp, symbolic_zeros=True)
 def _forward_jvp(call: Call, primals: Arrays, tangents: tuple[Any, ...]) -> tuple[Arrays, tuple[Any, ...]]:
-    """Runs with a tape, and hands over the operands and the tape to the backward to come."""
+    """Runs with a tape, and passes the operands and the tape to the backward that follows."""
     made = ("y", *_finals(call.options))
     columns = _tape_columns(call.options, primals[0], primals[2])
     taped = call._replace(results=(*made, "tape") if columns else made)
@@ -314,12 +317,12 @@ def _transpose(
 
 
 def _each(run: Callable[..., Sequence[Array]], operands: Sequence[bool], results: Sequence[bool]) -> Any:
-    """`run` for each along the axis that some operands have; results that should not have it are summed."""
+    """`run` once for each element of the axis that some operands have; results that must not have it are summed."""
     mapped = jax.vmap(run, in_axes=tuple(0 if has else None for has in operands))
     return lambda *arrays: [r if has else r.sum(axis=0) for r, has in zip(mapped(*arrays), results, strict=True)]
 
 
-# --- vmap: folded into the batch where one native call can answer, else one by one ---------------------------------
+# --- vmap: folded into the batch where one native call is enough, else one call per element ------------------------
 
 
 @functools.cache
@@ -374,8 +377,8 @@ def _stacked(kind: Any, size: int) -> Any:
 
 
 def _foldable(operands: Sequence[str], batched: Sequence[bool], arrays: Sequence[Array]) -> bool:
-    """Whether all that have the new axis have a batch too (weights have none), and JAX's explicit sharding does not
-    spread a batch over devices: such an axis is not to be mixed with another."""
+    """True if the mapped axis can be folded into the batch: every mapped operand has a batch axis (weights have none),
+    and JAX's explicit sharding spreads no batch over devices."""
     given = list(zip(operands, batched, arrays, strict=True))
     spread = any(jax.typeof(array).sharding.spec[axes.index("b") + has] for axes, has, array in given if "b" in axes)
     return not spread and all("b" in axes for axes, has, _ in given if has)
@@ -405,7 +408,7 @@ def _folded(
 
 
 def _placed(call: Call, *arrays: Array) -> Arrays:
-    """The call, told how to spread over devices where there are several. Inside `jax.shard_map` it has been."""
+    """The call, with a rule for several devices if there are any. Inside `jax.shard_map` it needs none."""
     if jax.device_count() == 1 or jax.sharding.get_abstract_mesh().manual_axes:
         return _ffi_call(call, *arrays)
     return _partitioned(call)(*arrays)
@@ -450,8 +453,8 @@ def _partitioned(call: Call) -> Callable[..., Arrays]:
 
 
 def _vary_alike(arrays: Iterable[Array]) -> Arrays:
-    """Inside `jax.shard_map` counts what is equal on all devices (weights) as differing like the rest (x), so that
-    JAX sums its gradient over devices; elsewhere does nothing."""
+    """Inside `jax.shard_map`, marks arrays that are equal on all devices (weights) as varying like the others (x), so
+    that JAX sums their gradients over devices. Elsewhere it does nothing."""
     arrays = tuple(arrays)
     if not jax.sharding.get_abstract_mesh().manual_axes:
         return arrays
@@ -467,7 +470,7 @@ def _vary_alike(arrays: Iterable[Array]) -> Arrays:
 def plain(options: Options, *operands: Any) -> tuple[Array, Arrays]:
     """The recurrence as a `jax.lax.scan`. Arguments as `recurrence`."""
     if callable(options.activation) or callable(options.recurrent_activation):
-        return _scan(options, *operands)  # a jit would go on using what the callable read of the world at first
+        return _scan(options, *operands)  # a jit would keep the values that the callable read in its first call
     return _jitted_scan(options, *operands)
 
 
@@ -489,7 +492,7 @@ _ACTIVATIONS = {
 
 
 class _Operations:
-    """What `_plain` asks of a framework."""
+    """The operations of `_plain.Ops`."""
 
     scan = staticmethod(jax.lax.scan)
     stop_gradient = staticmethod(jax.lax.stop_gradient)
@@ -543,7 +546,7 @@ class _Operations:
 
     @staticmethod
     def zeros(x: Array, units: int) -> Array:
-        row = jnp.zeros_like(x.sum(axis=(0, 2)))  # made of x, so that they are spread over devices as x is
+        row = jnp.zeros_like(x.sum(axis=(0, 2)))  # computed from x, so that they are spread over devices like x
         return jnp.broadcast_to(row[:, None], (x.shape[1], units))
 
 

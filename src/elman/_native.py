@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Opens the native library and calls it: addresses in, nothing out but errors.
+"""Opens the native library and calls it. In: addresses. Out: errors only.
 
 The library is plain C (`native/elman.h`), opened with ctypes, which releases the GIL during a call. The
 structs of that header are packed here field by field; a test compares their sizes and offsets. No arrays
-and no framework are known here: adapters hand over addresses.
+and no framework are known here: adapters pass addresses.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _OUT_OF_MEMORY = 2
 class NativeUnavailable(RuntimeError):
     """The native path was required and cannot run; the message says why."""
 
-    ag_pass_through = True  # else TensorFlow's AutoGraph puts an error of its own in its place
+    ag_pass_through = True  # otherwise TensorFlow's AutoGraph replaces it by an error of its own
 
 
 def library_path(name: str = "elman") -> Path:
@@ -60,7 +60,7 @@ def library() -> ctypes.CDLL:
     """The opened library.
 
     Raises:
-        NativeUnavailable: If there is none, or one of another build.
+        NativeUnavailable: If there is none, or if it is from another build.
     """
     path = library_path()
     if not path.exists():
@@ -109,7 +109,7 @@ def reason() -> str | None:
 
 
 class Environment(NamedTuple):
-    """What the process says about the native path before any array is known.
+    """What is known about the native path before any array is known.
 
     Attributes:
         mode: ELMAN_NATIVE: `"auto"`, `"require"` or `"off"`.
@@ -124,24 +124,24 @@ class Environment(NamedTuple):
 
 @functools.cache
 def environment() -> Environment:
-    """What it was when elman first computed.
+    """The environment as it was at the first call.
 
     Raises:
         ValueError: If ELMAN_NATIVE is none of `"auto"`, `"require"` and `"off"`.
     """
     mode = os.environ.get("ELMAN_NATIVE") or "auto"
-    mode = "off" if mode == "0" else mode  # as at build time, where it leaves the library out
+    mode = "off" if mode == "0" else mode  # at build time, 0 leaves the library out
     if mode not in ("auto", "require", "off"):
         raise ValueError(f"ELMAN_NATIVE is {mode!r}; expected auto, require or off. Unset or correct it.")
     return Environment(mode, reason(), None if reason() else library().elman_isa().decode())
 
 
 class Spec(NamedTuple):
-    """An `elman_spec` in memory, and what follows from it.
+    """An `elman_spec` in memory, and values that follow from it.
 
     Attributes:
         memory: Holds it.
-        address: Where it is; good while `memory` lives.
+        address: Its address, valid as long as `memory` exists.
         tape_columns: Columns of the tape per batch row and step.
         y_shape: Shape of y.
         state_shape: Shape of each state.
@@ -171,7 +171,7 @@ def spec(
     input_dropout_masks: int = 0,
     recurrent_dropout_masks: int = 0,
 ) -> Spec:
-    """The C contract's `elman_spec` for these options and shapes; `mask` is one of `MASKS`."""
+    """The `elman_spec` of the C contract for these options and shapes. `mask` is one of `MASKS`."""
     flags = (
         _GO_BACKWARDS * options.go_backwards
         | _ZERO_OUTPUT_FOR_MASK * options.zero_output_for_mask
@@ -206,22 +206,22 @@ def spec(
 
 def forward(spec: Spec, *addresses: int) -> None:
     """`elman_forward`: the addresses of x, kernel, recurrent_kernel, bias, two initial states, mask,
-    input_dropout, recurrent_dropout; then y, two final states, tape. 0 stands for what is left out."""
+    input_dropout, recurrent_dropout; then y, two final states, tape. 0: left out."""
     if status := spec.forward(pack_forward(spec.address, *addresses)):
         raise_last_error(status)
 
 
 def backward(spec: Spec, *addresses: int) -> None:
     """`elman_backward`: the nine operands as `forward`; then y, tape, dy, two final states' gradients; then dx,
-    dkernel, drecurrent_kernel, dbias, two initial states' gradients, norms. 0 stands for what is left out."""
+    dkernel, drecurrent_kernel, dbias, two initial states' gradients, norms. 0: left out."""
     if status := library().elman_backward(_BACKWARD.pack(spec.address, *addresses)):
         raise_last_error(status)
 
 
 def raise_last_error(status: int) -> None:
-    """Raises the sentence that the failed call left, as `MemoryError` or `ValueError`."""
-    sentence = library().elman_last_error().decode()
-    raise MemoryError(sentence) if status == _OUT_OF_MEMORY else ValueError(sentence)
+    """Raises the error text of the failed call, as `MemoryError` or `ValueError`."""
+    text = library().elman_last_error().decode()
+    raise MemoryError(text) if status == _OUT_OF_MEMORY else ValueError(text)
 
 
 def set_num_threads(n: int | None) -> None:
@@ -236,5 +236,5 @@ def set_num_threads(n: int | None) -> None:
     """
     if n is not None and not is_integer(n, least=1):
         raise ValueError(f"set_num_threads got n={short(n)}; expected a positive integer, or None for the default.")
-    if reason() is None:  # without the library nothing runs on threads of elman's
+    if reason() is None:  # without the library elman has no threads
         library().elman_set_num_threads(0 if n is None else min(int(n), 255))

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The NumPy adapter: checked arrays in, native calls on their addresses, new arrays out.
 
-The shortest of the four adapters, and the only one whose backward is called by hand (the others register
-theirs with a framework). No maths: `plain` is the reference.
+The only adapter whose backward is called by hand: the others register theirs with a framework. It computes nothing;
+`plain` is the reference.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ Array = np.ndarray
 TRACES = False
 
 _view = c_char.from_buffer
-_DTYPES = {np.dtype(name): name for name in _native.DTYPES}  # a dtype's own name takes 2 us to ask for
+_DTYPES = {np.dtype(name): name for name in _native.DTYPES}  # a dtype takes 2 us to give its name
 
 
 def values(array: Array) -> Array | None:
-    """The array's values in NumPy, or `None` where a compiler is tracing and there are none yet."""
+    """The values of the array. Other adapters return `None` while a compiler traces and there are none yet."""
     return array
 
 
 def traced_environment() -> None:
-    """`None`: no compiler reads along in the checks, as torch.compile does."""
+    """`None`: no compiler traces the checks, as torch.compile does."""
 
 
 def facts(x: Array) -> route.Facts:
@@ -40,7 +40,7 @@ def facts(x: Array) -> route.Facts:
 
 
 def asarray(value: object, like: Array) -> Array:
-    """`value` as an array of this framework, its dtype kept but in this machine's order of bytes."""
+    """`value` as an array of this framework, of its own dtype in the byte order of this machine."""
     if isinstance(value, np.ma.MaskedArray):
         raise TypeError("got a masked array; expected a plain one. Pass its filled() values, and mask or lengths.")
     array = np.asarray(value)
@@ -48,7 +48,7 @@ def asarray(value: object, like: Array) -> Array:
 
 
 def shape(array: Array) -> tuple[int, ...]:
-    """The shape; an unknown size would be `None`."""
+    """The shape; in other adapters an unknown size is `None`."""
     return array.shape
 
 
@@ -124,7 +124,7 @@ def run(
             0 if tape is None else addressof(_view(tape)),
         )
     except (TypeError, ValueError):  # there is no view of an array that is not contiguous, read-only, or empty
-        arrays = _dense(flat(operands))  # alive until the call has ended
+        arrays = _dense(flat(operands))  # kept until the call has ended
         call = pack_forward(spec_address, *map(address, (*arrays, y, *pair(finals), tape)))
     if status := native_forward(call):
         _native.raise_last_error(status)
@@ -140,8 +140,8 @@ def backward(
     dfinal_states: tuple[Array | None, ...],
     want_dx: bool = True,
 ) -> reference.Gradients:
-    """One native backward; the arguments are `forward`'s and its results, and the loss's gradients with respect to
-    y and the final states (`None`: zeros)."""
+    """One native backward. The arguments are those of `forward`, its results, and the gradients of the loss with
+    respect to y and the final states (`None` for zeros)."""
     spec = _spec(options, operands)
     x, kernel, recurrent_kernel, bias, *_ = operands
     dx = np.empty(x.shape, x.dtype) if want_dx else None

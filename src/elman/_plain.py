@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The recurrences once more, in a framework's own operations: what runs where the native path cannot, what is
-differentiable any number of times, and what exported files hold.
+"""The recurrences in the operations of a framework. They run where the native path cannot, can be differentiated any
+number of times, and are what exported files hold.
 
-Written once over the handful of operations that an adapter lends (`Ops`); shapes and names as `reference`.
+They are written once, over the operations that each adapter supplies (`Ops`). Shapes and names are as in `reference`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Tensors = tuple[Any, ...]
 
 
 class Ops(Protocol):
-    """What an adapter lends. Arrays support `@`, `+`, `*`, `&`, `%`, comparison and indexing."""
+    """The operations that an adapter supplies. Arrays support `@`, `+`, `*`, `&`, `%`, comparison and indexing."""
 
     def activation(self, name: str) -> Callable[[Tensor], Tensor]:
         """The framework's own function of that name."""
@@ -65,7 +65,7 @@ class Ops(Protocol):
     def swap_batch_and_time(self, x: Tensor) -> Tensor: ...
 
     def flip_time(self, x: Tensor) -> Tensor:
-        """Turns axis 0 around."""
+        """Reverses axis 0."""
 
     def steps(self, x: Tensor) -> Tensor:
         """0, 1, ... T-1 for x (T, ...), as integers."""
@@ -78,7 +78,7 @@ Pair = tuple[Any, Any]
 
 
 def _functions(ops: Ops, options: Options) -> Pair:
-    """The activation and the gates' activation."""
+    """The activation of the candidate and that of the gates."""
     activation, gate = (
         a if callable(a) else ops.activation(a) for a in (options.activation, options.recurrent_activation)
     )
@@ -86,24 +86,24 @@ def _functions(ops: Ops, options: Options) -> Pair:
 
 
 def _seen(x: Tensor, dropout: Tensor | None, gate: int) -> Tensor:
-    """What a gate sees of x or h."""
+    """The input of a gate: x or h, times its dropout."""
     return x if dropout is None else x * dropout[gate if dropout.shape[0] > 1 else 0]
 
 
 def _products(x: Tensor, weights: Tensor, dropout: Tensor | None, gates: int, ops: Ops) -> list[Tensor]:
-    """The product with each gate's columns."""
+    """The product of the input of each gate with the columns of the gate."""
     if dropout is None or dropout.shape[0] == 1:
         return list(ops.split(_seen(x, dropout, 0) @ weights, gates))
     return [_seen(x, dropout, gate) @ columns for gate, columns in enumerate(ops.split(weights, gates))]
 
 
 def _sums(parts: list[Tensor], bias: Tensor | None, ops: Ops) -> list[Tensor]:
-    """The parts, each with its share of the bias."""
+    """The parts, each plus its block of the bias."""
     return parts if bias is None else [p + b for p, b in zip(parts, ops.split(bias, len(parts)), strict=True)]
 
 
 def simple_rnn_step(x: Tensor, states: Tensors, weights: Tensors, dropout: Pair, ops: Ops, options: Options) -> Tensors:
-    """x (B, F), the states, (W, U, b), dropout masks of x and of h -> the next states."""
+    """x (B, F), the states, (W, U, b) and the dropout masks of x and of h -> the next states."""
     (h,), (kernel, recurrent_kernel, bias) = states, weights
     activation, _ = _functions(ops, options)
     z = _seen(x, dropout[0], 0) @ kernel + _seen(h, dropout[1], 0) @ recurrent_kernel
@@ -111,7 +111,7 @@ def simple_rnn_step(x: Tensor, states: Tensors, weights: Tensors, dropout: Pair,
 
 
 def lstm_step(x: Tensor, states: Tensors, weights: Tensors, dropout: Pair, ops: Ops, options: Options) -> Tensors:
-    """As `reference`."""
+    """The same of an LSTM."""
     (h, c), (kernel, recurrent_kernel, bias) = states, weights
     activation, gate = _functions(ops, options)
     inputs = _sums(_products(x, kernel, dropout[0], 4, ops), bias, ops)
@@ -122,7 +122,7 @@ def lstm_step(x: Tensor, states: Tensors, weights: Tensors, dropout: Pair, ops: 
 
 
 def gru_step(x: Tensor, states: Tensors, weights: Tensors, dropout: Pair, ops: Ops, options: Options) -> Tensors:
-    """As `reference`."""
+    """The same of a GRU."""
     (h,), (kernel, recurrent_kernel, bias) = states, weights
     activation, gate = _functions(ops, options)
     biases = (bias, None) if bias is None or not options.reset_after else (bias[0], bias[1])
@@ -143,7 +143,7 @@ def clipped(ops: Ops, gradients: Sequence[Tensor], limit: float) -> Tensors:
     """The gradients of the states, scaled so that their joint L2 norm per example is at most `limit`; as
     `reference.backward` does it, and differentiable.
 
-    They are squared in units of about the largest of them, so that no square overflows. The unit and its inverse, which
+    Squares are taken in units of about the largest number, so that none overflows. The unit and its inverse, which
     a compiler may multiply by instead, are normal numbers.
     """
     most = ops.largest_number(gradients[0]) / 4
@@ -170,7 +170,7 @@ def recurrence(ops: Ops, options: Options, operands: Operands) -> tuple[Tensor, 
     steps = ops.steps(x)
     if mask is not None:
         mask = steps[:, None] < mask[None] if len(mask.shape) == 1 else ops.swap_batch_and_time(mask)
-        # A masked step is computed and thrown away; of a NaN in it the gradient would be NaN times zero.
+        # A masked step is computed, and its result is not used. With a NaN in it the gradient would be NaN times zero.
         x = ops.where(mask[..., None], x, 0.0)
     if options.go_backwards:
         x, mask = ops.flip_time(x), None if mask is None else ops.flip_time(mask)
@@ -199,8 +199,8 @@ def recurrence(ops: Ops, options: Options, operands: Operands) -> tuple[Tensor, 
 
 
 def _of_no_steps(ops: Ops, options: Options, operands: Operands) -> tuple[Tensor, Tensors]:
-    """The recurrence of no time steps, computed as that of one masked step: so the results depend on every operand, and
-    every gradient is there, zero as on the native path, where a framework would have none."""
+    """The recurrence with no time steps, computed with one masked step: the results then depend on every operand, so
+    that every gradient exists and is zero, as on the native path."""
     x = ops.sum_of_time(operands.x)
     options = options._replace(truncate_gradient=None, clip_state_gradient=None)  # no step passes a gradient on
     never = ops.zeros(ops.swap_batch_and_time(x), 1) > 0  # (B, 1)

@@ -18,13 +18,14 @@ _active = ContextVar("elman_portable", default=False)
 
 @contextlib.contextmanager
 def portable() -> Iterator[None]:
-    """Traces stock computation for as long as the context lasts.
+    """Traces stock computation while the context is active.
 
     Layers and functions of elman then run as Keras's own layers do, in operations of the framework alone: a SavedModel,
-    an ONNX or LiteRT file, or what `jax.export` and `torch.export` make, loads where elman is absent. It goes before
-    `native="require"` and `ELMAN_NATIVE`; a layer's `truncate_gradient` and `clip_state_gradient`, which change no
-    output, do not act. What was traced before stays as it is on TensorFlow and PyTorch (a
-    `tf.function`, a compiled module): trace it anew inside. `Model.export` does.
+    an ONNX or LiteRT file, or what `jax.export` and `torch.export` make, loads where elman is absent. The context
+    overrides `native="require"` and `ELMAN_NATIVE`. A layer's `truncate_gradient` and `clip_state_gradient`, which
+    change no output, do not act. On TensorFlow and PyTorch, what was traced before (a `tf.function`, a compiled module)
+    stays as it is: trace it again inside, as `Model.export` does. NumPy arrays are never traced, so functions of them
+    run as outside.
 
     Yields:
         Nothing.
@@ -45,22 +46,22 @@ def portable() -> Iterator[None]:
 
 
 def active() -> bool:
-    """Whether the caller is inside `portable()`."""
+    """True inside `portable()`."""
     return _active.get()
 
 
-# torch.compile cannot read a context variable; where it finds this it takes what the call answers as it traces.
+# torch.compile cannot read a context variable. With this mark it uses the value of the call at trace time.
 vars(active)["_dynamo_marked_constant"] = True
 
 
 def _traces_of_jax_apart() -> contextlib.AbstractContextManager[None]:
-    """Keeps `jax.jit` from using inside what it traced outside, and the other way round."""
+    """Keeps `jax.jit` from using inside a trace that was made outside, and the reverse."""
     context = _context_of_jax(sys.modules["jax"]) if "jax" in sys.modules else None
     return contextlib.nullcontext() if context is None else context(True)
 
 
 @functools.cache
 def _context_of_jax(jax: Any) -> Any:
-    """A context of its own among those by which `jax.jit` remembers traces; `None` before JAX 0.8."""
+    """A context that is part of the key under which `jax.jit` caches a trace; `None` before JAX 0.8."""
     make = getattr(jax, "make_user_context", None)
     return make(default_value=False) if make else None

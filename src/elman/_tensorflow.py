@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The TensorFlow adapter: checked tensors, eager or symbolic, through the ops of `native/tf_op.cc` into new tensors.
+"""The TensorFlow adapter. In: checked tensors, eager or symbolic. Out: new tensors, from the ops of `native/tf_op.cc`.
 
 `register` loads the ops and registers their gradients; a saved graph that holds them needs nothing else. Sizes that
 only a run can know are checked by the ops. No maths: `plain` is `_plain` over TensorFlow's own operations.
@@ -23,7 +23,7 @@ from elman.cells import CELLS
 from elman.operands import Operands
 from elman.options import Options
 
-# Private to TensorFlow, so either may go away.
+# Both are private to TensorFlow and may be removed.
 try:
     from tensorflow.python.ops.control_flow_util import GraphOrParentsInXlaContext
 except ImportError:
@@ -33,7 +33,7 @@ try:
 except ImportError:
 
     def _recording() -> bool:
-        """Keeps tapes that may not be needed, which costs memory alone."""
+        """`True`: tapes that may not be needed are kept, which only costs memory."""
         return True
 
 
@@ -59,11 +59,11 @@ _ATTRIBUTES = (
 )
 
 
-# --- what every adapter says about its arrays --------------------------------------------------------------
+# --- what every adapter knows about its arrays -------------------------------------------------------------
 
 
 def asarray(value: Any, like: Tensor) -> Tensor:
-    """`value` as a tensor, its dtype kept; a variable is read."""
+    """`value` as a tensor of its own dtype; a variable is read."""
     if isinstance(value, tf.Tensor):
         return value
     if isinstance(value, tf.RaggedTensor):
@@ -75,12 +75,12 @@ def asarray(value: Any, like: Tensor) -> Tensor:
 
 
 def shape(array: Tensor) -> tuple[int | None, ...]:
-    """The shape; a size that only a run can know is `None`."""
+    """The shape; a size that is known at run time only is `None`."""
     try:
         return tuple(array.shape.as_list())
     except ValueError as error:
         raise ValueError(
-            f"tensor {array.name} has an unknown number of dimensions; expected a known one. Tell it with "
+            f"tensor {array.name} has an unknown number of dimensions; expected a known one. Set it with "
             "tf.ensure_shape, for example tf.ensure_shape(x, (None, None, features)) for (batch, time, features)."
         ) from error
 
@@ -91,7 +91,7 @@ def dtype(array: Tensor) -> str:
 
 
 def values(array: Tensor) -> Any:
-    """The tensor's values in NumPy, or `None` where a graph is being built and there are none yet."""
+    """The values of the tensor, in NumPy; `None` while a graph is built and there are none yet."""
     return array.numpy() if tf.executing_eagerly() and hasattr(array, "numpy") else None
 
 
@@ -101,7 +101,7 @@ def is_traced(array: Tensor) -> bool:
 
 
 def traced_environment() -> None:
-    """`None`: no compiler of this framework reads along in the checks, as torch.compile does."""
+    """`None`: no compiler of this framework traces the checks, as torch.compile does."""
 
 
 def facts(x: Tensor) -> route.Facts:
@@ -118,8 +118,8 @@ def facts(x: Tensor) -> route.Facts:
 
 
 def check_size(x: Tensor, axis: int, expected: int | None, sentence: str) -> Tensor:
-    """`x`, which at run time raises `sentence` (InvalidArgumentError) unless a size is the expected one (`None`: any
-    but 0)."""
+    """`x`, with a check at run time that raises InvalidArgumentError with the text `sentence` unless a size is the
+    expected one (`None`: any but 0)."""
     size = tf.shape(x)[axis]
     good = size > 0 if expected is None else tf.equal(size, expected)
     with tf.control_dependencies([tf.debugging.Assert(good, [sentence])]):
@@ -127,8 +127,8 @@ def check_size(x: Tensor, axis: int, expected: int | None, sentence: str) -> Ten
 
 
 def _other_device() -> str | None:
-    """The device that is not the CPU and may hold the arrays, or `None`. If TensorFlow sees a GPU it would copy to the
-    CPU and back without a word, unless a scope asks for the CPU."""
+    """The device that is not the CPU and may hold the arrays, or `None`. With a GPU, TensorFlow would copy to the CPU
+    and back silently, unless a scope asks for the CPU."""
     device = _accelerator()
     if device is None or "CPU" in _device():
         return None
@@ -136,7 +136,7 @@ def _other_device() -> str | None:
 
 
 def _device() -> str:
-    """Where a new tensor is; in a traced function where a scope wants it, or empty."""
+    """The device of a new tensor; in a traced function the device that a scope asks for, or an empty text."""
     return tf.constant(0.0).device
 
 
@@ -154,7 +154,7 @@ def register() -> str | None:
     """Registers the native ops and their gradients with TensorFlow, once.
 
     Returns:
-        `None`, or the reason why they cannot be; TensorFlow is unharmed then.
+        `None`, or the reason why they cannot be registered. TensorFlow still works then.
     """
     try:
         _ops()
@@ -165,7 +165,7 @@ def register() -> str | None:
 
 @functools.cache
 def _ops() -> ModuleType:
-    """The ops' Python functions, which TensorFlow generates.
+    """The Python functions of the ops, which TensorFlow generates.
 
     Raises:
         NativeUnavailable: If the library is missing or does not open, or TensorFlow lacks what it needs.
@@ -173,7 +173,7 @@ def _ops() -> ModuleType:
     _native.library()
     path = _native.library_path("elman_tensorflow")
     for name in ("load_op_library", "RegisterGradient", "errors"):
-        if not hasattr(tf, name):  # a stand-in for TensorFlow, or one whose import went wrong
+        if not hasattr(tf, name):  # a substitute for TensorFlow, or one whose import failed
             raise _missing(f"tf.{name}")
     try:
         ops = tf.load_op_library(str(path))
@@ -186,7 +186,7 @@ def _ops() -> ModuleType:
     if symbol := missing().decode():
         raise _missing(symbol)
     for name, gradient in (("ElmanForward", _forward_gradient), ("ElmanBackward", _no_gradient)):
-        with contextlib.suppress(KeyError):  # another thread was faster, or this module is imported anew
+        with contextlib.suppress(KeyError):  # another thread was faster, or this module is imported again
             tf.RegisterGradient(name)(gradient)
     return ops
 
@@ -198,7 +198,7 @@ def _missing(what: str) -> _native.NativeUnavailable:
 
 @functools.lru_cache(maxsize=1024)
 def _attributes(options: Options) -> tuple[Attributes, bool]:
-    """What the options are to the ops, and whether their tape takes memory."""
+    """The attributes of the ops for these options, and whether their tape takes memory."""
     (clip_bits,) = struct.unpack("=q", struct.pack("=d", options.clip_state_gradient or 0.0))
     values = {
         **options._asdict(),
@@ -259,8 +259,8 @@ def recurrence(options: Options, *operands: Any) -> tuple[Tensor, Tensors]:
 
 
 def _forward_gradient(op: Any, dy: Tensor, *others: Tensor) -> list[Tensor | None]:
-    """Calls ElmanBackward: the gradients of y, the final states and (it has no meaning) the tape, to those of every
-    operand; masks have none."""
+    """Calls ElmanBackward. In: the gradients of y, of the final states and of the tape (not used). Out: the gradient of
+    every operand; masks have none."""
     attribute = _reader(op)
     inputs = iter(op.inputs)
     operands = [*islice(inputs, 3), *(list(islice(inputs, attribute(name))) for name in _LISTS)]
@@ -284,13 +284,14 @@ def _forward_gradient(op: Any, dy: Tensor, *others: Tensor) -> list[Tensor | Non
 
 
 def _reader(op: Any) -> Callable[[str], Any]:
-    """Reads an attribute of an operation; of a GradientTape's stand-in for one, faster than the stand-in does."""
+    """Reads an attribute of an operation. A GradientTape passes a substitute, whose own method is slow."""
     attributes = getattr(op, "attrs", None)
     return dict(zip(attributes[::2], attributes[1::2], strict=True)).__getitem__ if attributes else op.get_attr
 
 
 def _gradients_wanted(op: Any, n_bias: int, n_initial: int) -> Attributes:
-    """The lengths of the lists of gradients. A GradientTape says what nobody needs; `tf.gradients` does not."""
+    """The lengths of the lists of gradients. A GradientTape lists the gradients that nobody needs;
+    `tf.gradients` does not."""
     skipped = getattr(op, "skip_input_indices", None) or ()
     dx, dkernel, drecurrent_kernel, *rest = (int(i not in skipped) for i in range(3 + n_bias + n_initial))
     return {
@@ -324,7 +325,7 @@ def plain(options: Options, *operands: Any) -> tuple[Tensor, Tensors]:
 
 
 def _with_batch_of(x: Tensor, state: Tensor) -> Tensor:
-    """The state, its batch that of x where tracing cannot tell: else a batch of one would be spread over all."""
+    """The state, with the batch of x where tracing does not know it: a batch of one would be broadcast otherwise."""
     if x.shape[0] is not None and state.shape[0] is not None:
         return state
     batch = tf.shape(x)[0] if x.shape[0] is None else x.shape[0]
@@ -332,14 +333,14 @@ def _with_batch_of(x: Tensor, state: Tensor) -> Tensor:
 
 
 def _with_known_masks(masks: Tensor | None, gates: int) -> Tensor | None:
-    """Dropout masks; one for each gate where tracing cannot tell whether there is one for all."""
+    """Dropout masks; one for each gate where tracing does not know whether there is one for all gates."""
     if masks is None or masks.shape[0] is not None:
         return masks
     return tf.ensure_shape(tf.broadcast_to(masks, (gates, *tf.unstack(tf.shape(masks)[1:]))), (gates, *masks.shape[1:]))
 
 
 class _PlainOps:
-    """What `_plain.Ops` describes."""
+    """The operations of `_plain.Ops`."""
 
     def __init__(self, recurrent_kernel: Tensor) -> None:
         self.recurrent_kernel = recurrent_kernel
@@ -358,7 +359,7 @@ class _PlainOps:
     ) -> tuple[Tensors, Tensor]:
         time = tf.shape(inputs[0])[0] if inputs[0].shape[0] is None else inputs[0].shape[0]
         arrays = [tf.TensorArray(i.dtype, time, element_shape=i.shape[1:]).unstack(i) for i in inputs]
-        # Outputs look like the last of the carry. It goes in before them: an empty array of unknown batch has no stack.
+        # Outputs have the shape of the last carry, which is written first, as an empty array cannot be stacked.
         outputs = tf.TensorArray(carry[-1].dtype, time + 1, element_shape=carry[-1].shape).write(0, carry[-1])
 
         def body(t: Tensor, carry: Tensors, outputs: tf.TensorArray) -> tuple[Tensor, Tensors, tf.TensorArray]:

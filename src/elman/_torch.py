@@ -47,7 +47,7 @@ _HALVES = (torch.float16, torch.bfloat16)
 
 
 def values(array: Tensor) -> np.ndarray | None:
-    """The tensor's values in NumPy, or `None` where something traces or transforms and there are none yet."""
+    """The values of the tensor, in NumPy; `None` while it is traced or transformed and there are none yet."""
     return array.cpu().numpy() if not torch.compiler.is_compiling() and _ordinary((array,)) else None
 
 
@@ -57,7 +57,7 @@ def is_traced(array: Tensor) -> bool:
 
 
 def traced_environment() -> _native.Environment | None:
-    """What the environment says, for torch.compile, which cannot ask it; else `None`."""
+    """The environment while torch.compile traces, which cannot read it; else `None`."""
     return _environment() if torch.compiler.is_compiling() else None
 
 
@@ -75,7 +75,7 @@ def facts(x: Tensor) -> route.Facts:
 
 
 def asarray(value: Any, like: Tensor) -> Tensor:
-    """`value` as a tensor on the device of `like`, its dtype kept.
+    """`value` as a tensor of its own dtype on the device of `like`.
 
     Under autocast a recurrence is one of the operations that run in float32, as norms and losses are: tensors of half
     precision are cast up, and nothing inside is cast down.
@@ -84,7 +84,7 @@ def asarray(value: Any, like: Tensor) -> Tensor:
         TypeError: If it is a sparse or nested tensor.
     """
     if not isinstance(value, Tensor):
-        array = np.array(value)  # a copy: NumPy does not tell of later changes
+        array = np.array(value)  # a copy, since later changes of the array would be missed
         return torch.from_numpy(array.astype(array.dtype.newbyteorder("="), copy=False)).to(like.device)
     if value.layout is not torch.strided or value.is_nested:
         raise TypeError(
@@ -123,7 +123,7 @@ def recurrence(options: Options, *operands: Any) -> tuple[Tensor, Tensors]:
         devices = ", ".join(sorted({str(t.device) for t in tensors}))
         raise ValueError(f"the arrays are on {devices}; expected all of them on the CPU, as x is. Move the others.")
     if not _ordinary(tensors):
-        # vmap hides from its inside whether a gradient is wanted outside
+        # inside vmap it cannot be seen whether a gradient is wanted outside
         y, _, *final_states = _Transformed.apply(*options, torch.is_grad_enabled(), *one_by_one)
         y = y.clone() if torch.is_grad_enabled() else y
     elif differentiate:
@@ -139,8 +139,8 @@ def recurrence(options: Options, *operands: Any) -> tuple[Tensor, Tensors]:
 def _forward(
     options: Options, keep_tape: bool, operands: Flat, clean: bool = False
 ) -> tuple[Tensor, list[Tensor], Tensor | None]:
-    """One native forward: y, the final states, and the tape where it is kept and needed. A masked step leaves its row
-    of the tape as it was; `clean` makes that zeros."""
+    """One native forward: y, the final states, and the tape where it is kept and needed. A masked step does not
+    write its row of the tape; with `clean` such rows are zeros."""
     operands = _dense(operands)
     spec = _spec(options, operands)
     x = operands[0]
@@ -230,14 +230,14 @@ _lazy_copy = getattr(torch, "_lazy_clone", torch.clone)  # shares memory until o
 
 # --- ordinary tensors --------------------------------------------------------------------------------------
 
-# Private to torch, hence asked for by name: where one is missing no tensor is ordinary, which is slower and as right.
+# These are private to torch, so each may be missing. Then no tensor is ordinary, which is slower and still correct.
 _transforms_active = getattr(torch._C, "_are_functorch_transforms_active", lambda: True)
 _dispatch_modes = getattr(torch._C, "_len_torch_dispatch_stack", lambda: 1)
 _ORDINARY = frozenset({Tensor, torch.nn.Parameter, type(None)})
 
 
 def _ordinary(tensors: list[Any] | tuple[Any, ...]) -> bool:
-    """Whether nothing but autograd's backward mode can be watching these tensors."""
+    """True if only the backward mode of autograd can follow these tensors."""
     return not (
         _transforms_active()
         or _dispatch_modes()
@@ -264,7 +264,7 @@ class _Eager(Function):
         wanted = ctx.needs_input_grad[1:]
         compiling = torch.compiler.is_compiling()  # compiled autograd
         if not (compiling or torch.is_grad_enabled()) and _ordinary((dy, *dfinal_states)):
-            if _addresses(tuple(operands)) != ctx.addresses:  # a hook, or `.data`, put others in their place
+            if _addresses(tuple(operands)) != ctx.addresses:  # a hook, or `.data`, replaced some of them
                 _check(ctx.options, grouped(tuple(operands)), arriving)
             gradients = _backward(ctx.options, wanted, tuple(operands), arriving)[:6]
         else:
@@ -316,7 +316,7 @@ def _backward_op(*inputs: Any) -> Tensors:
 
 
 def _split_options(inputs: tuple[Any, ...]) -> tuple[Options, tuple[Any, ...]]:
-    """The options, and what follows them. They travel one by one: torch.func takes a tuple for several inputs."""
+    """The options, and what follows them. One by one, since torch.func takes a tuple for several inputs."""
     count = len(Options._fields)
     return Options(*inputs[:count]), inputs[count:]
 
@@ -335,7 +335,7 @@ def _gradients(
 
 
 def _whole_tape(options: Options, operands: Flat, tape: Tensor) -> Tensor:
-    """The tape, by a second forward where the first did not know that a backward would follow."""
+    """The tape; a second forward writes it if the first did not know that a backward would follow."""
     if tape.shape[2] == _tape_columns(options, operands[2]):
         return tape
     with torch.no_grad():
@@ -438,7 +438,7 @@ def _backward_fake(
 
 
 # --- autograd of the operators, for graphs that hold them --------------------------------------------------
-# Not for torch.func, which refuses a rule that is registered so, nor for forward mode, which passes it by in silence.
+# They do not work for torch.func, which refuses such rules, nor for forward mode, which ignores them silently.
 
 
 def _forward_setup(ctx: Any, inputs: tuple[Any, ...], keyword_only_inputs: dict[str, Any], output: Any) -> None:
@@ -474,7 +474,7 @@ torch.library.register_autograd("elman::backward", _raise_second_derivative, lib
 
 
 class _Transformed(Function):
-    """`elman::forward` for torch.func, dispatch modes, tensor subclasses, and forward mode, which it refuses."""
+    """`elman::forward` for torch.func, dispatch modes and tensor subclasses. Forward mode is an error."""
 
     generate_vmap_rule = True
 
@@ -489,7 +489,7 @@ class _Transformed(Function):
         ctx.options, (_, *operands) = _split_options(inputs)
         y, tape, *_ = output
         ctx.save_for_backward(*operands, y, tape)
-        ctx.save_for_forward(*operands, y, tape)  # jvp of vmap looks for them, before jvp can refuse
+        ctx.save_for_forward(*operands, y, tape)  # jvp of vmap reads them before `jvp` can raise
         ctx.mark_non_differentiable(tape)
         ctx.set_materialize_grads(False)
 
@@ -505,27 +505,27 @@ class _Transformed(Function):
 
 
 class _Backward(Function):
-    """`_backward_op`, which refuses to be differentiated."""
+    """`_backward_op`, which cannot be differentiated."""
 
     generate_vmap_rule = True
     forward = staticmethod(_backward_op)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensors) -> None:
-        """Nothing is kept: no derivative follows."""
+        """Keeps nothing, since no derivative follows."""
 
     backward = staticmethod(_raise_second_derivative)
     jvp = staticmethod(_raise_forward_mode)
 
 
-# Where the batch is in an operator's tensors: the eight operands; y, tape, dy and the final states' gradients. Every
-# result has it first, but the gradients of weights, which are sums over it.
+# The axis of the batch in the tensors of an operator: the eight operands; y, tape, dy and the gradients of the final
+# states. In a result it is the first axis; gradients of weights are sums over it.
 _BATCH_AXES = (0, None, None, None, (0, 0), 0, 1, 1, 0, 0, 0, (0, 0))
 
 
 def _vmap(operator: Callable[..., Any], sums: bool, info: Any, in_dims: Any, tensors: Any, attributes: Any) -> Any:
-    """vmap's rule: the examples join the batch, in one native call. One call for each where the weights differ, or
-    where sums over the batch are wanted."""
+    """The rule for vmap: the mapped axis joins the batch of one native call. If the weights differ, or sums over the
+    batch are wanted, there is one call per element."""
     count = info.batch_size
 
     def example(index: int) -> list[Any]:
@@ -548,7 +548,7 @@ def _vmap(operator: Callable[..., Any], sums: bool, info: Any, in_dims: Any, ten
 
 
 def _each(function: Callable[..., Any], tensors: Any, *others: Any) -> list[Any]:
-    """`function` of every tensor and what stands beside it, in lists too; `None` stays."""
+    """`function` of every tensor and of the arguments next to it, in nested lists too; `None` stays."""
     return [
         _each(function, t, *beside) if isinstance(t, list | tuple) else None if t is None else function(t, *beside)
         for t, *beside in zip(tensors, *others, strict=False)
@@ -588,7 +588,7 @@ class _ClipGradient(Function):
 
 
 class _ClipGradientForward(_ClipGradient):
-    """With a forward-mode derivative, which torch.compile does not take."""
+    """With a forward-mode derivative, which torch.compile does not accept."""
 
     @staticmethod
     def jvp(ctx: Any, _: Any, *tangents: Tensor) -> Tensors:
@@ -600,12 +600,12 @@ _ACTIVATIONS = {
     "tanh": torch.tanh,
     "relu": torch.relu,
     "sigmoid": torch.sigmoid,
-    "hard_sigmoid": lambda z: torch.clamp(z / 6 + 0.5, 0, 1),  # torch's own has 1 / 6 in float32, for float64 too
+    "hard_sigmoid": lambda z: torch.clamp(z / 6 + 0.5, 0, 1),  # torch's own uses 1 / 6 in float32, for float64 as well
 }
 
 
 class Ops:
-    """What `_plain` needs of PyTorch."""
+    """The operations of `_plain.Ops`."""
 
     stop_gradient = staticmethod(torch.detach)
     where = staticmethod(torch.where)

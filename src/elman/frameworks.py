@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tells which framework an array belongs to without importing any.
+"""Finds the framework of an array, and its adapter, without importing a framework.
 
-An array can only exist where its framework is loaded already, so the adapter that is imported here never
-brings a framework in. The idea is einops'. torch.compile reads along here: it follows import statements and
-isinstance, but neither importlib, nor functools, nor a tensor's type.
+An array exists only if its framework is loaded, so importing the adapter here loads no framework. The idea is from
+einops. torch.compile traces this module: it follows import statements and isinstance, but neither importlib, nor
+functools, nor the type of a tensor.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _FRAMEWORKS = {"numpy": "numpy", "tensorflow": "tensorflow", "jax": "jax", "jaxl
 
 
 def _framework(array: object) -> str | None:
-    """The framework of an array, also of a subclass's (a `torch.nn.Parameter`, a user's own)."""
+    """The framework of an array or of a subclass (a `torch.nn.Parameter`, a class of the user)."""
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(array, getattr(torch, "Tensor", ())):
         return "torch"

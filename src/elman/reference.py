@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What elman computes, in plain NumPy: the slow truth that every fast path is tested against.
+"""The definition of every result, in plain NumPy. It is slow; every fast path is tested against it.
 
 In: `Operands` of one floating dtype (float32, float64 or long double) and `Options`. Out: what the native
 library returns, by the same names in the same order. No framework, no speed, no input checks.
@@ -24,7 +24,7 @@ Array = np.ndarray
 States = tuple[Array, ...]
 
 
-# --- activations: f(z), and f'(z) told from y = f(z) alone, so that no z has to be kept --------------------
+# --- activations: f(z), and f'(z) as a function of y = f(z), so that z need not be kept --------------------
 
 
 class Activation(NamedTuple):
@@ -52,11 +52,11 @@ ACTIVATIONS = {
 }
 
 
-# --- cells: one step forward and, beside it, one step backward ---------------------------------------------
+# --- cells: one step forward and, after it, one step backward ----------------------------------------------
 
 
 class Weights(NamedTuple):
-    """The weights of a layer; as a gradient, the sums over batch and time so far."""
+    """The weights of a layer, or their gradients summed over the batch and the time steps so far."""
 
     kernel: Array
     recurrent_kernel: Array
@@ -64,7 +64,7 @@ class Weights(NamedTuple):
 
 
 def _values(options: Options) -> list[Callable[[Array], Array]]:
-    """The activation and the gates' activation."""
+    """The activation of the candidate and that of the gates."""
     chosen = (options.activation, options.recurrent_activation)
     return [a if callable(a) else ACTIVATIONS[a].value for a in chosen]
 
@@ -84,12 +84,12 @@ def _side_by_side(weights: Array) -> Array:
 
 
 def _for_each_gate(array: Array, dropout: Array, gates: int) -> Array:
-    """What each gate sees of x or h: (B, N), times its dropout -> (G, B, N)."""
+    """The input of each gate: x or h (B, N), times the dropout of the gate -> (G, B, N)."""
     return array * np.broadcast_to(dropout, (gates, *array.shape))
 
 
 def _input_sums(x_in: Array, weights: Weights) -> Array:
-    """x_in (G, B, F) -> x W + b, (G, B, H). Where the bias has two rows, the second is not for here."""
+    """x_in (G, B, F) -> x W + b, (G, B, H). Of a bias with two rows this adds the first."""
     sums = x_in @ _by_gate(weights.kernel, len(x_in))
     if weights.bias is None:
         return sums
@@ -199,7 +199,7 @@ def _gru_step_back(
     dz = dh * (h - n) * gate_slope(z)
     if options.reset_after:
         dr, dproduct, seen = dn * u, dn * r, dropout[1]
-    else:  # the reset gate acts on h as dropout does
+    else:  # the reset gate multiplies h, as dropout does
         dr, dproduct = dn @ _by_gate(weights.recurrent_kernel, 3)[2].T * h * dropout[1][-1], dn
         seen = dropout[1] * np.stack([np.ones_like(r), np.ones_like(r), r])
     dr = dr * gate_slope(r)
@@ -226,8 +226,8 @@ STEPS = {
 
 
 class Gradients(NamedTuple):
-    """What `backward` returns; `norms` (B, T) is the L2 norm of the loss's gradient with respect to the state
-    after each step, over all states jointly."""
+    """The gradients that `backward` returns. `norms` (B, T) is the L2 norm, over all states jointly, of the gradient of
+    the loss with respect to the state after each step."""
 
     dx: Array
     dkernel: Array
@@ -312,7 +312,7 @@ def backward(*arguments: Any, options: Options = Options()) -> Gradients:
             doutput = doutput + dy[:, t]
         dstates = (dstates[0] + np.where(valid, doutput, 0), *dstates[1:])
         norms[:, t] = _joint_norm(dstates)
-        # A masked row's step was not taken: nothing of it may reach a sum, not even a NaN times zero.
+        # A masked step does not count: nothing of it may reach a sum, not even NaN times zero.
         dtaken = tuple(np.where(valid, d, 0) for d in dstates)
         taken = tuple(np.where(valid, a, 0) for a in tape[t])
         dx[:, t], dbefore, dweights = STEPS[options.cell].backward(dtaken, taken, weights, dropout, options)
@@ -329,14 +329,15 @@ def _add(sums: Weights, terms: Weights) -> Weights:
 
 
 def _joint_norm(states: States) -> Array:
-    """L2 norm per example over all states jointly, (B,); no square overflows, in units of the largest."""
+    """The L2 norm per example over all states jointly, (B,). Squares are taken in units of the largest number, so that
+    none overflows."""
     largest = np.max([np.abs(s).max(axis=1, initial=0) for s in states], axis=0)
     unit = np.where((largest > 0) & np.isfinite(largest), largest, 1)
     return unit * np.sqrt(sum(((s / unit[:, None]) ** 2).sum(axis=1) for s in states))
 
 
 def _limit(dstates: States, t: int, time: int, options: Options) -> States:
-    """What `truncate_gradient` and `clip_state_gradient` leave of the gradient that step t hands to step t-1."""
+    """The gradient that step t passes to step t-1, after `truncate_gradient` and `clip_state_gradient`."""
     k, c = options.truncate_gradient, options.clip_state_gradient
     if k is not None and t > 0 and (time - t) % k == 0:
         return tuple(np.zeros_like(d) for d in dstates)
