@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Random problems for a recurrence, and what two of its implementations make of them.
+"""Random problems for a recurrence, and the results of two of its implementations.
 
 In: a shape, a choice of options, a seed. Out: a `Case`, whose numbers fit float32 exactly, so that every
 dtype works on the same problem; and its results by name, from the reference or the native library. No
@@ -42,7 +42,7 @@ class Shape(NamedTuple):
     units: int
 
 
-# Everything a recurrence can be told, and the values that tests combine. The first of each is the plainest.
+# Every option and operand of a recurrence, and the values that tests combine. The first of each is the plainest.
 FACTORS: dict[str, tuple[Any, ...]] = {
     "cell": tuple(name for c in CELLS.values() for name in (c.name, f"{c.name}, reset before")[: 2 if c.reset else 1]),
     "activation": ("tanh", "relu", "sigmoid", "linear", "hard_sigmoid"),
@@ -62,7 +62,7 @@ FACTORS: dict[str, tuple[Any, ...]] = {
 }
 # The masks on which stock Keras's backends agree: the first step read is valid in every row. Not among the factors.
 STOCK_MASK = "holes after a valid first step"
-KINKS = {"relu": 0.0, "hard_sigmoid": 3.0}  # of an activation, on both sides of zero: there its slope jumps
+KINKS = {"relu": 0.0, "hard_sigmoid": 3.0}  # by activation: the distance from zero at which its slope jumps
 PLAIN: Choice = {name: values[0] for name, values in FACTORS.items()}
 
 
@@ -84,7 +84,7 @@ def pairwise(factors: Mapping[str, tuple[Any, ...]]) -> list[dict[str, Any]]:
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """One problem: the operands of a recurrence, and the loss's gradients that come back into it.
+    """One problem: the operands of a recurrence, and the gradients of the loss that its backward starts from.
 
     Attributes:
         shape: Its sizes.
@@ -113,7 +113,7 @@ class Case:
     dfinal_carry: Array | None
 
     def __str__(self) -> str:
-        """What `make` needs to build it again; options left at their plainest are not told."""
+        """The call of `make` that builds it again, without the options that have their plainest value."""
         told = {name: value for name, value in self.choice.items() if value != PLAIN[name]}
         return f"make({self.shape}, {told}, seed={self.seed})"
 
@@ -177,7 +177,7 @@ class Case:
 
 
 def make(shape: tuple[int, int, int, int], choice: Choice = PLAIN, seed: int = 0, kink: float = 1e-5) -> Case:
-    """A random problem that is fair to ask in float32: the first one so, of those that the seed gives.
+    """A random problem that float32 can solve: the first such problem that the seed gives.
 
     The recurrent kernel is 0.7 of an orthogonal matrix, one for each gate: neither states nor gradients grow over time,
     even under dropout masks; gates that could leave 0 to 1 are held near 0. No pre-activation is nearer than `kink`
@@ -236,7 +236,7 @@ def _draw(shape: Shape, choice: Choice, seed: int, rng: np.random.Generator) -> 
 
 
 def scale(gates: int, recurrent_activation: str) -> float:
-    """Of weights: gates that could leave 0 to 1 are held near 0."""
+    """The scale of weights; a small one where gates could leave the range 0 to 1."""
     return 0.4 if gates > 1 and recurrent_activation not in ("sigmoid", "hard_sigmoid") else 1.0
 
 
@@ -270,8 +270,8 @@ def _draw_mask(choice: Choice, batch: int, time: int, rng: np.random.Generator) 
 
 
 def pre_activations(case: Case) -> list[tuple[str, list[Array]]]:
-    """What the activations are given at every step, in float64: a name and the valid rows of each call, for the
-    activation, the gates' activation, and last, of an LSTM, the activation of its carry."""
+    """The inputs of the activations at every step, in float64: a name and the valid rows of each call, for the
+    activation, for that of the gates and, of an LSTM, for the activation of its carry."""
     case = case.astype(np.float64)
     names = (case.options.activation, case.options.recurrent_activation)
     given: tuple[list[Array], list[Array]] = ([], [])
@@ -295,8 +295,8 @@ def pre_activations(case: Case) -> list[tuple[str, list[Array]]]:
 
 
 def beside_a_kink(case: Case, distance: float) -> bool:
-    """Whether some sum stands nearer than that to where the slope jumps: on the kink of relu itself where it has no
-    term, or the state has faded away."""
+    """True if some sum is nearer than `distance` to a point where the slope jumps. It is on the kink of relu itself if
+    it has no term or if the state has faded away."""
     functions = pre_activations(case)
     return any(
         np.any(np.abs(np.abs(z) - KINKS[name]) < distance) for name, calls in functions if name in KINKS for z in calls
@@ -304,12 +304,14 @@ def beside_a_kink(case: Case, distance: float) -> bool:
 
 
 def _near_kink(case: Case, kink: float) -> bool:
-    """Where states fade away so do sums and their rounding: `kink` is in units of a row's largest, where below 1."""
+    """Where states fade away, so do sums and their rounding: below 1, `kink` is in units of a row's largest sum."""
     if KINKS.keys().isdisjoint({case.options.activation, case.options.recurrent_activation}):
         return False
     functions = pre_activations(case)
     if case.options.activation == "relu":
-        functions = functions[:2]  # a carry's two terms hardly ever cancel: its sign is sure, however small it is
+        functions = functions[
+            :2
+        ]  # the two terms of a carry hardly ever cancel, so its sign is certain even if it is small
     for name, calls in functions:
         for z in calls if name in KINKS else ():
             allowed = kink * np.minimum(1, np.max(np.abs(z), axis=1, keepdims=True, initial=0))
@@ -319,8 +321,8 @@ def _near_kink(case: Case, kink: float) -> bool:
 
 
 def _ill_conditioned(case: Case, rng: np.random.Generator) -> bool:
-    """Whether some result moves by more than a few ulp of its largest value (root mean square) as every input and every
-    array on the tape moves by half an ulp, all of float32."""
+    """True if some result changes by more than a few ulp of its largest value (root mean square) when every input and
+    every array on the tape changes by half an ulp, all of float32."""
     ulps = 4 if case.cell.gated else 2  # a gate is one more factor
     half = float(np.finfo(np.float32).eps) / 2
 
@@ -340,7 +342,7 @@ def _ill_conditioned(case: Case, rng: np.random.Generator) -> bool:
 
 
 def named(y: Array, states: tuple[Array, ...], gradients: reference.Gradients) -> dict[str, Array]:
-    """Results by the names that every test knows them by."""
+    """Results by the names that all tests use."""
     results = {
         "y": y,
         **dict(zip("hc", states, strict=False)),
@@ -354,11 +356,11 @@ def named(y: Array, states: tuple[Array, ...], gradients: reference.Gradients) -
     return {name: array for name, array in results.items() if array is not None}
 
 
-# OpenBLAS's sgemv computes on what lies beside a column of 5 too, and where that looks like a signalling NaN, NumPy
-# warns of a result that has none. A NaN in a result is found when it is compared.
+# OpenBLAS's sgemv also computes on the memory next to a column of 5. If that looks like a signalling NaN, NumPy warns,
+# though the result has none. A NaN in a result is found when it is compared.
 @np.errstate(invalid="ignore")
 def by_reference(case: Case, dtype: type, retouch: Callable[[Array], Array] = lambda a: a) -> dict[str, Array]:
-    """Every result of the case by `elman.reference`, computed in `dtype`; `retouch` may alter what is on the tape."""
+    """Every result of the case by `elman.reference`, computed in `dtype`; `retouch` may change the tape."""
     case = case.astype(dtype)
     y, states, tape = reference.forward(*case.operands, options=case.options)
     dy = np.zeros_like(y) if case.dy is None else case.dy
@@ -398,8 +400,10 @@ def grid(shapes: Iterable[tuple[int, int, int, int]], first: int = 0) -> Iterato
     """One case per shape, the rows of the covering set taken in turn; `first` numbers the first case."""
     rows = len(COVERING)
     for seed, shape in enumerate(shapes, start=first):
-        yield make(shape, COVERING[(seed + seed // rows) % rows], seed)  # the shift breaks step with the shapes
+        yield make(
+            shape, COVERING[(seed + seed // rows) % rows], seed
+        )  # the shift keeps rows and shapes from pairing up
 
 
 _rows = pairwise(FACTORS)
-COVERING = [_rows[i] for i in np.random.default_rng(0).permutation(len(_rows))]  # neighbours differ in much
+COVERING = [_rows[i] for i in np.random.default_rng(0).permutation(len(_rows))]  # neighbours differ in many values

@@ -62,7 +62,7 @@ def _ugrnn_step_back(
     "src/elman/_plain.py": [
         (
             "STEPS = {",
-            """def ugrnn_step(x: Tensor, states: Tensors, weights: Tensors, dropout: Pair, ops: Ops, options: Options) -> Tensors:
+            """def ugrnn_step(x, states, weights, dropout, ops, options):
     (h,), (kernel, recurrent_kernel, bias) = states, weights
     activation, gate = _functions(ops, options)
     inputs = _sums(_products(x, kernel, dropout[0], 2, ops), bias, ops)
@@ -78,7 +78,7 @@ def _ugrnn_step_back(
     "src/elman/functional.py": [
         (
             "for _name in CELLS:",
-            """def ugrnn(x: Any, kernel: Any, recurrent_kernel: Any, bias: Any = None, initial_state: Any = None) -> tuple[Any, Any]:
+            """def ugrnn(x, kernel, recurrent_kernel, bias=None, initial_state=None):
     options = ("ugrnn", "tanh", "sigmoid", False, False, True, None, None, True)
     states = () if initial_state is None else (initial_state,)
     y, (h,) = _run(options, "require", (x, kernel, recurrent_kernel, bias, states, None, None, None), None)

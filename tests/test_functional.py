@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The functions on NumPy arrays of every kind: the right answer, or one sentence that says what was given,
-what was expected and what to do; never a crash, never a silent guess."""
+"""The functions on NumPy arrays of every kind: the right answer, or an error that says what was given,
+what was expected and what to do."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ import pytest
 import cases
 import elman
 import tolerance
-from elman import functional
+from elman import _numpy, functional
 
 Array = np.ndarray
 B, T, F, H = 4, 6, 3, 5
@@ -71,6 +71,22 @@ def test_initial_states_are_those_of_the_call(cell: str, arrays: dict[str, Array
     first, states = function(case.x[:, :2], *case.operands[1:4], given)
     second, _ = function(case.x[:, 2:], *case.operands[1:4], states)
     assert y.tobytes() == np.concatenate([first, second], axis=1).tobytes()
+
+
+def test_arrays_of_numpy_run_natively_inside_portable_too(arrays: dict[str, Array], monkeypatch: Any) -> None:
+    monkeypatch.setattr(_numpy, "plain", None)  # fails when called
+    expected = elman.simple_rnn(**arrays), elman.simple_rnn(**arrays, lengths=np.full(B, T))
+    with elman.portable():
+        assert_same(elman.simple_rnn(**arrays, native="require"), expected[0])
+        assert_same(elman.simple_rnn(**arrays, native="require", lengths=np.full(B, T)), expected[1])
+
+
+@pytest.mark.parametrize("value", [1, 0, None])
+def test_a_switch_that_equals_a_boolean_is_refused_after_a_call_with_the_boolean(value: Any) -> None:
+    case = cases.make((B, T, F, H), {"cell": "gru"})
+    elman.gru(*case.operands[:4], reset_after=True)
+    with pytest.raises(TypeError, match=f"reset_after is {value}; expected True or False"):
+        elman.gru(*case.operands[:4], reset_after=value)
 
 
 def test_options_of_the_backward_alone_change_nothing_forward(arrays: dict[str, Array]) -> None:
@@ -220,7 +236,7 @@ def test_byte_orders_may_meet_or_are_refused(leave_out: str, arrays: dict[str, A
 
 
 def test_masked_values_are_refused(arrays: dict[str, Array]) -> None:
-    """Their mask is not a mask over time, and the numbers under it are anything."""
+    """Their mask is not a mask over time, and the numbers under it are arbitrary."""
     arrays["x"] = np.ma.masked_greater(arrays["x"], 0)
     with pytest.raises(TypeError, match="masked array"):
         elman.simple_rnn(**arrays)
@@ -241,14 +257,14 @@ def test_other_floats_run_in_plain_operations(dtype: str, arrays: dict[str, Arra
     assert np.max(np.abs(y - expected)) <= 16 * max(np.finfo(dtype).eps, np.finfo(np.float32).eps)
 
 
-# --- the sentences ---------------------------------------------------------------------------------------------
+# --- errors ----------------------------------------------------------------------------------------------------
 
 
 def zeros(*shape: int, dtype: Any = np.float32) -> Array:
     return np.zeros(shape, dtype)
 
 
-WRONG: list[tuple[dict[str, Any], Any, str]] = [  # what is given, the error, what its sentence says
+WRONG: list[tuple[dict[str, Any], Any, str]] = [  # arguments, the class of the error, its text
     ({"x": zeros(T, F)}, ValueError, r"x has shape \(6, 3\); expected 3 dimensions.*x\[None\]"),
     ({"x": zeros(B, T, F, 1)}, ValueError, r"x has shape \(4, 6, 3, 1\); expected 3 dimensions"),
     ({"x": zeros()}, ValueError, r"x has shape \(\); expected 3 dimensions"),
@@ -316,7 +332,7 @@ WRONG: list[tuple[dict[str, Any], Any, str]] = [  # what is given, the error, wh
 def test_what_is_wrong_gets_a_sentence(
     given: dict[str, Any], error: Any, sentence: str, native: Any, arrays: dict[str, Array]
 ) -> None:
-    for _ in range(2):  # nothing that the first call leaves behind may change the second
+    for _ in range(2):  # the first call may leave nothing behind that changes the second
         with pytest.raises(error, match=sentence) as caught:
             elman.simple_rnn(**{**arrays, "native": native, **given})
         assert str(caught.value).endswith((".", "?"))
@@ -417,7 +433,7 @@ def test_lists_alone_are_of_no_framework(arrays: dict[str, Array]) -> None:
 
 
 def test_two_frameworks_are_one_too_many(arrays: dict[str, Array]) -> None:
-    """Arrays of other frameworks are told by the module of their type, without an import."""
+    """The module of its type tells the framework of an array, without an import."""
     one, other = (type("Array", (), {"__module__": name})() for name in ("tensorflow.python", "jaxlib.xla_extension"))
     sentence = "x is an array of tensorflow and kernel of jax; expected arrays of one framework"
     with pytest.raises(TypeError, match=sentence):

@@ -35,7 +35,7 @@ LAYERS = (
     {"bench", "datasets", "forecasting", "info"},
     {"cli"},
 )
-# Loaded when Keras is, or when a name of theirs is asked for; those of fit after the table has passed its checks.
+# Loaded with Keras, or when one of their names is used; those of fit after the checks of the table.
 WITH_KERAS = {
     "from_keras",
     "compiled",
@@ -78,7 +78,7 @@ def imported(tree: ast.AST) -> Iterator[str]:
 
 
 def imported_at_the_top(tree: ast.Module) -> set[str]:
-    """The packages imported as the module is: not inside a function, nor for a type checker alone."""
+    """The packages that importing the module imports: not those inside a function or for a type checker only."""
     names: set[str] = set()
     todo: list[ast.AST] = list(tree.body)
     while todo:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The reference against definitions that share no line with it, in long double.
+"""The reference against definitions that share no code with it, in long double.
 
 Finite differences of its own forward, for every operand and cell; and, for what is not a derivative of the forward
 (truncated and clipped gradients) and for the norms, definitions written from the sentences that state them: of a
@@ -24,7 +24,7 @@ from elman.options import Options
 Array = np.ndarray
 EVERY = size.by_size(5, 1, 1)  # rows of the covering set whose gradients are compared
 STEP = 2**-14  # of the difference quotients
-MOVED = 16 * STEP  # further than two steps of an operand move any sum
+MOVED = 16 * STEP  # more than two steps of an operand change any sum
 EXACT = 1e-15  # relative to the largest value: a few hundred roundings of long double, and far below float64's
 SHAPES = ((3, 4, 2, 3), (2, 5, 1, 1), (1, 1, 3, 4), (4, 7, 3, 2), (2, 3, 0, 3), (1, 6, 2, 5))
 FACTORS = {name: values for name, values in cases.FACTORS.items() if name != "want_dx"}
@@ -70,14 +70,14 @@ def test_gradients_are_those_of_finite_differences(cell: str) -> None:
 
 
 def one_step(case: cases.Case, t: int) -> cases.Case:
-    """Step t of a case, forwards and with nothing masked; its initial states are for the caller to put in."""
+    """Step t of a case, forwards and with nothing masked; the caller sets its initial states."""
     at = case.shape.time - 1 - t if case.options.go_backwards else t
     options = case.options._replace(go_backwards=False)
     return case.replace(x=case.x[:, at : at + 1], mask=None, options=options, dy=None)
 
 
 def limited(arriving: list[Array], t: int, case: cases.Case) -> list[Array]:
-    """The gradient of the states that step t hands to the step before it, cut and clipped."""
+    """The gradient of the states that step t passes to the step before it, cut and clipped."""
     k, c, time = case.options.truncate_gradient, case.options.clip_state_gradient, case.shape.time
     if k is not None and t in range(time - k, 0, -k):
         return [0 * g for g in arriving]
@@ -86,7 +86,7 @@ def limited(arriving: list[Array], t: int, case: cases.Case) -> list[Array]:
 
 
 def outputs_gradient(case: cases.Case, t: int) -> Array:
-    """Of the loss, with respect to the output that step t made: a masked step repeats an earlier one."""
+    """The gradient of the loss with respect to the output of step t, which masked steps repeat."""
     valid = case.valid[:, ::-1] if case.options.go_backwards else case.valid
     found = np.zeros((case.shape.batch, case.shape.units), np.longdouble)
     for later in range(t, case.shape.time if case.dy is not None else t):
@@ -145,7 +145,7 @@ ACTIVATIONS = {  # the value and the slope, both of the pre-activation z
 
 
 class Example:
-    """Row b of a case, every step in processing order, spelled out with loops."""
+    """Row b of a case, every step in processing order, written with loops."""
 
     def __init__(self, case: cases.Case, b: int) -> None:
         self.case, self.b, self.options = case, b, case.options
@@ -179,7 +179,7 @@ class Example:
             self.outputs.append([zero] * self.units if self.options.zero_output_for_mask and not valid else output)
 
     def output_gradients(self) -> list[list[np.longdouble]]:
-        """Of the loss, with respect to the output of each step that made one: a masked step repeats an earlier one."""
+        """The gradients of the loss with respect to the output of each valid step, which masked steps repeat."""
         given = [[np.longdouble(0)] * self.units for _ in range(self.time)]
         dy = self.case.dy
         for t in range(self.time if dy is not None else 0):
@@ -192,7 +192,7 @@ class Example:
         return given
 
     def handed_back(self, t: int, gradient: list[np.longdouble]) -> list[np.longdouble]:
-        """The state's gradient arriving at t-1 from t, cut and clipped."""
+        """The gradient of the state that step t passes to t-1, cut and clipped."""
         k, c = self.options.truncate_gradient, self.options.clip_state_gradient
         if self.valid[t]:
             dz = [g * self.slope(z) for g, z in zip(gradient, self.z[t], strict=True)]
@@ -207,7 +207,7 @@ class Example:
         return [g * c / norm for g in gradient] if c is not None and norm > c else gradient
 
     def state_gradients(self) -> list[list[np.longdouble]]:
-        """Of the loss, with respect to the initial state and the state after every step."""
+        """The gradients of the loss with respect to the initial state and to the state after every step."""
         dfinal = self.case.dfinal
         gradient = [np.longdouble(0)] * self.units if dfinal is None else list(dfinal[self.b])
         gradients = []
@@ -273,7 +273,7 @@ def test_empty_shapes_are_those_of_the_definition(shape: tuple[int, int, int, in
             assert_close(array, by_definition(case)[name], EXACT, f"{case}: {name}")
 
 
-# --- the sentences once more, each on an example one can follow ----------------------------------------------
+# --- the same rules, each on an example that can be followed by hand -----------------------------------------
 
 
 def ones(time: int, **options) -> dict[str, Array]:
