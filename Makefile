@@ -113,7 +113,7 @@ $(DONE)/elman: $(SOURCES) | $(BACKENDS:%=$(DONE)/%)
 # The sources stay in src/, so only a change of the library or of the requirements installs again.
 $(DONE)/develop: $(NATIVE) | $(DONE)/$(BACKEND)
 	@$(COMPILING)
-	@$(PIP) --editable ".[dev]"
+	@$(PIP) -C cmake.define.CMAKE_COMPILE_WARNING_AS_ERROR=ON --editable ".[dev]"
 	@! test -e .git || $(BIN)/pre-commit install
 	@rm -f $(DONE)/elman $(DONE)/demo && touch $@
 
