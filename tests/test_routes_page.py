@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""docs/routes.md has a row for every reason of the route, and each row names a test that there is."""
+"""docs/routes.md has a row for every reason of the route, and each row names a test that exists."""
 
 import re
 from pathlib import Path

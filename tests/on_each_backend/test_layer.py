@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""elman.SimpleRNN in the places where users put it, held to stock Keras: arguments, attributes, masks, states, files,
-wrappers, models, training, dtypes, compilers; and to what its route says.
+"""elman.SimpleRNN in the places where users put it, checked against Keras's: arguments, attributes, masks, states,
+files, wrappers, models, training, dtypes, compilers; and its route.
 
-Keras's own tests, which pass on it too, leave these out. Numbers are compared with a stock layer of the same weights,
+Keras's own tests, which pass on it too, do not cover these. Numbers are compared with a stock layer of the same weights,
 or with `elman.simple_rnn` in float64.
 """
 
@@ -64,7 +64,7 @@ def all_alike(got: Any, expected: Any) -> None:
 
 
 def twins(**arguments: Any) -> tuple[elman.SimpleRNN, layers.SimpleRNN]:
-    """Ours and stock's, with the same weights that are no zeros."""
+    """Ours and stock's, with the same weights that are not zero."""
     pair = elman.SimpleRNN(U, **arguments), layers.SimpleRNN(U, **arguments)
     weights = [RNG.normal(size=s).astype("float32") * 0.5 for s in ((F, U), (U, U), (U,))]
     for layer in pair:
@@ -331,7 +331,7 @@ CALLS = {
 def test_a_call_gives_what_stock_gives(case):
     arguments, call = CALLS[case]
     ours, stock = twins(**arguments)
-    for _ in range(2):  # dropout draws anew
+    for _ in range(2):  # dropout draws again
         got, expected = ours(X, **call), stock(X, **call)
         assert isinstance(got, tuple) is isinstance(expected, tuple)
         all_alike(*(y if isinstance(y, tuple) else (y,) for y in (got, expected)))
@@ -397,7 +397,7 @@ def test_a_stateful_layer_goes_on_where_it_ended():
     whole = array(free(X))
     alike(ops.concatenate([layer(X[:, :2]), layer(X[:, 2:3]), layer(X[:, 3:])], axis=1), whole)
     alike(layer.get_state()[0], whole[:, -1])
-    alike(layer(X, initial_state=ops.zeros((B, U))), whole)  # goes before the kept one
+    alike(layer(X, initial_state=ops.zeros((B, U))), whole)  # overrides the kept one
     for reset in (layer.reset_state, layer.reset_states):
         reset()
         assert not layer.get_state()[0].any()
@@ -423,7 +423,7 @@ def test_states_are_read_and_set_whole_and_by_rows():
     alike(layer(X), free(X, initial_state=[expected]))
 
 
-def test_states_are_no_weights():
+def test_states_are_not_weights():
     layer, stock = twins(stateful=True)
     assert len(layer.weights) == len(layer.get_weights()) == len(stock.weights) == 3
     assert layer.variables[-1] is layer.states[0]
@@ -446,7 +446,7 @@ def test_the_initial_state_is_learned():
     free.build((B, T, F))
     free.set_weights(layer.get_weights()[:3])
     alike(layer(X), free(X, initial_state=np.tile(learned, (B, 1))))
-    alike(layer(X, initial_state=[H]), free(X, initial_state=[H]))  # an explicit one goes before it
+    alike(layer(X, initial_state=[H]), free(X, initial_state=[H]))  # an explicit one overrides it
     assert len(start) == 4
 
 
@@ -780,7 +780,7 @@ def test_float64_is_computed_in_float64():
 
 
 def wide() -> Any:
-    """JAX has no float64 unless it is told to."""
+    """JAX has float64 only where it is enabled."""
     if BACKEND == "jax":
         return importlib.import_module("jax").enable_x64(True)
     return importlib.import_module("contextlib").nullcontext()
@@ -790,7 +790,7 @@ def wide() -> Any:
 
 
 def gradients(layer: Any) -> list[np.ndarray]:
-    """Of a loss by the weights, the way that each framework has for it: a training loop of one's own."""
+    """The gradients of a loss by the weights, as in a training loop that is written in each framework."""
     framework = importlib.import_module(BACKEND)
     weights = [w.value for w in layer.trainable_weights]
     if BACKEND == "tensorflow":
@@ -945,7 +945,7 @@ def test_portable_traces_stock_computation_and_warns_of_nothing(caplog):
 
 @pytest.fixture
 def elman_native(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
-    """Sets ELMAN_NATIVE, which is read when elman first computes, as if that was to come."""
+    """Sets ELMAN_NATIVE, which is read when elman first computes, and forgets what was read before."""
 
     def set_to(mode: str) -> None:
         monkeypatch.setenv("ELMAN_NATIVE", mode)
@@ -974,7 +974,7 @@ def test_elman_native_require_refuses_what_is_not_native(elman_native):
     with pytest.raises(elman.NativeUnavailable) as caught:
         layer(X)
     assert f"the native path is required and cannot run: SimpleRNN 'rnn': {ACTIVATION}." in str(caught.value)
-    assert elman.SimpleRNN(U, activation="softsign", native=False)(X).shape == (B, U)  # the argument goes before it
+    assert elman.SimpleRNN(U, activation="softsign", native=False)(X).shape == (B, U)  # the argument overrides it
 
 
 def test_elman_native_that_is_misspelt_is_an_error(elman_native):

@@ -285,7 +285,7 @@ def test_a_sequence_with_its_states_is_no_input():
     says(TypeError, NO_ARRAY.format("a list", advice), lambda: rnn()(X.tolist()))
 
 
-# --- what is no array of numbers -----------------------------------------------------------------------------------
+# --- what is not an array of numbers ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The states that a stateful layer keeps, of each cell: read, set by rows, and with save_state carried in files.
+"""The states that a stateful layer of each cell keeps: reading, setting by rows, and files with `save_state`.
 
-What states do to the numbers is in test_layer.py; what is said of wrong use of get_state and set_state in
-test_layer_errors.py.
+Their effect on the numbers is tested in test_layer.py, wrong use of get_state and set_state in test_layer_errors.py.
 """
 
 from __future__ import annotations
@@ -127,7 +126,7 @@ def test_a_checkpoint_of_a_fit_carries_the_states(kind, tmp_path):
     assert same(again.layers[0].get_state(), model.layers[0].get_state())
 
 
-def test_without_save_state_a_file_has_none_and_is_stocks(kind, tmp_path):
+def test_without_save_state_a_file_has_no_states_and_is_keras_own(kind, tmp_path):
     model, again = kept(kind, save_state=False), kept(kind)
     model.save_weights(path := tmp_path / "model.weights.h5")
     before = again.layers[0].get_state()
@@ -141,7 +140,7 @@ def test_without_save_state_a_file_has_none_and_is_stocks(kind, tmp_path):
     assert same(again.layers[0].get_state(), before)
 
 
-def test_a_layer_without_save_state_passes_by_what_a_file_carries(kind, tmp_path):
+def test_a_layer_without_save_state_ignores_the_states_in_a_file(kind, tmp_path):
     model, again = kept(kind), kept(kind, save_state=False)
     free = model_of(kind(UNITS, learn_initial_state=True, name="rnn"))
     before = again.layers[0].get_state()

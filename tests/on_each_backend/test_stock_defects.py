@@ -59,7 +59,7 @@ def close(got: Any, expected: np.ndarray) -> bool:
 
 
 def wide() -> contextlib.AbstractContextManager[Any]:
-    """JAX has no float64 unless it is told to."""
+    """JAX has float64 only where it is enabled."""
     return importlib.import_module("jax").enable_x64(True) if BACKEND == "jax" else contextlib.nullcontext()
 
 
