@@ -2,8 +2,8 @@
 """elman.SimpleRNN in the places where users put it, checked against Keras's: arguments, attributes, masks, states,
 files, wrappers, models, training, dtypes, compilers; and its route.
 
-Keras's own tests, which pass on it too, do not cover these. Numbers are compared with a stock layer of the same weights,
-or with `elman.simple_rnn` in float64.
+Keras's own tests, which pass on it too, do not cover these. Numbers are compared with a stock layer of the same
+weights, or with `elman.simple_rnn` in float64.
 """
 
 from __future__ import annotations
