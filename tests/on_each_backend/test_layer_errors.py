@@ -144,8 +144,8 @@ def test_two_dimensions_of_integers_lead_to_an_embedding():
 
 def test_four_dimensions():
     sentence = (
-        "SimpleRNN 'rnn' got input of shape (2, 5, 3, 1); expected 3 dimensions, (batch, time, features). Flatten what "
-        "comes after time into features, x.reshape(batch, time, -1)."
+        "SimpleRNN 'rnn' got input of shape (2, 5, 3, 1); expected 3 dimensions, (batch, time, features). Flatten all "
+        "dimensions after time into features, x.reshape(batch, time, -1)."
     )
     says(ValueError, sentence, lambda: rnn()(X[..., None]))
 
