@@ -30,7 +30,7 @@ SANITIZERS = {"address": "libasan.so", "thread": "libtsan.so"}  # the first buil
 # threads of elman itself are not limited.
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 LIST_LEVELS = "from elman import _native; print(_native.library().elman_isas().decode())"
-ONCE = ("torch", "tensorflow", "jax")  # tests marked `once` run on the first of these that is tested; quickest first
+ONCE = ("tensorflow", "torch", "jax")  # tests marked `once` run on the first of these that is tested; quickest first
 LONGEST_FIRST = ("tensorflow_layers", "torch_layers", "jax_layers", "numpy", "tensorflow", "torch", "jax")
 
 
