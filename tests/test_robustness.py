@@ -58,6 +58,7 @@ def assert_clean(done: subprocess.CompletedProcess[str], said: str = "") -> None
 # --- threads ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.medium
 def test_eight_threads_at_once_get_the_same_bits_as_one() -> None:
     elman.set_num_threads(3)
     shapes = ((33, 20, 16, 128), (3, 4, 2, 5), (64, 12, 8, 65), (1, 50, 7, 64), (13, 40, 3, 31))
