@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The JAX adapter's numbers against the reference over all options, and what is compiled to get them.
 
-Truth is the reference in long double. The yardstick of float32 is the recurrence in JAX's own operations.
+Truth is the reference in long double. The yardstick of float32 is the reference in float32, as on the instruction sets.
 """
 
 from __future__ import annotations
