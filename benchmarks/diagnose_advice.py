@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Whether the first piece of advice of `elman.diagnose` works, on eight set-ups that fail, each for one reason.
 
-Each is trained, diagnosed on sequences that it has not seen, changed as the first advice says, and trained anew with
-the same number of updates. The advice works if, in the median over seeds, the loss is halved, or the task is solved.
+Each is trained, diagnosed on sequences that it was not trained on, changed as the first advice says, and trained again
+with the same number of updates. The advice works if the median loss over seeds is halved, or the task is solved.
 Prints JSON; status 1 if it works on fewer than NEEDED.
 
     KERAS_BACKEND=jax python benchmarks/diagnose_advice.py
@@ -49,7 +49,7 @@ ARGUMENTS = {"recurrent_initializer": "initializer", "keras.layers.Normalization
 
 
 def follow(setting: Setting, advice: Any) -> Setting | None:
-    """The set-up with one change, or `None` if it is none of the network or its training."""
+    """The set-up with one change, or `None` if the change is not to the network or its training."""
     name = ARGUMENTS.get(advice.argument, advice.argument)
     if name not in Setting._fields:
         return None

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Networks that were trained, and what `elman.diagnose` says of them.
+"""Trains networks and compares `elman.diagnose` with what is known about them.
 
 Tasks, lags, layers and training times are drawn by a seed until NETWORKS have clearly learned their task or clearly
-not. One that learned it is told right if its horizon lies between the lag and 1.5 times the lag and 2; one that did not
-if its verdict is not "healthy". Prints JSON; status 1 if fewer than NEEDED are told right.
+failed. For a network that learned it, the diagnosis is right if the horizon is between the lag and 1.5 times the lag
+plus 2; for one that failed, if the verdict is not "healthy". Prints JSON; status 1 if fewer than NEEDED are right.
 
     KERAS_BACKEND=jax python benchmarks/diagnose_trained.py --seed 0
 """
@@ -38,7 +38,7 @@ def setting(rng: np.random.Generator) -> tuple[Setting, str, int]:
 
 
 def told(number: int, seed: int) -> dict[str, Any]:
-    """One network: trained, and diagnosed."""
+    """Trains and diagnoses one network."""
     chosen, task, lag = setting(np.random.default_rng([seed, number]))
     model, unseen, error = memory_tasks.train(chosen, task, lag, 1000 * seed + number)
     found: dict[str, Any] = {"task": task, "lag": lag, "layer": chosen.layer, "error": error}
@@ -53,7 +53,7 @@ def told(number: int, seed: int) -> dict[str, Any]:
 
 
 def main() -> int:
-    """Trains until enough networks are decided."""
+    """Trains until enough networks have clearly learned or failed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()

@@ -17,12 +17,12 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # A new module gets a place here. `elman` is the package's own __init__.
 LAYERS = (
-    {"options", "operands", "cells", "checks", "backend", "errors", "_hooks"},
+    {"options", "operands", "cells", "checks", "backend", "errors", "_hooks", "charts", "plain_values"},
     {"files"},
     {"reference", "_plain", "_native", "_portable"},
     {"route"},
     {"_numpy", "_tensorflow", "_jax", "_torch"},
-    {"frameworks"},
+    {"frameworks", "state_gradient"},
     {"functional", "layer_checks", "network", "stock_defects"},
     {"layers"},
     {"initializers", "keras_2", "keras_rnn"},
@@ -34,6 +34,18 @@ LAYERS = (
     {"elman"},
     {"bench", "datasets", "forecasting", "info"},
     {"cli"},
+)
+# The same inside diagnosis/: first the modules that need no Keras, then those that run a Keras model.
+DIAGNOSIS = (
+    {"__init__", "figures", "call"},
+    {"gradient", "gates", "need", "pictures"},
+    {"page", "verdict"},
+    {"report"},
+)
+DIAGNOSIS_WITH_KERAS = (
+    {"observe", "losses"},
+    {"inputs", "horizon", "settings"},
+    {"measure", "monitor", "trace"},
 )
 # Loaded with Keras, or when one of their names is used; those of fit after the checks of the table.
 WITH_KERAS = {
@@ -106,7 +118,7 @@ def test_a_module_imports_only_what_is_beneath_it(module):
     beneath = {room for rooms in LAYERS[: layer(mine)] for room in rooms}
     for name in imported(tree):
         package, _, rest = name.partition(".")
-        if package != "elman":
+        if package != "elman" or rest == "__version__":
             continue
         first = rest.partition(".")[0]
         theirs = first if first in ROOMS else "elman"  # a public name, or the package itself
@@ -115,15 +127,33 @@ def test_a_module_imports_only_what_is_beneath_it(module):
         assert theirs in beneath | {mine} | converts, f"{mine} imports {name}, which is not beneath it"
 
 
+def test_a_module_of_the_diagnosis_imports_only_what_is_beneath_it():
+    beneath: set[str] = set()
+    for modules in (*DIAGNOSIS, *DIAGNOSIS_WITH_KERAS):
+        for name in modules:
+            tree = ast.parse((PACKAGE / "diagnosis" / f"{name}.py").read_text())
+            parts = [full.split(".") for full in imported(tree) if full.startswith("elman.diagnosis.")]
+            assert {part[2] for part in parts} <= beneath, f"diagnosis/{name}.py imports what is not beneath it"
+        beneath |= modules
+    assert beneath == {path.stem for path in (PACKAGE / "diagnosis").glob("*.py")}
+
+
+def test_what_the_diagnosis_computes_and_shows_needs_no_keras():
+    names = sorted(set().union(*DIAGNOSIS) - {"__init__", "pictures", "page"})  # those two need Matplotlib
+    lines = "\n".join(f"import elman.diagnosis.{name}" for name in names)
+    code = f"import sys\n{lines}\nprint(*sys.modules)"
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert not {"keras", "matplotlib"} & {name.partition(".")[0] for name in printed.split()}
+
+
 def test_a_framework_is_imported_at_the_top_only_where_the_file_is_named_for_it(module):
     path, tree = module
     own = path.stem.rpartition("_")[2]
     for name in imported_at_the_top(tree):
         if name == "keras":
             assert room(path) != "network", f"{path.name} imports keras, and a Network needs NumPy alone"
-            assert own in FRAMEWORKS or path.stem in WITH_KERAS or room(path) == "diagnosis", (
-                f"{path.name} imports keras at its top"
-            )
+            runs_a_model = room(path) == "diagnosis" and path.stem in set().union(*DIAGNOSIS_WITH_KERAS)
+            assert own in FRAMEWORKS or path.stem in WITH_KERAS or runs_a_model, f"{path.name} imports keras at its top"
         elif name in FRAMEWORKS:
             assert own == FRAMEWORKS[name], f"{path.name} imports {name} at its top"
 

@@ -31,17 +31,17 @@ _WITH_KERAS = {  # where each name that needs Keras is
     "RNN": "keras.layers",
     "SimpleRNN": "elman.layers",
     "SimpleRNNCell": "keras.layers",
-    "HorizonMonitor": "elman.diagnosis",
-    "Report": "elman.diagnosis",
-    "Trace": "elman.diagnosis",
+    "HorizonMonitor": "elman.diagnosis.monitor",
+    "Report": "elman.diagnosis.report",
+    "Trace": "elman.diagnosis.trace",
     "accelerate": "elman.models",
-    "diagnose": "elman.diagnosis",
+    "diagnose": "elman.diagnosis.measure",
     "from_torch": "elman.torch_modules",
     "load_model": "elman.loading",
     "routes": "elman.layer_routes",
     "to_stock": "elman.models",
     "to_torch": "elman.torch_modules",
-    "trace": "elman.diagnosis",
+    "trace": "elman.diagnosis.trace",
 }
 _KERAS_OWN = {name for name, module in _WITH_KERAS.items() if module == "keras.layers"}
 _LATER = {"Network": "elman.network"}  # that need NumPy alone, and take time to import

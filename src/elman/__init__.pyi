@@ -13,11 +13,11 @@ from elman import initializers as initializers
 from elman._native import NativeUnavailable as NativeUnavailable
 from elman._native import set_num_threads as set_num_threads
 from elman._portable import portable as portable
-from elman.diagnosis import HorizonMonitor as HorizonMonitor
-from elman.diagnosis import Report as Report
-from elman.diagnosis import Trace as Trace
-from elman.diagnosis import diagnose as diagnose
-from elman.diagnosis import trace as trace
+from elman.diagnosis.measure import diagnose as diagnose
+from elman.diagnosis.monitor import HorizonMonitor as HorizonMonitor
+from elman.diagnosis.report import Report as Report
+from elman.diagnosis.trace import Trace as Trace
+from elman.diagnosis.trace import trace as trace
 from elman.forecasting import DataError as DataError
 from elman.forecasting import Run as Run
 from elman.forecasting import fit as fit

@@ -14,7 +14,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from elman import _native, _numpy, reference
+from elman import state_gradient
 from elman.cells import CELLS
 from elman.checks import check_seed, is_integer, is_real, positive_integer, short
 from elman.operands import Operands
@@ -236,19 +236,12 @@ def _growth(
     """
     options = Options(activation=activation)
     operands = Operands(x, kernel, recurrent_kernel, None, (np.zeros_like(direction),), valid)
-    dy = np.zeros((*x.shape[:2], direction.shape[1]))
-    dy[:, -1] = direction
-    none = (np.zeros_like(direction),)
     with np.errstate(all="ignore"):  # with too large a gain numbers overflow
-        if _native.reason():
-            y, _, tape = reference.forward(*operands, options=options)
-            norms = reference.backward(*operands, tape, dy, none, options=options).norms
-        else:
-            y, _, kept = _numpy.forward(options, operands, keep_tape=True)
-            norms = _numpy.backward(options, operands, y, kept, dy, none, want_dx=False).norms
+        run = state_gradient.forward(options, operands, keep_tape=True)
+        norms = state_gradient.gradient_norms(options, operands, run, direction)
         steps = valid.sum(axis=1) - 1
         growth = np.log(norms[:, 0] / norms[:, -1])[steps > 0] / steps[steps > 0]
-    if not np.isfinite(y).all() or np.isposinf(growth).any():  # relu's slope at NaN is 0, as if the gradient vanished
+    if not np.isfinite(run.y).all() or np.isposinf(growth).any():  # relu's slope at NaN is 0: it seems to vanish
         return np.inf
     arrives = growth[np.isfinite(growth)]
     return float(arrives.mean()) if len(arrives) and 2 * len(arrives) >= len(growth) else -np.inf

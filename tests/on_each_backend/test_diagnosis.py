@@ -15,9 +15,9 @@ import pytest
 from numpy.testing import assert_allclose
 
 import elman
-from elman.diagnosis import horizon, need
-from elman.diagnosis.layer import Layer
-from elman.diagnosis.verdict import Facts, Setting, advice, verdict
+from elman import initializers, state_gradient
+from elman.diagnosis import horizon, observe
+from elman.diagnosis.figures import LayerFigures
 
 Array = np.ndarray
 RNG = np.random.default_rng(0)
@@ -40,7 +40,7 @@ def delay_line(k: int, steps: int | None, kind: Any = elman.SimpleRNN, masking: 
     return model
 
 
-def only(report: elman.Report) -> Layer:
+def only(report: elman.Report) -> LayerFigures:
     (layer,) = report.layers.values()
     return layer
 
@@ -112,7 +112,7 @@ def test_one_layer_alone_can_be_reset() -> None:
     assert any("the others keep their states" in note for note in report.notes)
 
 
-def test_of_a_bidirectional_the_forward_half_is_measured_and_it_is_said() -> None:
+def test_the_forward_half_of_a_bidirectional_is_measured_and_a_note_says_so() -> None:
     line = delay_line(4, 20).layers[0]
     both = keras.layers.Bidirectional(elman.SimpleRNN(5, activation="linear", use_bias=False, name="line"))
     model = sequential(both, keras.layers.Dense(1, use_bias=False), shape=(20, 1))
@@ -121,7 +121,7 @@ def test_of_a_bidirectional_the_forward_half_is_measured_and_it_is_said() -> Non
     report = elman.diagnose(model, np.random.default_rng(6).normal(size=(32, 20, 1)))
     assert report.horizon == 5
     assert list(report.layers) == [f"{both.name}/{both.forward_layer.name}"]
-    assert any("the forward half alone" in note for note in report.notes)
+    assert any("Only the forward half" in note for note in report.notes)
 
 
 @pytest.mark.parametrize("kind", [elman.SimpleRNN, keras.layers.SimpleRNN], ids=["elman", "stock"])
@@ -337,12 +337,64 @@ def test_a_model_is_left_as_it_is() -> None:
 
 
 def test_what_runs_for_a_diagnosis_is_the_model() -> None:
-    from elman.diagnosis import observe
-
     for kind in ("SimpleRNN", "LSTM", "GRU"):
         model = two_layers(kind, elman)
-        seen = observe.run(model, NUMBERS, observe.all_layers(model))
+        seen = observe.run(model, NUMBERS, observe.find(model)[0])
         assert_allclose(seen.outputs, keras.ops.convert_to_numpy(model(NUMBERS)), rtol=1e-4, atol=1e-6)
+
+
+class Counted:
+    """Counts the calls of a function, and notes what it is called with."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, where: Any, name: str) -> None:
+        self.calls: list[tuple[Any, ...]] = []
+        usual = getattr(where, name)
+
+        def counting(*arguments: Any, **named: Any) -> Any:
+            self.calls.append(arguments)
+            return usual(*arguments, **named)
+
+        monkeypatch.setattr(where, name, counting)
+
+
+@pytest.mark.parametrize("kind", ["SimpleRNN", "LSTM"])
+def test_nothing_is_computed_twice(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = two_layers(kind, elman)
+    model.compile(loss="mse")
+    forwards, backwards = (Counted(monkeypatch, state_gradient, name) for name in ("forward", "gradient_norms"))
+    searches, conversions = Counted(monkeypatch, observe, "find"), Counted(monkeypatch, observe, "weights_of")
+    report = elman.diagnose(model, NUMBERS, NUMBERS[:, -8, :2])
+    rows = [len(operands[0]) for _, operands in forwards.calls]
+    # Each layer: the data, the data from other initial states, all resets at once. To keep 30 steps resets nothing.
+    assert sorted(rows) == [64] * 4 + [30 * 64] * 2
+    assert len(backwards.calls) == 2
+    assert len(searches.calls) == 1
+    assert len(conversions.calls) == 2
+    assert report.lags[-1] == 30
+
+
+def test_a_reset_uses_what_the_run_without_one_has_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = NUMBERS.copy()
+    x[:, :9] = 0  # masked: from 21 kept steps on nothing is reset
+    both = keras.layers.Bidirectional(elman.GRU(4, return_sequences=True))
+    model = sequential(keras.layers.Masking(), both, keras.layers.Dense(1))
+    forwards = Counted(monkeypatch, state_gradient, "forward")
+    elman.diagnose(model, x)
+    rows = [len(operands[0]) for _, operands in forwards.calls]
+    assert sorted(rows) == [64] * 3 + [21 * 64]  # two halves, another initial state; the forward half reset
+
+
+def test_need_is_measured_on_more_examples_without_computing_the_layer(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = two_layers("GRU", elman)
+    x = np.random.default_rng(19).normal(size=(500, 30, 3))
+    forwards = Counted(monkeypatch, state_gradient, "forward")
+    report = elman.diagnose(model, x, x[:, -8, :2])
+    assert report.need == 8
+    assert 500 not in {len(operands[0]) for _, operands in forwards.calls}
+    first = sequential(elman.SimpleRNN(2, return_sequences=True, name="first"), elman.GRU(2, name="second"))
+    seen = observe.input_of(first, NUMBERS, observe.find(first)[0], "second")
+    expected = keras.ops.convert_to_numpy(first.get_layer("first")(NUMBERS))
+    assert_allclose(seen.x, expected, rtol=1e-4, atol=1e-6)
 
 
 # --- models and data of every form -----------------------------------------------------------------------------------
@@ -452,94 +504,7 @@ def test_a_class_of_the_users_own() -> None:
     assert list(elman.diagnose(model, NUMBERS).layers) == [model.recurrent.name]
 
 
-# --- verdicts and advice ---------------------------------------------------------------------------------------------
-
-
-def layer_with(**changed: Any) -> Layer:
-    lags = list(range(30))
-    reach = [0.9**lag for lag in lags]
-    own = {
-        "kind": "SimpleRNN",
-        "units": 64,
-        "lags": lags,
-        "reach": reach,
-        "reach_low": reach,
-        "reach_high": reach,
-        "lyapunov": -0.1,
-        "lyapunov_error": 0.01,
-        "half_life": 6.9,
-        "forgetting": reach,
-        "saturation": {"h": 0.0},
-        "dead": 0.0,
-        "first_nonfinite": None,
-    }
-    return Layer(**(own | changed))
-
-
-def facts_with(layer: Layer, setting: dict[str, Any] | None = None, **changed: Any) -> Facts:
-    usual = {"activation": "tanh", "truncate": None, "drive": 1.0, "fresh": -0.1, "initializer": None}
-    own: dict[str, Any] = {
-        "layers": {"rnn": layer},
-        "settings": {"rnn": Setting(**(usual | (setting or {})))},
-        "steps": 30,
-        "horizon": 12,
-        "need": 10,
-        "left": 0.0,
-        "ratio": 0.9,
-        "learning_rate": (0.001, 0.001),
-        "nonfinite_input": False,
-    }
-    return Facts(**(own | changed))
-
-
-GAIN = keras.initializers.Orthogonal(gain=1.25)
-
-
-@pytest.mark.parametrize(
-    ("facts", "name", "argument"),
-    [
-        (facts_with(layer_with(), ratio=0.05), "healthy", None),
-        (facts_with(layer_with(), ratio=0.4, left=0.4), "healthy", None),
-        (facts_with(layer_with(), ratio=0.4, left=0.1), "underfits", "epochs"),
-        (facts_with(layer_with(), ratio=None, need=None), "healthy", None),
-        (facts_with(layer_with(saturation={"h": 0.8}), {"drive": 30.0}), "saturated", "keras.layers.Normalization"),
-        (facts_with(layer_with(lyapunov=0.3), learning_rate=(0.3, 0.001)), "exploding", "learning_rate"),
-        (
-            facts_with(layer_with(reach=[0.1**k for k in range(30)]), {"fresh": -1.5, "initializer": GAIN}),
-            "vanishing",
-            "recurrent_initializer",
-        ),
-        (facts_with(layer_with(reach=[0.1**k for k in range(30)])), "vanishing", "layer"),
-        (facts_with(layer_with(), {"truncate": 3}, horizon=4), "memory unused", "truncate_gradient"),
-        (facts_with(layer_with(), {"activation": "sigmoid"}, horizon=4), "memory unused", "activation"),
-        (facts_with(layer_with(units=3)), "underfits", "units"),
-        (facts_with(layer_with(dead=0.8), {"activation": "relu"}), "underfits", "activation"),
-        (facts_with(layer_with(), horizon=30, need=None), "data short of memory", "window"),
-        (facts_with(layer_with(first_nonfinite=3), horizon=None, ratio=None), "diverged", "learning_rate"),
-    ],
-)
-def test_a_verdict_and_its_first_advice(facts: Facts, name: str, argument: str | None) -> None:
-    found = verdict(facts)
-    given = advice(facts, found.name)
-    assert found.name == name
-    assert (given[0].argument if given else None) == argument
-    assert len(given) <= 3
-    assert len({each.argument for each in given}) == len(given)
-    for each in given:
-        assert each.argument.rpartition(".")[2] in each.text or each.argument in {"layer", "window", "epochs"}
-
-
-def test_what_the_data_asks_for_is_found() -> None:
-    rng = np.random.default_rng(17)
-    x, valid = rng.normal(size=(600, 25, 2)), np.ones((600, 25), bool)
-    assert need.of(x, x[:, -8, :1], valid) == pytest.approx((8, 0.0), abs=1e-6)
-    assert need.of(x, x[:, -3, :1] * x[:, -3, 1:], valid)[0] == 3
-    noisy = x[:, -12, :1] + x[:, -2, 1:] + rng.normal(size=(600, 1))
-    assert need.of(x, noisy, valid) == pytest.approx((12, 1 / 3), abs=0.06)
-    assert need.of(x, rng.normal(size=(600, 1)), valid) is None
-    shorter = valid & (np.arange(25) < rng.integers(15, 25, 600)[:, None])
-    last = shorter.sum(axis=1) - 1
-    assert need.of(x, x[np.arange(600), last - 4, :1], shorter)[0] == 5
+# --- the advice -------------------------------------------------------------------------------------------------------
 
 
 def test_the_scale_of_the_input_is_advised() -> None:
@@ -549,6 +514,24 @@ def test_the_scale_of_the_input_is_advised() -> None:
     report = elman.diagnose(model, x, x[:, -4, :1] / 100)
     assert report.verdict == "saturated"
     assert report.advice[0].argument == "keras.layers.Normalization"
+
+
+def test_advice_is_computed_when_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = sequential(elman.SimpleRNN(8, recurrent_initializer=keras.initializers.Orthogonal(0.03)))
+    report = elman.diagnose(model, NUMBERS, NUMBERS[:, -20, [0] * 8])
+    searches = Counted(monkeypatch, initializers, "orthogonal_on_batch")
+    assert report.verdict == "vanishing"
+    assert searches.calls == []
+    assert report.advice[0].argument == "recurrent_initializer"
+    assert len(searches.calls) == 1
+    assert report.advice is report.advice
+
+
+def test_without_targets_a_model_is_not_called_healthy() -> None:
+    report = elman.diagnose(two_layers("GRU", elman), NUMBERS)
+    assert report.verdict == "no fault found"
+    assert "Without targets it is not known" in report.because
+    assert report.advice == []
 
 
 def test_a_constant_output_is_explained_where_targets_differ() -> None:
@@ -597,7 +580,7 @@ def compiled(*layers: Any) -> Any:
             NUMBERS,
             "is stateful",
         ),
-        (lambda: sequential(keras.layers.RNN(elman.SimpleRNNCell(4))), NUMBERS, "by elman.accelerate"),
+        (lambda: sequential(keras.layers.RNN(elman.SimpleRNNCell(4))), NUMBERS, r"elman.accelerate\(model\) converts"),
     ],
 )
 def test_bad_input_is_one_clear_sentence(model: Any, x: Any, sentence: str) -> None:
@@ -606,10 +589,14 @@ def test_bad_input_is_one_clear_sentence(model: Any, x: Any, sentence: str) -> N
     assert "\n" not in str(error.value)
 
 
-def test_targets_that_do_not_fit_are_told() -> None:
+def test_targets_that_do_not_fit_are_refused() -> None:
     model = compiled(elman.SimpleRNN(4), keras.layers.Dense(2))
-    with pytest.raises(ValueError, match=r"x and y have 32, 64 examples; expected the same number"):
+    with pytest.raises(ValueError, match=r"x has 64 examples and y has 32; expected the same number"):
         elman.diagnose(model, NUMBERS, np.zeros((32, 2)))
+    with pytest.raises(ValueError, match=r"x has 32 examples and y has 64; expected the same number"):
+        elman.diagnose(model, NUMBERS[:32], np.zeros((64, 2)))
+    with pytest.raises(ValueError, match=r"The arrays of x have 64, 30 examples; expected the same number in each"):
+        elman.diagnose(two_inputs(names=False), [NUMBERS, np.zeros((30, 2))], np.zeros((64, 1)))
     with pytest.raises(ValueError, match=r"y has shape \(64, 5\); expected \(examples, 2\)"):
         elman.diagnose(model, NUMBERS, np.zeros((64, 5)))
     with pytest.raises(ValueError, match="y has NaN or infinities"):
@@ -696,7 +683,7 @@ def test_a_monitor_adds_its_figures_to_the_logs(tmp_path: Any) -> None:
 
 
 class Clock:
-    """Time that goes on by what is done: a second for each batch, and so much for each measurement."""
+    """A clock that advances by one second for each batch, and by `cost` for each measurement."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, cost: float) -> None:
         self.now, self.measured = 0.0, []

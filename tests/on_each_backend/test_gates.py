@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """elman.LSTM and elman.GRU where they are more than SimpleRNN: arguments, cuDNN, dropout for each gate, two states.
 
-Numbers of every option are held to the rule by the random cases of `test_differential`; what all three layers share is
-tested on SimpleRNN, in `test_layer` and its neighbours.
+The random cases of `test_differential` check the numbers of every option; what all three layers share is tested on
+SimpleRNN, in `test_layer` and the files next to it.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ def test_double_precision_is_not_rounded_to_single() -> None:
     assert_array_equal(keras.ops.convert_to_numpy(ScaledIdentity(0.1)((2, 2), "float64")), 0.1 * np.eye(2))
 
 
-def test_a_scaled_identity_hands_each_state_on() -> None:
+def test_a_scaled_identity_passes_each_state_on() -> None:
     assert_array_equal(numbers(ScaledIdentity(0.5), (3, 3)), 0.5 * np.eye(3))
     assert_array_equal(numbers(ScaledIdentity(), (2, 6)), np.tile(np.eye(2), 3))
     layer = elman.SimpleRNN(4, activation="relu", recurrent_initializer=ScaledIdentity())
@@ -102,11 +102,11 @@ def test_with_the_gain_of_a_batch_gradients_neither_shrink_nor_grow(activation: 
         recurrent_initializer=initializer,
     )
     model = keras.Sequential([keras.Input((30, 3)), layer])
-    seen = observe.run(model, (scale * X).astype("float32"), observe.all_layers(model))
+    seen = observe.run(model, (scale * X).astype("float32"), observe.find(model)[0])
     (call,) = seen.calls.values()
-    # Of other draws than those it was found on. Of relu's, half of whose slopes are zero, no two are alike.
+    # Measured on other draws than those that gave the gain. Draws differ more with relu, half of whose slopes are zero.
     assert abs(gradient.reach(call).exponent) < (0.3 if activation == "relu" else 0.05)
-    unscaled = call._replace(weights=(call.weights[0], call.weights[1] / initializer.gain, call.weights[2]))
+    unscaled = call.changed(weights=(call.weights[0], call.weights[1] / initializer.gain, call.weights[2]))
     assert gradient.reach(unscaled).exponent < -0.1 or activation == "linear" or scale == 0.1
     if activation == "linear":
         assert initializer.gain == pytest.approx(1.0, abs=1e-3)
@@ -168,6 +168,6 @@ def test_masked_steps_do_not_count_for_the_gain() -> None:
         (lambda: orthogonal_on_batch(X, 4, mask=np.ones((64, 9))), ValueError, r"mask has shape \(64, 9\)"),
     ],
 )
-def test_what_is_wrong_is_told(make: Any, error: type[Exception], sentence: str) -> None:
+def test_wrong_arguments_are_refused(make: Any, error: type[Exception], sentence: str) -> None:
     with pytest.raises(error, match=sentence):
         make()

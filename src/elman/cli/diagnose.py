@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`elman diagnose`: a model and data in, `elman.diagnose` called, its report printed and its page written."""
+"""`elman diagnose`: reads a model and data, calls `elman.diagnose`, prints the report and writes the page."""
 
 from __future__ import annotations
 
@@ -20,12 +20,13 @@ from elman.forecasting.predict import examples
 def diagnose(
     model: Annotated[Path, typer.Argument(help="A .keras file, or a folder of elman fit.")],
     table: Annotated[
-        Path | None, typer.Argument(metavar="DATA", help=".npz (x, y), .npy (x); of a folder CSV, Parquet.")
+        Path | None,
+        typer.Argument(metavar="DATA", help=".npz (x, y), .npy (x); for a folder of elman fit CSV or Parquet."),
     ] = None,
-    data: Annotated[str | None, typer.Option(help="A recording that ships, in DATA's place.")] = None,
+    data: Annotated[str | None, typer.Option(help="A recording that ships with elman, instead of DATA.")] = None,
     against: Annotated[Path | None, typer.Option(help="A second model, to compare with.")] = None,
-    layer: Annotated[str | None, typer.Option(help="The one layer to measure.")] = None,
-    out: Annotated[Path | None, typer.Option(help="The page; else MODEL-memory.html here.")] = None,
+    layer: Annotated[str | None, typer.Option(help="The name of the one layer to measure.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The page; by default MODEL-memory.html here.")] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print JSON instead.")] = False,
 ) -> None:
     """Measure how far back a model remembers, and say what to change.
@@ -34,7 +35,7 @@ def diagnose(
     elman fit --data walk --out my-run
     elman diagnose my-run --data walk --out memory.html
     """
-    from elman.diagnosis import compare, report
+    from elman.diagnosis import report
 
     with usage_errors():
         if (table is None) == (data is None):
@@ -43,43 +44,89 @@ def diagnose(
         shown: Any = elman.diagnose(*_given(model, rows), layer)
         if against is not None:
             shown = shown.compare(elman.diagnose(*_given(against, rows), layer))
-        page = shown.to_html(out or Path(f"{model.stem}-memory.html"))
+        page = shown.to_html(out or Path(f"{model.stem}-memory.html"), source=_source(model, against, table, data))
     if json_:
         typer.echo(json.dumps({"page": str(page), **shown.to_dict()}, indent=2))
         return
     console = screen()
     say(console, shown.lines())
-    columns = report.COLUMNS if against is None else compare.COLUMNS
+    columns = report.COLUMNS if against is None else report.COMPARED_COLUMNS
     console.print(table_of(columns, shown.rows()))
     say(console, [f"The page is {page}."])
+
+
+def _source(model: Path, against: Path | None, table: Path | None, data: str | None) -> str:
+    """What the page says that it is about: the names of the models and of the data."""
+    models = model.name if against is None else f"{model.name} and {against.name}"
+    return f"{models} on {data if table is None else table.name}"
 
 
 def _given(model: Path, data: Any) -> tuple[Any, Any, Any]:
     """A model, x, and y or `None`."""
     if isinstance(data, Path) and data.suffix in {".npz", ".npy"}:
-        return _model(model), *_arrays(data)
+        x, y = _arrays(data)
+        return _model(model, with_loss=y is not None), x, y
     if not model.is_dir():
         raise elman.DataError(
-            f"{model} is no folder that elman fit wrote, and a table has no windows of its own; expected DATA to be a "
-            ".npz file, as numpy.savez('data.npz', x=..., y=...) writes it."
+            f"{model} is not a folder that elman fit wrote, so it is not known which windows of a table it reads; "
+            "expected DATA to be a .npz file, as numpy.savez('data.npz', x=..., y=...) writes it."
         )
     return examples(model, data)
 
 
-def _model(path: Path) -> Any:
+def _model(path: Path, *, with_loss: bool) -> Any:
     """The model of a `.keras` file, or of a run.
 
+    It is loaded without being compiled: a diagnosis does not train, and a file that was saved under another backend
+    may name an optimizer class of that backend, which cannot be imported here.
+
+    Args:
+        path: A `.keras` file, or a folder of elman fit.
+        with_loss: Whether to restore the loss and the learning rate.
+
     Raises:
-        elman.DataError: If there is none.
+        elman.DataError: If there is none, or its loss is not known here.
     """
     file = path / "model.keras" if path.is_dir() else path
     if not file.exists():
         raise elman.DataError(f"{file} does not exist; expected a .keras file, or a folder that elman fit wrote.")
     if file.suffix != ".keras":
-        raise elman.DataError(f"{file} is no .keras file; expected one, or a folder that elman fit wrote.")
+        raise elman.DataError(f"{file} is not a .keras file; expected one, or a folder that elman fit wrote.")
     if not zipfile.is_zipfile(file):
-        raise elman.DataError(f"{file} cannot be read as a .keras file: it is damaged, or no such file. Save it anew.")
-    return elman.load_model(file)
+        raise elman.DataError(
+            f"{file} cannot be read as a .keras file: it is damaged, or of another kind. Save it again."
+        )
+    model = elman.load_model(file, compile=False)
+    if with_loss:
+        _set_loss(model, file)
+    return model
+
+
+def _set_loss(model: Any, file: Path) -> None:
+    """Sets the loss of a file, and the optimizer without its state if Keras has it.
+
+    Raises:
+        elman.DataError: If the loss is not known here.
+    """
+    import keras
+
+    with zipfile.ZipFile(file) as archive:
+        settings = json.loads(archive.read("config.json")).get("compile_config")
+    if not settings:
+        return
+    try:
+        model.loss = keras.saving.deserialize_keras_object(settings["loss"])
+    except (TypeError, ValueError) as error:
+        raise elman.DataError(
+            f"{file} was compiled with a loss that is not known here; expected one of Keras's own. Leave y out of the "
+            "data, or call elman.diagnose in a program that defines the loss."
+        ) from error
+    optimizer = settings["optimizer"]
+    while "inner_optimizer" in optimizer["config"]:  # of a LossScaleOptimizer
+        optimizer = optimizer["config"]["inner_optimizer"]
+    kind = getattr(keras.optimizers, optimizer["class_name"], None)
+    if kind is not None:
+        model.optimizer = kind.from_config(optimizer["config"])
 
 
 def _arrays(path: Path) -> tuple[Any, Any]:

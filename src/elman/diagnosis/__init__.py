@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a recurrent network remembers, measured on the user's own data, and what to change."""
+"""Measures on the user's own data what a recurrent network remembers, and says what to change.
 
-from elman.diagnosis.measure import diagnose
-from elman.diagnosis.monitor import HorizonMonitor
-from elman.diagnosis.report import Report
-from elman.diagnosis.trace import Trace, trace
-
-__all__ = ["HorizonMonitor", "Report", "Trace", "diagnose", "trace"]
+The modules stand on two levels. `call`, `gradient`, `gates`, `need`, `figures`, `verdict`, `pictures`, `page` and
+`report` need only NumPy (and Matplotlib, for what is drawn). `observe`, `losses`, `inputs`, `settings`, `horizon`,
+`measure`, `monitor` and `trace` run a Keras model. This file imports none of them, so that the first level can be
+imported without Keras.
+"""

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """How much of the past a model's last output depends on: states are reset, and the change of the output is measured.
 
-In: a model, its inputs, its recurrent layers. Out: the deviation by how many steps are kept, and the horizon: the
-smallest number from which on it stays within 5 %. Nothing is assumed of the model, and no gradient is taken: it answers
-how much history is used, not how much could be learned.
+In: a model, its inputs, its recurrent layers. Out: the deviation by the number of steps that are kept, and the horizon:
+the smallest number of kept steps above which the deviation stays within 5 %. The measurement assumes nothing about the
+model and takes no gradient. It shows how much history is used, not how much could be learned.
 """
 
 from __future__ import annotations
@@ -15,14 +15,15 @@ import keras
 import numpy as np
 
 from elman.diagnosis import observe
-from elman.diagnosis.observe import Array, Found
+from elman.diagnosis.call import Array
+from elman.diagnosis.figures import TOLERANCE
+from elman.diagnosis.observe import Recurrent, Reset, Seen
 
-TOLERANCE = 0.05  # of the standard deviation of the output
-_EVERY = 384  # steps up to which every number of kept steps is tried
-_FINER = 24  # beyond that: tries per doubling, before the place where it settles is searched step by step
-_NUMBERS = 8_000_000  # of the input that a model is given at once
+_EVERY = 384  # every number of kept steps is tried up to this one
+_FINER = 24  # above it: tries per doubling, before the place where the deviation settles is searched step by step
+_NUMBERS = 8_000_000  # of the input in one call of the model
 _RESAMPLES = 400
-_NOISE = 1e-6  # deviations below it are the rounding of single precision around the layers, and are taken as 0
+_NOISE = 1e-6  # smaller deviations come from rounding to float32 around the recurrent layers, and count as 0
 
 
 class Curve(NamedTuple):
@@ -30,11 +31,12 @@ class Curve(NamedTuple):
 
     Attributes:
         kept: Numbers of steps, ascending from 0.
-        deviation: At each, root mean square over examples and outputs, over the full output's standard deviation.
-        outputs: At each, `(examples, numbers)`.
-        horizon: The smallest number from which on the deviation stays within the tolerance.
-        low: Of the horizon, 2.5 % by bootstrap over examples.
-        high: 97.5 %.
+        deviation: For each of them, the root mean square of the output's change over examples and outputs, over the
+            standard deviation of the full output.
+        outputs: For each of them, `(examples, numbers)`.
+        horizon: The smallest of them at which, and above which, the deviation is within the tolerance.
+        low: The 2.5 % quantile of the horizon, by bootstrap over examples.
+        high: The 97.5 % quantile.
     """
 
     kept: list[int]
@@ -46,39 +48,39 @@ class Curve(NamedTuple):
 
 
 class Resets(NamedTuple):
-    """What is run again and again.
+    """What is run again with states reset.
 
     Attributes:
         model: A Keras model.
-        x: Its inputs, as `checks.arrays` gives them.
-        layers: Its recurrent layers.
+        x: Its inputs, as `inputs.arrays` returns them.
+        layers: All its recurrent layers.
         reset: The names of those whose states are reset.
-        steps: Time steps.
+        full: The run with nothing reset.
     """
 
     model: Any
     x: Any
-    layers: list[Found]
+    layers: list[Recurrent]
     reset: list[str]
-    steps: int
+    full: Seen
+
+    @property
+    def steps(self) -> int:
+        """Time steps of the sequences that the first of the reset layers reads."""
+        return self.full.calls[self.reset[0]].x.shape[1]
 
 
-def measure(resets: Resets, full: Array, seed: int = 0) -> Curve:
-    """The curve of a model.
-
-    Args:
-        resets: The model, and what is reset.
-        full: The last outputs with nothing reset, `(examples, numbers)`.
-        seed: Of the bootstrap.
-    """
+def measure(resets: Resets, seed: int = 0) -> Curve:
+    """Measures the curve of a model; `seed` is that of the bootstrap."""
+    full = resets.full.outputs
     outputs: dict[int, Array] = {}
     steps = resets.steps
 
     def try_all(numbers: list[int]) -> None:
-        outputs.update(_outputs(resets, [k for k in numbers if k not in outputs], len(full)))
+        outputs.update(_outputs(resets, [k for k in numbers if k not in outputs]))
 
     try_all(_numbers(steps))
-    # No less than what single precision rounds, which alone is left of an output that is the same for all.
+    # At least the rounding of float32: nothing else is left of an output that is the same for all examples.
     scale = max(np.sqrt(np.mean(np.square(full - full.mean(axis=0)))), 2e-6 * np.abs(full).max(), 1e-30)
     while True:
         kept = sorted(outputs)
@@ -104,7 +106,7 @@ def measure(resets: Resets, full: Array, seed: int = 0) -> Curve:
 
 
 def _numbers(steps: int) -> list[int]:
-    """Of steps to keep: all, or all up to `_EVERY` and ever fewer beyond."""
+    """Numbers of steps to keep: all of them, or all up to `_EVERY` and fewer above it."""
     if steps <= _EVERY:
         return list(range(steps + 1))
     beyond = np.geomspace(_EVERY, steps, int(_FINER * np.log2(steps / _EVERY)) + 2)
@@ -112,7 +114,7 @@ def _numbers(steps: int) -> list[int]:
 
 
 def _settled(deviation: Array) -> int:
-    """The index from which on all are within the tolerance; their number if the last is not."""
+    """The first index after which no deviation exceeds the tolerance; the number of deviations if the last one does."""
     above = np.flatnonzero(~(deviation <= TOLERANCE))
     return int(above[-1]) + 1 if len(above) else 0
 
@@ -121,16 +123,19 @@ def _at(kept: list[int], index: int, steps: int) -> int:
     return kept[index] if index < len(kept) else steps + 1
 
 
-def _outputs(resets: Resets, numbers: list[int], examples: int) -> dict[int, Array]:
+def _outputs(resets: Resets, numbers: list[int]) -> dict[int, Array]:
     """The last outputs for each number of kept steps, several in one call of the model."""
-    size = max(resets.steps * examples, *(np.size(part) for part in keras.tree.flatten(resets.x)))
+    full = resets.full.outputs
+    outputs = {k: full for k in numbers if k >= resets.full.longest}  # no state is reset after the first valid step
+    rest = [k for k in numbers if k not in outputs]
+    size = max(resets.steps * len(full), *(np.size(part) for part in keras.tree.flatten(resets.x)))
     at_once = max(1, _NUMBERS // size)
-    outputs: dict[int, Array] = {}
-    for i in range(0, len(numbers), at_once):
-        some = numbers[i : i + at_once]
+    for i in range(0, len(rest), at_once):
+        some = rest[i : i + at_once]
         x = keras.tree.map_structure(_tiling(len(some)), resets.x)
-        seen = observe.run(resets.model, x, resets.layers, np.repeat(some, examples), resets.reset)
-        outputs |= dict(zip(some, np.split(seen.outputs, len(some)), strict=True))
+        reset = Reset(np.repeat(some, len(full)), resets.reset, resets.full)
+        changed = observe.run_reset(resets.model, x, resets.layers, reset)
+        outputs |= dict(zip(some, np.split(changed, len(some)), strict=True))
     return outputs
 
 

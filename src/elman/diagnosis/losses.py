@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The loss of a model's last output, and that of the best constant, against which it is judged.
+"""The loss of a model's last output, and that of the best constant, with which it is compared.
 
-In: a compiled model (else the mean squared error counts), targets. Out: a function of outputs.
+In: a model and targets. Out: a function of outputs. If the model is not compiled, the loss is the mean squared error.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from elman.diagnosis.observe import Array
+from elman.diagnosis.call import Array
 
 
 class Loss:
@@ -19,7 +19,7 @@ class Loss:
 
     Attributes:
         name: Of the loss.
-        targets: `(examples, ...)` of the last valid step.
+        targets: `(examples, ...)`, those of the last valid step.
     """
 
     name: str
@@ -27,16 +27,16 @@ class Loss:
 
     def __init__(self, model: Any, targets: Array, shape: tuple[int, ...]) -> None:
         """Args:
-        model: The model, whose loss it is.
+        model: The model whose loss is computed.
         targets: `(examples, ...)`.
-        shape: Of one example's output.
+        shape: The shape of one example's output.
 
         Raises:
             ValueError: If the model has several losses, or the targets do not fit the output.
         """
         loss = getattr(model, "loss", None) or "mean_squared_error"
         if isinstance(loss, dict | list | tuple):
-            raise ValueError(  # noqa: TRY004  it is of a type that Keras takes
+            raise ValueError(  # noqa: TRY004  Keras takes this type
                 "The model has several losses; expected one. Leave y out, or diagnose one output's model."
             )
         self._loss: Any = keras.losses.get(loss)
@@ -46,12 +46,12 @@ class Loss:
 
     @property
     def classes(self) -> bool:
-        """Whether targets are numbers of classes."""
+        """Whether targets are class numbers."""
         return self.name.startswith("sparse")
 
     @property
     def crossentropy(self) -> bool:
-        """Whether it is the logarithm of a probability."""
+        """Whether the loss is the logarithm of a probability."""
         return "crossentropy" in self.name
 
     def _fitting(self, targets: Array) -> Array:
@@ -59,8 +59,8 @@ class Loss:
         got = targets.shape[1:]
         if got not in {expected, (*expected, 1)} and (*got, 1) != expected:
             raise ValueError(
-                f"y has shape {targets.shape}; expected (examples, {', '.join(map(str, expected))}) as the model's "
-                f"output and its loss {self.name!r} have it. Reshape y, or leave it out."
+                f"y has shape {targets.shape}; expected (examples, {', '.join(map(str, expected))}), which fits "
+                f"the model's output and its loss {self.name!r}. Reshape y, or leave it out."
             )
         return targets.reshape(len(targets), *expected)
 
@@ -78,7 +78,7 @@ class Loss:
         return float(np.mean(np.asarray(keras.ops.convert_to_numpy(value), "float64")))
 
     def of_a_constant(self) -> float:
-        """The loss of the best output that is the same for all examples: the mean, or how frequent each class is."""
+        """The loss of the best constant output: the mean or median of the targets, or the frequency of each class."""
         if self.classes:
             size = self._shape[-1]
             constant = np.stack([(self.targets == label).mean(axis=0) for label in range(size)], axis=-1)
@@ -92,7 +92,7 @@ class Loss:
         return self(np.broadcast_to(constant.ravel(), (len(self.targets), constant.size)))
 
     def numbers(self) -> Array:
-        """Targets as numbers of which differences mean something: classes one-hot."""
+        """Targets as numbers whose differences have a meaning: classes are one-hot."""
         if self.classes:
             flat = self.targets.reshape(len(self.targets), -1)
             return (flat[..., None] == np.arange(self._shape[-1])).reshape(len(flat), -1).astype("float64")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`elman.HorizonMonitor`: how far back a model looks, epoch by epoch, where every logger of Keras sees it."""
+"""`elman.HorizonMonitor`: how far back a model looks, in the logs of each epoch."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from elman.diagnosis import checks, gates, gradient, horizon, observe
-from elman.diagnosis.measure import first_nonfinite
+from elman.checks import is_integer
+from elman.diagnosis import gates, gradient, horizon, inputs, observe
 
 _EXAMPLES = 64
 _SHARE = 0.05  # of training's time
@@ -20,23 +20,24 @@ _log = logging.getLogger("elman")
 
 
 class HorizonMonitor(keras.callbacks.Callback):
-    """Adds figures on memory to the logs of epochs: CSVLogger, TensorBoard and the progress bar show them.
+    """Adds figures on memory to the logs of epochs, which CSVLogger, TensorBoard and the progress bar show.
 
     The keys are `horizon` (valid steps that the last output depends on; `elman.diagnose` defines it),
-    `reach_half_life` (steps in which a gradient halves on its way back, of the layer that carries it furthest),
+    `reach_half_life` (steps in which a gradient halves on its way back, in the layer that carries it furthest),
     `largest_gradient` (the largest norm at any step over that at the last one) and `saturation` (the largest share of
-    saturated states of any layer). An epoch that is not measured repeats the figures of the one before.
+    saturated values in any layer). An epoch that is not measured repeats the figures of the one before.
 
     Args:
         x: Inputs to measure on, best not trained on, as for `elman.diagnose`. 64 examples are drawn from them.
-        every: Measure every so many epochs; `"auto"` as often as 5 % of the training's time allow. The first and the
-            last epoch are always measured.
-        stop_on_nan: Whether the first NaN in a batch's loss ends the training. Step and layer are named in a warning
-            of the logger "elman" either way.
-        seed: Of the draw of examples and of the gradient's directions.
+        every: Measure every so many epochs; with `"auto"`, as often as 5 % of the training's time allow. The first and
+            the last epoch are always measured.
+        stop_on_nan: Whether the first NaN in a batch's loss ends the training. In either case a warning of the logger
+            "elman" names the step and the layer.
+        seed: Seed for the draw of examples and for the gradient's directions.
 
     Raises:
-        ValueError: If `every` is neither a positive integer nor `"auto"`; when training begins, as `elman.diagnose`.
+        ValueError: If `every` is neither a positive integer nor `"auto"`. When training begins, the same errors as
+            `elman.diagnose`.
 
     Example:
 
@@ -45,7 +46,7 @@ class HorizonMonitor(keras.callbacks.Callback):
 
     def __init__(self, x: Any, every: int | str = "auto", stop_on_nan: bool = True, seed: int = 0) -> None:
         super().__init__()
-        if every != "auto" and (isinstance(every, bool) or not isinstance(every, int) or every < 1):
+        if every != "auto" and not is_integer(every, least=1):
             raise ValueError(f'every is {every!r}; expected a positive integer (epochs), or "auto".')
         self.every, self.stop_on_nan, self.seed = every, stop_on_nan, seed
         self._x = x
@@ -56,15 +57,15 @@ class HorizonMonitor(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         """Checks the model and the data."""
-        checks.layers("HorizonMonitor", self.model, None)
-        arrays = checks.arrays("HorizonMonitor", self.model, self._x)
-        self._some, _, _ = checks.sample(arrays, None, self.seed, _EXAMPLES)
+        inputs.layers("HorizonMonitor", self.model, None)
+        arrays = inputs.arrays("HorizonMonitor", self.model, self._x)
+        self._some, _, _ = inputs.sample(arrays, None, self.seed, _EXAMPLES)
         self._figures, self._warned = {}, False
         self._spent = self._longest = 0.0
         self._began = time.perf_counter()
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        """Looks for NaN."""
+        """Checks the loss for NaN."""
         if not self._warned and math.isnan(float((logs or {}).get("loss", 0.0))):
             self._warned = True
             _log.warning("%s", self._where())
@@ -72,7 +73,7 @@ class HorizonMonitor(keras.callbacks.Callback):
                 self.model.stop_training = True
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Measures, if it is time, and adds the figures to the logs."""
+        """Measures, if it is due, and adds the figures to the logs."""
         if self._due(epoch):
             begin = time.perf_counter()
             self._figures = self._measure()
@@ -87,17 +88,16 @@ class HorizonMonitor(keras.callbacks.Callback):
             return True
         if self.every != "auto":
             return (epoch + 1) % int(self.every) == 0
-        # What the last epoch's measurement will cost is kept back.
+        # Time for the last epoch's measurement is reserved.
         trained = time.perf_counter() - self._began - self._spent
         return self._spent + 2 * self._longest < _SHARE * trained
 
     def _measure(self) -> dict[str, float]:
-        every = observe.all_layers(self.model)
-        measured = checks.layers("HorizonMonitor", self.model, None).measured
-        seen = observe.run(self.model, self._some, every)
-        calls = [seen.calls[each.name] for each in measured if each.name in seen.calls]
-        reaches = [gradient.reach(call, self.seed) for call in calls]
-        saturated = [max(gates.saturation(call, gates.inside(call)).values()) for call in calls]
+        layers = inputs.layers("HorizonMonitor", self.model, None)
+        seen = observe.run(self.model, self._some, layers.every, keep_tapes=True)
+        calls = {each.name: seen.calls[each.name] for each in layers.forward if seen.times[each.name]}
+        reaches = [gradient.reach(call, self.seed) for call in calls.values()]
+        saturated = [max(gates.saturation(call, gates.inside(call)).values()) for call in calls.values()]
         nan = float("nan")
         figures = {
             "horizon": nan,
@@ -107,19 +107,19 @@ class HorizonMonitor(keras.callbacks.Callback):
         }
         outputs = seen.outputs
         if np.isfinite(outputs).all() and np.ptp(outputs, axis=0).max() > 0:
-            names = [each.name for each in measured if each.name in seen.calls]
-            resets = horizon.Resets(self.model, self._some, every, names, calls[0].x.shape[1])
-            figures["horizon"] = float(horizon.measure(resets, outputs, self.seed).horizon)
+            resets = horizon.Resets(self.model, self._some, layers.every, list(calls), seen)
+            figures["horizon"] = float(horizon.measure(resets, self.seed).horizon)
         return figures
 
     def _where(self) -> str:
         """Which layer, at which step, has the first NaN or infinity on the monitor's data."""
-        seen = observe.run(self.model, self._some, observe.all_layers(self.model))
-        for each in checks.layers("HorizonMonitor", self.model, None).measured:
-            if each.name in seen.calls:
-                step = first_nonfinite(each, seen.calls[each.name])
-                if step is not None:
-                    broken = any(not np.isfinite(w).all() for w in seen.calls[each.name].weights if w is not None)
-                    why = ", whose weights have NaN or infinities" if broken else ""
-                    return f"The loss is NaN: the first one is at step {step} of layer {each.name!r}{why}."
-        return "The loss is NaN, and no recurrent layer has any on the monitor's data: look at y and the loss."
+        layers = inputs.layers("HorizonMonitor", self.model, None)
+        seen = observe.run(self.model, self._some, layers.every)
+        for name in (each.name for each in layers.forward if seen.times[each.name]):
+            call = seen.calls[name]
+            step = call.first_nonfinite()
+            if step is not None:
+                broken = any(not np.isfinite(weight).all() for weight in call.weights if weight is not None)
+                why = ", whose weights have NaN or infinities" if broken else ""
+                return f"The loss is NaN. The first NaN or infinity is at step {step} of layer {name!r}{why}."
+        return "The loss is NaN. No recurrent layer has NaN or infinities on the monitor's data: check y and the loss."

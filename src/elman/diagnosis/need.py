@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How far back the data itself asks, whatever the network: which steps of the input tell something of the target.
+"""How far back the data itself asks, whatever the network: which steps of the input carry information on the target.
 
-In: inputs `(examples, time, features)` and targets. Out: a number of steps, or `None` where no step tells anything.
-Steps are chosen one by one, each time the one that explains most of what is left (orthogonal matching pursuit: Pati,
+In: inputs `(examples, time, features)` and targets. Out: a number of steps, or `None` if no step carries information.
+Steps are chosen one by one, each time the one that explains most of the rest (orthogonal matching pursuit: Pati,
 Rezaiifar and Krishnaprasad 1993), as long as the Bayesian information criterion (Schwarz 1978) falls by more than
-chance among so many steps. Of a step its features, their squares and their products count: what a target owes to
-several steps at once stays unseen.
+chance among so many steps. Each step counts by its features, their squares and their products. Effects that need
+several steps together are not detected.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from elman.diagnosis.observe import Array
+from elman.diagnosis.call import Array, by_lag
 
 MOST_EXAMPLES = 4096
 _MOST_FEATURES = 6
@@ -27,16 +27,21 @@ class Need(NamedTuple):
     """What the data asks for.
 
     Attributes:
-        steps: Back from the last valid one, that one counted, to the earliest that tells something of the targets.
-        left: The share of the targets' variance that the chosen steps leave.
+        steps: The number of steps from the earliest one that carries information on the targets to the last valid one.
+        left: The share of the targets' variance that the chosen steps do not explain.
     """
 
     steps: int
     left: float
 
 
+def measurable(examples: int, features: int) -> bool:
+    """Whether there are enough examples, and few enough features, to measure a need."""
+    return examples >= _LEAST_EXAMPLES and features <= _MOST_FEATURES
+
+
 def of(x: Array, targets: Array, valid: Array) -> Need | None:
-    """How far back targets ask.
+    """How far back the targets ask.
 
     Args:
         x: `(examples, time, features)`.
@@ -44,13 +49,12 @@ def of(x: Array, targets: Array, valid: Array) -> Need | None:
         valid: `(examples, time)`.
 
     Returns:
-        `None` where no step tells anything, or there are too few examples or too many features to tell.
+        `None` if no step carries information, or there are too few examples or too many features to know.
     """
-    if len(x) < _LEAST_EXAMPLES or x.shape[2] > _MOST_FEATURES:
+    if not measurable(len(x), x.shape[2]):
         return None
     x, targets, valid = x[:MOST_EXAMPLES], targets[:MOST_EXAMPLES].astype("float64"), valid[:MOST_EXAMPLES]
-    by_lag = _by_lag(x, valid)
-    terms = _terms(by_lag)
+    terms = _terms(by_lag(x, valid, 0.0))
     left = targets - targets.mean(axis=0)
     total = np.square(left).sum()
     chosen: list[int] = []
@@ -70,15 +74,6 @@ def of(x: Array, targets: Array, valid: Array) -> Need | None:
         if after < 1e-10 * total:
             break
     return Need(max(chosen) + 1, float(np.square(left).sum() / total)) if chosen else None
-
-
-def _by_lag(x: Array, valid: Array) -> Array:
-    """Steps in the order of their lag from the last valid one; zeros where a row has no more."""
-    lag = valid[:, ::-1].cumsum(axis=1)[:, ::-1] - 1
-    found = np.zeros_like(x)
-    rows, at = np.nonzero(valid)
-    found[rows, lag[rows, at]] = x[rows, at]
-    return found
 
 
 def _terms(x: Array) -> Array:

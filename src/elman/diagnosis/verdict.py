@@ -1,67 +1,69 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the figures come to: a verdict, and at most three changes, each by a rule that stands here.
+"""What the figures mean: a verdict, and at most three changes. Each rule stands in this file.
 
-In: `Facts`. Out: a word, the sentence with the figures that it rests on, and advice. The verdict names what is seen;
-the rules look for its cause in the settings, the nearest first: the data, the gradient that is cut, the scale of the
-input, the learning rate, the activation, the initial weights, the length of sequences, gates, units, and last the
-time of training.
+In: `Facts`. Out: a word, the sentence with the figures behind it, and advice. The verdict names what is seen. The rules
+of the advice look for its cause in the settings, in this order: the data, a gradient that is cut, the scale of the
+input, the learning rate, the activation, the initial weights, the length of sequences, gates, units, and the time of
+training.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from elman.cells import BY_KERAS
-from elman.diagnosis.layer import Advice, Layer
+from elman.diagnosis.figures import Advice, LayerFigures
 
 SOLVED, FAILED = 0.1, 0.5  # of the loss over that of the best constant
 _SATURATED = 0.5  # of the values of a state
-_GROWS = 0.02  # the exponent, per step, from which a difference grows in earnest
-_REACHES = 0.01  # the share of a gradient that still teaches
-_DRIVEN = 4.0  # root mean square of x W, at which tanh's slope is 0.001
+_GROWS = 0.02  # the exponent, per step, above which a difference counts as growing
+_REACHES = 0.01  # the share of a gradient that is still enough to learn from
+_DRIVEN = 4.0  # root mean square of x W, at which the slope of tanh is 0.001
 _TOO_FAST = 10.0  # times the optimizer's own default
-_SHRINKS, _EXPLODES = -0.5, 0.1  # exponents of the layer as it began
+_SHRINKS, _EXPLODES = -0.5, 0.1  # exponents of a layer with new initial weights
 _DEAD = 0.5  # of relu units
 _MOST = 3
+HEALTHY, NO_FAULT = "healthy", "no fault found"
 
 
 class Setting(NamedTuple):
-    """How a layer was made.
+    """How a layer was set up.
 
     Attributes:
         activation: By name.
         truncate: Its `truncate_gradient`.
         drive: The root mean square of x W.
-        fresh: The exponent of the layer with weights as its initializers make them; `None` where not measured.
-        initializer: A better one for its recurrent kernel, and `None` where there is none.
+        fresh: Measures the exponent of the layer with new weights from its initializers; returns `None` if it has none.
+        initializer: Finds a better initializer for its recurrent kernel.
     """
 
     activation: str
     truncate: int | None
     drive: float
-    fresh: float | None
-    initializer: Any
+    fresh: Callable[[], float | None]
+    initializer: Callable[[], Any]
 
 
 class Facts(NamedTuple):
-    """What a verdict rests on.
+    """What a verdict and its advice depend on.
 
     Attributes:
         layers: The measured figures, by name.
-        settings: By the same names.
-        steps: Of a sequence, the median of the valid ones.
+        settings: Returns the settings, by the same names. Only the advice calls it.
+        steps: Time steps of a sequence, the median of the valid ones.
         horizon: Steps; `None` if there are NaN or infinities.
         need: Steps that the data asks for, or `None`.
-        left: The share of the targets' variance that a linear model of single steps leaves, or `None`.
+        left: The share of the targets' variance that a linear model of single steps does not explain, or `None`.
         ratio: The loss over that of the best constant, or `None` without targets.
-        learning_rate: Of the optimizer and of its default; `None` where there is none.
+        learning_rate: That of the optimizer and the default of its class; `None` if there is none.
         nonfinite_input: Whether x itself has NaN or infinities.
     """
 
-    layers: dict[str, Layer]
-    settings: dict[str, Setting]
+    layers: dict[str, LayerFigures]
+    settings: Callable[[], dict[str, Setting]]
     steps: int
     horizon: int | None
     need: int | None
@@ -72,35 +74,35 @@ class Facts(NamedTuple):
 
     @property
     def asked(self) -> int:
-        """How many steps back something is to be remembered, as far as it can be told."""
+        """How many steps back the network must remember, as far as it is known."""
         return self.need or self.steps
 
     @property
     def solved(self) -> bool:
-        """Whether the loss says so."""
+        """Whether the loss is small."""
         return self.ratio is not None and self.ratio <= SOLVED
 
     @property
     def failed(self) -> bool:
-        """Whether the loss says so: it is near that of a constant, or twice that of a linear model of single steps."""
+        """Whether the loss is near that of a constant, or twice that of a linear model of single steps."""
         known = FAILED if self.left is None else min(FAILED, max(SOLVED, 2 * self.left))
         return self.ratio is not None and self.ratio > known
 
     def reach(self) -> float:
-        """What of a gradient the layer that carries most of it carries as far back as is asked."""
+        """The share of a gradient that arrives as far back as is asked, in the layer that carries most of it."""
         return max(layer.reach[min(self.asked, len(layer.reach)) - 1] for layer in self.layers.values())
 
 
 class Verdict(NamedTuple):
-    """A word and the sentence that it rests on."""
+    """A word, and the sentence with the figures behind it."""
 
     name: str
     because: str
 
 
 def verdict(facts: Facts) -> Verdict:
-    """What is seen; the first of the cases below that holds."""
-    return next(found for case in _CASES if (found := case(facts)) is not None)
+    """The first case of `_CASES` that holds."""
+    return next(seen for case in _CASES if (seen := case(facts)) is not None)
 
 
 def _diverged(facts: Facts) -> Verdict | None:
@@ -112,13 +114,13 @@ def _diverged(facts: Facts) -> Verdict | None:
             return Verdict(
                 "diverged", f"The first NaN or infinity is at step {layer.first_nonfinite} of layer {name!r}, {where}."
             )
-    return Verdict("diverged", "The model's output has NaN or infinities, though its recurrent layers have none.")
+    return Verdict("diverged", "The model's output has NaN or infinities; its recurrent layers have none.")
 
 
 def _solved(facts: Facts) -> Verdict | None:
     if not facts.solved:
         return None
-    return Verdict("healthy", f"The loss is {facts.ratio:.2g} of that of the best constant. {_used(facts)}")
+    return Verdict(HEALTHY, f"The loss is {facts.ratio:.2g} of that of the best constant. {_used(facts)}")
 
 
 def _saturated(facts: Facts) -> Verdict | None:
@@ -127,8 +129,8 @@ def _saturated(facts: Facts) -> Verdict | None:
         if share > _SATURATED:
             return Verdict(
                 "saturated",
-                f"{100 * share:.0f} % of the states of layer {name!r} are within 1 % of where its activation ends, so "
-                f"that little gradient passes. {_used(facts)}",
+                f"{100 * share:.0f} % of the states of layer {name!r} are within 1 % of a limit of its activation, so "
+                f"little gradient passes. {_used(facts)}",
             )
     return None
 
@@ -151,23 +153,27 @@ def _vanishing(facts: Facts) -> Verdict | None:
     to = f"{facts.asked - 1} steps back, as far as the data asks" if facts.need else "at the first step"
     return Verdict(
         "vanishing",
-        f"Of a gradient at the last step {facts.reach():.2g} arrives {to}; in layer {name!r}, which carries most of "
-        f"it, it halves every {layer.half_life:.2g} steps. {_used(facts)}",
+        f"Only {facts.reach():.2g} of a gradient at the last step arrives {to}. In layer {name!r}, which carries it "
+        f"furthest, it halves every {layer.half_life:.2g} steps. {_used(facts)}",
     )
 
 
 def _short(facts: Facts) -> bool:
-    """Whether the output depends on a small part of the sequence only."""
+    """Whether the output depends on a small part of the sequence."""
     return facts.horizon is not None and 4 * facts.horizon < facts.steps
 
 
 def _unused(facts: Facts) -> Verdict | None:
     assert facts.horizon is not None
     if facts.need is not None and facts.horizon < facts.need:
-        text = f"The data tells something {facts.need} steps back, and the output uses {facts.horizon}"
-        return Verdict("memory unused", f"{text}, though a gradient of {facts.reach():.2g} arrives there.")
+        return Verdict(
+            "memory unused",
+            f"The output uses {facts.horizon} steps and the data asks for {facts.need}, though {facts.reach():.2g} of "
+            "a gradient arrives there.",
+        )
     if facts.horizon <= 1 < facts.steps and facts.need is None:
-        return Verdict("memory unused", f"The output depends on the last step alone. {_used(facts)}")
+        alone = "The output depends on the last step alone. " if facts.horizon == 1 else ""
+        return Verdict("memory unused", alone + _used(facts))
     return None
 
 
@@ -179,7 +185,7 @@ def _short_data(facts: Facts) -> Verdict | None:
         return None
     return Verdict(
         "data short of memory",
-        f"The output uses all {facts.steps} steps of the sequences, to the first: what lies before them is missing, "
+        f"The output uses all {facts.steps} steps of the sequences, back to the first. Longer sequences are missing, "
         "not memory.",
     )
 
@@ -187,12 +193,16 @@ def _short_data(facts: Facts) -> Verdict | None:
 def _underfits(facts: Facts) -> Verdict | None:
     if not facts.failed:
         return None
-    told = "" if facts.need is not None else " No single step of the input tells anything of y: look at the data, too."
-    return Verdict("underfits", f"The loss is {facts.ratio:.2g} of that of the best constant. {_used(facts)}{told}")
+    text = f"The loss is {facts.ratio:.2g} of that of the best constant. {_used(facts)}"
+    if facts.need is None:
+        text += " No single step of the input carries information on y: check the data, too."
+    return Verdict("underfits", text)
 
 
-def _healthy(facts: Facts) -> Verdict | None:
-    return Verdict("healthy", _used(facts))
+def _no_fault(facts: Facts) -> Verdict | None:
+    if facts.ratio is not None:
+        return Verdict(HEALTHY, _used(facts))
+    return Verdict(NO_FAULT, f"{_used(facts)} Without targets it is not known whether that is enough: pass y.")
 
 
 _CASES: tuple[Callable[[Facts], Verdict | None], ...] = (
@@ -204,11 +214,14 @@ _CASES: tuple[Callable[[Facts], Verdict | None], ...] = (
     _unused,
     _short_data,
     _underfits,
-    _healthy,
+    _no_fault,
 )
 
 
 def _used(facts: Facts) -> str:
+    if facts.horizon == 0:
+        need = f" The data asks for {facts.need} steps." if facts.need is not None else ""
+        return f"The recurrent state plays no part: with every step forgotten, the output stays within 5 %.{need}"
     need = f", and the data asks for {facts.need}" if facts.need is not None else ""
     return f"The output uses {facts.horizon} of {facts.steps} steps{need}."
 
@@ -221,14 +234,20 @@ def _factor(exponent: float) -> str:
 
 
 def advice(facts: Facts, name: str) -> list[Advice]:
-    """At most three changes, the likeliest cause first; none where the verdict is healthy."""
-    if name == "healthy":
+    """At most three changes, the likeliest cause first; none if the verdict names no fault.
+
+    Args:
+        facts: The facts that the verdict came from.
+        name: The verdict's word.
+    """
+    if name in {HEALTHY, NO_FAULT}:
         return []
-    found: dict[str, Advice] = {}
-    for rule in _RULES:
-        for each in rule(facts):
-            found.setdefault(each.argument, each)
-    return list(found.values())[:_MOST]
+    changes: dict[str, Advice] = {}
+    for change in itertools.chain.from_iterable(rule(facts) for rule in _RULES):
+        changes.setdefault(change.argument, change)
+        if len(changes) == _MOST:
+            break  # the rules that follow are not computed
+    return list(changes.values())
 
 
 def _clean_input(facts: Facts) -> Iterator[Advice]:
@@ -237,24 +256,24 @@ def _clean_input(facts: Facts) -> Iterator[Advice]:
 
 
 def _whole_gradient(facts: Facts) -> Iterator[Advice]:
-    for name, setting in facts.settings.items():
+    for name, setting in facts.settings().items():
         if setting.truncate is not None and setting.truncate < facts.asked:
             yield Advice(
                 "truncate_gradient",
                 None,
-                f"Set truncate_gradient=None (or at least {facts.asked}) on layer {name!r}: at {setting.truncate} no "
-                "gradient comes from further back.",
+                f"Set truncate_gradient=None (or at least {facts.asked}) on layer {name!r}: with {setting.truncate} no "
+                "gradient arrives from further back.",
             )
 
 
 def _scaled_input(facts: Facts) -> Iterator[Advice]:
-    for name, setting in facts.settings.items():
+    for name, setting in facts.settings().items():
         if setting.drive > _DRIVEN:
             yield Advice(
                 "keras.layers.Normalization",
                 None,
                 f"Put keras.layers.Normalization(), adapted to x, before layer {name!r}: its input adds "
-                f"{setting.drive:.3g} to the sums (root mean square), where about 1 is right.",
+                f"{setting.drive:.3g} to the sums (root mean square); about 1 is right.",
             )
 
 
@@ -278,7 +297,7 @@ def _slower(facts: Facts) -> Iterator[Advice]:
 
 
 def _activation(facts: Facts) -> Iterator[Advice]:
-    for name, setting in facts.settings.items():
+    for name, setting in facts.settings().items():
         layer = facts.layers[name]
         if not BY_KERAS[layer.kind].gated and setting.activation in {"sigmoid", "hard_sigmoid"}:
             yield Advice(
@@ -292,21 +311,23 @@ def _activation(facts: Facts) -> Iterator[Advice]:
                 "activation",
                 "tanh",
                 f'Set activation="tanh" on layer {name!r}: {100 * layer.dead:.0f} % of its relu units are zero for '
-                "every example, and learn nothing any more.",
+                "every example, and can no longer learn.",
             )
 
 
 def _initial_weights(facts: Facts) -> Iterator[Advice]:
-    for name, setting in facts.settings.items():
-        least = -math.inf if facts.horizon is None else _SHRINKS  # of what diverged, only growth is a cause
-        if setting.fresh is not None and not least <= setting.fresh <= _EXPLODES:
-            how = "shrinks" if setting.fresh < 0 else "grows"
-            text = f"Set recurrent_initializer={_spelt(setting.initializer)} on layer {name!r}"
+    for name, setting in facts.settings().items():
+        least = -math.inf if facts.horizon is None else _SHRINKS  # what diverged can only have grown
+        fresh = setting.fresh()
+        if fresh is not None and not least <= fresh <= _EXPLODES:
+            how = "shrinks" if fresh < 0 else "grows"
+            initializer = setting.initializer()
             yield Advice(
                 "recurrent_initializer",
-                setting.initializer,
-                f"{text} (elman.initializers.orthogonal_on_batch found the gain): with the present one a gradient "
-                f"{how} by a factor of {_factor(setting.fresh)} per step before any training.",
+                initializer,
+                f"Set recurrent_initializer={_spelt(initializer)} on layer {name!r} (the gain is from "
+                f"elman.initializers.orthogonal_on_batch): with the present one a gradient {how} by a factor of "
+                f"{_factor(fresh)} per step before any training.",
             )
 
 
@@ -324,8 +345,8 @@ def _gates(facts: Facts) -> Iterator[Advice]:
             yield Advice(
                 "layer",
                 "LSTM",
-                f"Replace layer {name!r} by elman.LSTM({layer.units}): its gates carry a state over {facts.asked} "
-                "steps without shrinking it at each.",
+                f"Replace layer {name!r} with elman.LSTM({layer.units}): its gates carry a state over {facts.asked} "
+                "steps without shrinking it at each step.",
             )
 
 
@@ -336,7 +357,7 @@ def _more_units(facts: Facts) -> Iterator[Advice]:
             yield Advice(
                 "units",
                 units,
-                f"Set units={units} on layer {name!r}: {layer.units} units hold little of {facts.asked} steps.",
+                f"Set units={units} on layer {name!r}: {layer.units} units can hold little of {facts.asked} steps.",
             )
 
 
@@ -345,7 +366,7 @@ def _longer_sequences(facts: Facts) -> Iterator[Advice]:
         yield Advice(
             "window",
             2 * facts.steps,
-            f"Pass longer sequences, of {2 * facts.steps} steps: these are used to the first.",
+            f"Pass longer sequences, of {2 * facts.steps} steps: these are used back to the first step.",
         )
 
 

@@ -36,6 +36,7 @@ from elman.forecasting.scores import Bootstrap
 from elman.forecasting.source import Source, open_table
 from elman.forecasting.table import Table
 from elman.forecasting.windows import Windows
+from elman.plain_values import plain
 
 _LEAST_EXAMPLES, _EXAMPLES = 16, 1024  # held-out windows on which memory is measured
 
@@ -222,7 +223,7 @@ def _run(
         table.notes.append(f"Too short for a forecast: {', '.join(short)}.")
     files.write_with(path / MODEL, trained.handed_on.save)
     files.write(path / FORECAST, later.write_csv())
-    data = report.plain(
+    data = plain(
         {
             **_facts(prepared, source, config),
             "errors": errors,

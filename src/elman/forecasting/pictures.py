@@ -15,12 +15,12 @@ import polars as pl
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from elman.charts import ACCENT, GREY, INK
 from elman.forecasting.report import MODELS, NETWORK
 from elman.forecasting.table import Table
 from elman.forecasting.windows import Windows
 
 _SHOWN = 200  # rows of the held-out end
-_BLACK, _GREY, _BLUE = "#111111", "#8a8a8a", "#0b5fa5"
 
 
 def forecast(
@@ -34,13 +34,13 @@ def forecast(
     at = starts[mine] + windows.window + windows.ahead - 1
     figure = Figure(figsize=(9, 4), layout="constrained")
     axes = figure.add_subplot()
-    axes.plot(_axis(table, at), table.rows[at, windows.target], color=_BLACK, linewidth=1.6, label="actual")
-    for name, colour, dash in ((best, _GREY, "--"), (NETWORK, _BLUE, "-.")):
+    axes.plot(_axis(table, at), table.rows[at, windows.target], color=INK, linewidth=1.6, label="actual")
+    for name, colour, dash in ((best, GREY, "--"), (NETWORK, ACCENT, "-.")):
         axes.plot(_axis(table, at), forecasts[name][mine, -1], dash, color=colour, linewidth=1.2, label=MODELS[name])
     if later.height:
         values = later[data["target"]].to_numpy()[-windows.ahead :]
         place = _following(table, int(np.flatnonzero(table.groups == group)[-1]), len(values))
-        axes.plot(place, values, "o:", color=_BLUE, markersize=4, linewidth=1, label="forecast after the last row")
+        axes.plot(place, values, "o:", color=ACCENT, markersize=4, linewidth=1, label="forecast after the last row")
     ahead = "1 row" if windows.ahead == 1 else f"{windows.ahead} rows"
     of_group = f", {table.group_names[group]}" if table.chosen.group else ""
     axes.set_title(f"{data['target']}{of_group}: the held-out end, forecast {ahead} ahead", loc="left", fontsize=11)
@@ -58,11 +58,11 @@ def learning(data: dict[str, Any]) -> bytes:
     axes = figure.add_subplot()
     epochs = [epoch["epoch"] for epoch in history]
     few = "o" if len(history) < 40 else ""
-    for name, colour, dash in (("train", _GREY, "--"), ("validation", _BLACK, "-")):
+    for name, colour, dash in (("train", GREY, "--"), ("validation", INK, "-")):
         values = [np.nan if epoch[name] is None else epoch[name] for epoch in history]
         axes.plot(epochs, values, dash + few, color=colour, markersize=3, linewidth=1.4, label=name)
     best = data["training"]["best_epoch"]
-    axes.plot(best, history[best]["validation"], "D", color=_BLUE, markersize=7, label=f"best, epoch {best}")
+    axes.plot(best, history[best]["validation"], "D", color=ACCENT, markersize=7, label=f"best, epoch {best}")
     axes.set_title(f"{data['target']}: error while training", loc="left", fontsize=11)
     axes.set_xlabel("epoch (0: before training, the linear model)")
     axes.set_ylabel(f"RMSE of {_with_unit(data)}")

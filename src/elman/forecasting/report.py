@@ -7,7 +7,6 @@ so that a finished run reads as it did when it ended. Nothing is computed but th
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from elman.forecasting.scores import Bootstrap
@@ -120,14 +119,3 @@ def _memory(memory: dict[str, Any], window: int) -> str:
 
 def _rows(count: int) -> str:
     return "1 row" if count == 1 else f"{count} rows"
-
-
-def plain(value: Any) -> Any:
-    """The same without what JSON cannot hold: NaN and infinities become `None`."""
-    if isinstance(value, dict):
-        return {key: plain(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(each) for each in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value

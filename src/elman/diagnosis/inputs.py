@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a diagnosis is given, held to what it can be: one sentence for each thing that is wrong.
+"""Checks what a diagnosis is called with, and turns it into arrays; each thing that is wrong has its own sentence.
 
-In: a model, x and y as the user passes them. Out: arrays in the structure of the model's inputs, at most so many rows.
+In: a model, x and y as the user passes them. Out: the model's recurrent layers, and arrays in the structure of its
+inputs, of which at most so many examples are drawn.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ import numpy as np
 
 from elman.checks import shape_text
 from elman.diagnosis import observe
-from elman.diagnosis.observe import Array, Found
+from elman.diagnosis.call import Array
+from elman.diagnosis.observe import Recurrent
 
 EXAMPLES = 256
 
@@ -23,47 +25,58 @@ class Layers(NamedTuple):
 
     Attributes:
         measured: Those to measure and to reset.
-        backward: Those of Bidirectionals that read from the end.
+        forward: All that read forwards.
+        backward: The backward halves of Bidirectionals.
     """
 
-    measured: list[Found]
-    backward: list[Found]
+    measured: list[Recurrent]
+    forward: list[Recurrent]
+    backward: list[Recurrent]
+
+    @property
+    def every(self) -> list[Recurrent]:
+        """All of them."""
+        return self.forward + self.backward
 
 
 def layers(function: str, model: Any, layer: str | None) -> Layers:
-    """The recurrent layers to measure.
+    """Finds the recurrent layers of a model.
+
+    Args:
+        function: Name of the function that the user called, for error messages.
+        model: What the user passed as the model.
+        layer: The name of the one layer to measure; all of them, if `None`.
 
     Raises:
-        TypeError: If it is no Keras model.
-        ValueError: If it has none, none of that name, or a stateful one.
+        TypeError: If it is not a Keras model.
+        ValueError: If it has no recurrent layer, none of that name, or a stateful one.
     """
     if not isinstance(model, keras.Model):
         raise TypeError(f"{function} got {type(model).__name__}; expected a Keras model. Put a layer in a Sequential.")
-    found, backward = observe.find(model)
-    if not found:
+    forward, backward = observe.find(model)
+    if not forward:
         raise ValueError(
-            f"Model {model.name!r} has no recurrent layer that elman knows; expected a SimpleRNN, LSTM or GRU. An RNN "
-            "of Keras's cells becomes one by elman.accelerate(model)."
+            f"Model {model.name!r} has no recurrent layer that elman knows; expected a SimpleRNN, LSTM or GRU. "
+            "elman.accelerate(model) converts an RNN of Keras's cells to one."
         )
-    stateful = next((each.name for each in found + backward if each.layer.stateful), None)
+    stateful = next((each.name for each in forward + backward if each.layer.stateful), None)
     if stateful is not None:
         raise ValueError(
-            f"Layer {stateful!r} is stateful, so its states come from whatever was called before; expected "
-            "stateful=False. Build the model with stateful=False and set the same weights."
+            f"Layer {stateful!r} is stateful, so its states depend on earlier calls; expected stateful=False. Build "
+            "the model with stateful=False and set the same weights."
         )
-    if layer is not None:
-        names = [each.name for each in found]
-        found = [each for each in found if layer in {each.name, each.layer.name}]
-        if not found:
-            raise ValueError(f"layer is {layer!r}; expected one of {', '.join(map(repr, names))}, or None for all.")
-    return Layers(found, backward)
+    measured = [each for each in forward if layer is None or layer in {each.name, each.layer.name}]
+    if not measured:
+        names = ", ".join(repr(each.name) for each in forward)
+        raise ValueError(f"layer is {layer!r}; expected one of {names}, or None for all.")
+    return Layers(measured, forward, backward)
 
 
 def arrays(function: str, model: Any, x: Any) -> Any:
     """x as NumPy arrays, in the structure of the model's inputs.
 
     Raises:
-        TypeError: If it holds no numbers.
+        TypeError: If it does not hold numbers.
         ValueError: If a shape does not fit.
     """
     inputs = _inputs(model)
@@ -91,7 +104,7 @@ def _known(x: dict[str, Any], inputs: dict[str, Any]) -> list[str]:
 
 
 def _inputs(model: Any) -> Any:
-    """The structure of a model's inputs, or `None` where only its call knows it."""
+    """The structure of a model's inputs; `None` for a class of the user's own, whose `call` alone knows it."""
     if isinstance(model, keras.Sequential):
         return model.inputs[0] if model.built and model.inputs else None
     return getattr(model, "_inputs_struct", None)
@@ -117,8 +130,8 @@ def _check_shape(part: Array, tensor: Any, model: Any) -> None:
     if not fits:
         advice = " For a single sequence pass x[None]." if part.ndim == len(expected) - 1 else ""
         raise ValueError(
-            f"x has shape {part.shape}; expected {shape_text((None, *expected[1:]))}, as input {tensor.name!r} of "
-            f"model {model.name!r} has it.{advice}"
+            f"x has shape {part.shape}; expected {shape_text((None, *expected[1:]))}, the shape of input "
+            f"{tensor.name!r} of model {model.name!r}.{advice}"
         )
 
 
@@ -126,7 +139,7 @@ def targets(model: Any, y: Any) -> Array:
     """y as a NumPy array.
 
     Raises:
-        TypeError: If it holds no numbers.
+        TypeError: If it does not hold numbers.
         ValueError: If the model has several outputs, or y has NaN or infinities.
     """
     if len(getattr(model, "outputs", None) or ()) > 1:
@@ -138,17 +151,12 @@ def targets(model: Any, y: Any) -> Array:
 
 
 def sample(x: Any, y: Array | None, seed: int, most: int = EXAMPLES) -> tuple[Any, Array | None, int]:
-    """Some rows of x and y, in their order, and how many there were.
+    """Draws some examples of x and y, in their order, and returns how many there were.
 
     Raises:
         ValueError: If the arrays have different lengths, or fewer than two rows.
     """
-    parts = keras.tree.flatten(x)
-    counts = {len(part) for part in parts} | (set() if y is None else {len(y)})
-    if len(counts) != 1:
-        told = ", ".join(map(str, sorted(counts)))
-        raise ValueError(f"x and y have {told} examples; expected the same number.")
-    (count,) = counts
+    count = _count(x, y)
     if count < 2:
         raise ValueError(
             f"x has {count} example{'' if count == 1 else 's'}; expected at least 2, better {EXAMPLES}: how much the "
@@ -159,3 +167,14 @@ def sample(x: Any, y: Array | None, seed: int, most: int = EXAMPLES) -> tuple[An
         x = keras.tree.map_structure(lambda part: part[chosen], x)
         y = None if y is None else y[chosen]
     return x, y, count
+
+
+def _count(x: Any, y: Array | None) -> int:
+    """The number of examples."""
+    counts = [len(part) for part in keras.tree.flatten(x)]
+    if len(set(counts)) > 1:
+        numbers = ", ".join(map(str, counts))
+        raise ValueError(f"The arrays of x have {numbers} examples; expected the same number in each.")
+    if y is not None and len(y) != counts[0]:
+        raise ValueError(f"x has {counts[0]} examples and y has {len(y)}; expected the same number.")
+    return counts[0]
