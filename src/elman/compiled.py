@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Loss, metrics and optimizer of a model file, for files whose own Keras wrote them otherwise than Keras 3 reads them.
+"""Compiles a loaded model as its file says: loss, metrics, and the optimizer with its variables.
 
-In: a model that is not compiled, and what its file says of training (HDF5, or any file of Keras 2). Out: the same model
-compiled, and sentences about what could not be restored. Files are read in `loading`.
+In: a model that is not compiled, and the settings from its file. The file is of Keras 2, or an HDF5 file of Keras 3,
+whose settings Keras 3 cannot read itself. Out: the same model compiled, and sentences about what was not restored.
+Files are read in `loading`.
 """
 
 from __future__ import annotations
@@ -22,11 +23,11 @@ _BY_SHAPE = ("accuracy", "acc", "crossentropy", "ce")  # losses and metrics that
 
 
 class Saved(NamedTuple):
-    """What a file says of training.
+    """The training settings in a file.
 
     Attributes:
-        settings: The arguments of `compile`, as JSON gives them.
-        variables: The optimizer's, in the file's order, each with its name or an empty one.
+        settings: The arguments of `compile`, as parsed from JSON.
+        variables: The optimizer's variables in the file's order, each with its name, which may be empty.
     """
 
     settings: dict[str, Any]
@@ -38,7 +39,7 @@ def restore(model: Any, saved: Saved, custom_objects: dict[str, Any], safe_mode:
 
     Args:
         model: A built model that is not compiled.
-        saved: What its file says.
+        saved: The training settings in its file.
         custom_objects: As `load_model` takes them.
         safe_mode: As `load_model` takes it.
 
@@ -49,7 +50,7 @@ def restore(model: Any, saved: Saved, custom_objects: dict[str, Any], safe_mode:
     try:
         with keras.saving.custom_object_scope(custom_objects):
             model.compile(**objects.arguments(saved.settings, getattr(model, "output_names", None) or []))
-    except (TypeError, ValueError) as error:  # an object or argument that Keras 3 lacks, or a class of the user's own
+    except (TypeError, ValueError) as error:  # a class or argument that Keras 3 lacks, or an unknown class of the user
         (reason, *_) = str(error).splitlines() or [type(error).__name__]
         return (
             f"the model is not compiled: {reason.rstrip('.')}. Compile it again before you train or evaluate it, for "
@@ -67,7 +68,7 @@ def restore(model: Any, saved: Saved, custom_objects: dict[str, Any], safe_mode:
 
 
 class _Objects:
-    """Makes losses, metrics and optimizers from what Keras 2, or an HDF5 file of Keras 3, writes of them."""
+    """Makes losses, metrics and optimizers from their configs in a file of Keras 2 or an HDF5 file of Keras 3."""
 
     def __init__(self, custom_objects: dict[str, Any], safe_mode: bool) -> None:
         self._custom_objects, self._safe_mode = custom_objects, safe_mode
@@ -84,13 +85,13 @@ class _Objects:
         return made
 
     def _own(self, record: dict[str, Any]) -> Any:
-        """An object of a class or function of the user's own; or one that only Keras knows."""
+        """An object of the user's own class, or the user's own function."""
         return keras.saving.deserialize_keras_object(
             record, custom_objects=self._custom_objects, safe_mode=self._safe_mode
         )
 
     def _kind(self, record: dict[str, Any], package: Any, base: type) -> type[Any] | None:
-        """The class of Keras that a record names; `None` if it is the user's own."""
+        """The class of Keras that a record names; `None` if the class is the user's own."""
         name = record["class_name"]
         registered = record.get("registered_name") or name
         if keras.saving.get_registered_object(registered, custom_objects=self._custom_objects) is not None:
@@ -118,7 +119,7 @@ class _Objects:
         kind = self._kind(value, keras.losses, keras.losses.Loss)
         if kind is None:
             return self._own(value)
-        config = {key: v for key, v in value["config"].items() if key != "fn"}  # the class itself says which function
+        config = {key: v for key, v in value["config"].items() if key != "fn"}  # the class determines the function
         if config.get("reduction") == "auto":
             config["reduction"] = "sum_over_batch_size"
         return kind(**config)
@@ -133,27 +134,27 @@ class _Objects:
         if kind is not keras.metrics.MeanMetricWrapper:
             return kind.from_config(config)
         function = self._function(config.pop("fn"))
-        if isinstance(function, keras.metrics.Metric):  # of most names Keras has the metric, not the function
+        if isinstance(function, keras.metrics.Metric):  # most names are those of a metric's class
             return type(function)(**config)
         return kind(function, **config)
 
     def _named(self, name: str, package: Any) -> Any:
-        """A loss or metric by its name: the user's own, or the name, once it is sure that Keras knows it."""
+        """The user's own loss or metric of that name; or the name itself, after a check that Keras knows it."""
         if name in self._custom_objects:
             return self._custom_objects[name]
         if name not in _BY_SHAPE:
-            package.get(name)  # raises; compile would look it up in the first step of training
+            package.get(name)  # raises now; compile looks it up only in the first step of training
         return name
 
     def _function(self, value: Any) -> Any:
-        """What a metric computes for each example."""
+        """The function, or metric, that a `MeanMetricWrapper` averages."""
         if is_record(value):
             return self._own(value)
         return self._custom_objects.get(value) or keras.metrics.get(value)
 
 
 def _set(config: dict[str, Any]) -> dict[str, Any]:
-    """The arguments that were given: Keras 2 writes others as null, which Keras 3 does not take for all of them."""
+    """A config without its nulls: Keras 2 writes null for an argument's default, and Keras 3 refuses some of these."""
     return {key: value for key, value in config.items() if value is not None}
 
 
@@ -187,10 +188,10 @@ def _of_outputs(metrics: Any, outputs: list[str]) -> Any:
 
 
 def _assigned(model: Any, saved: list[tuple[str, Array]]) -> bool:
-    """Gives the optimizer its variables, if they are those of this optimizer.
+    """Assigns the optimizer's variables, and returns whether they fit.
 
-    Keras 3 and Keras 2 since 2.11 have the same order, except that Keras 2 does not count the learning rate, which its
-    config has. Optimizers before 2.11 have all variables of one kind, then all of the next.
+    Keras 3 and Keras 2 since 2.11 write them in the same order, but Keras 2 leaves out the learning rate, which is in
+    the config. Optimizers before 2.11 wrote all variables of one kind, such as momentum, before those of the next.
     """
     if [value.tolist() for _, value in saved] == [0]:  # the number of steps alone: it was saved before its first one
         return True
@@ -212,7 +213,7 @@ def _last(name: str) -> str:
 
 
 def _by_kind(slots: list[Any], trainable: list[Any]) -> list[Any]:
-    """An optimizer's variables for the model's, in the order of their kinds and not of the model's variables."""
+    """Sorts an optimizer's variables by their kind, such as momentum, instead of by the model's variables."""
     kinds: dict[str, list[Any]] = {}
     for slot in slots:
         prefixes = [prefix for v in trainable if slot.name.startswith(prefix := v.path.replace("/", "_") + "_")]

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Configs and weights of Keras 2 in the form that Keras 3 reads.
+"""Translates configs and weights of Keras 2 to the form that Keras 3 reads.
 
-In: a model's config as JSON gives it, or the weights of an HDF5 file. Out: the same in the form of Keras 3, and a
+In: a model's config as parsed from JSON, or the weights of an HDF5 file. Out: the same in the form of Keras 3, and a
 sentence that names what was dropped. No file is opened here, and no model is made.
 """
 
@@ -23,21 +23,21 @@ _BACKENDS = "keras.src.backend."  # where Keras 3 keeps a backend's own optimize
 
 
 def is_record(value: Any) -> bool:
-    """Whether a part of a config describes one object."""
+    """True if a part of a config describes one object."""
     return isinstance(value, dict) and isinstance(value.get("class_name"), str) and "config" in value
 
 
 class Translation:
-    """One config in the form of Keras 3, and notes of what that leaves out.
+    """Translates one config, and records what is dropped.
 
     Attributes:
-        has_cudnn: Whether a layer was `CuDNNLSTM` or `CuDNNGRU`, so that the file's weights need `from_cudnn`.
+        has_cudnn: True if a layer was `CuDNNLSTM` or `CuDNNGRU`, so that the file's weights need `from_cudnn`.
     """
 
     def __init__(self, file: str, version: str, custom_objects: dict[str, Any]) -> None:
         """Args:
         file: The file's name, for messages.
-        version: Of the Keras that wrote it.
+        version: The version of Keras that wrote it.
         custom_objects: As `load_model` takes them.
         """
         self._file, self._by_keras_2, self._custom_objects = file, version.startswith(PREFIX), custom_objects
@@ -95,7 +95,7 @@ class Translation:
         return kind if isinstance(kind, type) and issubclass(kind, keras.Layer) else None
 
     def _takes_states(self, record: dict[str, Any], kind: type | None) -> bool:
-        """Whether the record's class takes `initial_state`, which Keras 2 wrote as further inputs."""
+        """True if the record's class takes `initial_state`, which Keras 2 wrote as further inputs."""
         own = self._custom_objects.get(record["class_name"].rpartition(">")[2])
         kind = kind or (own if isinstance(own, type) else None)
         return kind is not None and issubclass(kind, keras.layers.RNN | keras.layers.Bidirectional)
@@ -115,7 +115,7 @@ class Translation:
 
     @staticmethod
     def _resets_after(record: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
-        """The config, with the kind of GRU that cuDNN computes, which CuDNNGRU has no argument for."""
+        """Adds the kind of GRU that cuDNN computes. CuDNNGRU has no argument for it."""
         return config | {"reset_after": True} if record["class_name"] == "CuDNNGRU" else config
 
     def _arguments(self, kind: type, config: dict[str, Any]) -> dict[str, Any]:
@@ -167,7 +167,7 @@ def _with_input(config: Any) -> dict[str, Any]:
 
 
 def _with_states(record: dict[str, Any], takes_states: bool) -> dict[str, Any]:
-    """What changes of a layer that is called with an initial state: its calls, and the shape that it was built for."""
+    """What changes in the record of a layer that is called with an initial state: its calls and its input's shape."""
     changed: dict[str, Any] = {}
     if not takes_states:
         return changed
@@ -189,7 +189,7 @@ def _call(node: Any) -> Any:
 
 
 def _tensor(entry: list[Any]) -> dict[str, Any]:
-    """A tensor by the layer that made it; Keras takes its shape and dtype from there."""
+    """A reference to the output of a layer. Keras takes the shape and dtype from that layer, not from here."""
     return {"shape": [None], "dtype": "float32", "keras_history": entry[:3]}
 
 
@@ -207,7 +207,7 @@ def from_cudnn(weights: list[Array]) -> list[Array]:
             `(2 * gates * units,)` of such layers, in a row with weights of any other layer.
 
     Returns:
-        As many weights: those of other layers as they are.
+        As many weights. Those of other layers are unchanged.
     """
     found = list(weights)
     for i in range(len(weights) - 2):
@@ -223,7 +223,7 @@ def from_cudnn(weights: list[Array]) -> list[Array]:
 
 
 def _are_cudnn(kernel: tuple[int, ...], recurrent_kernel: tuple[int, ...], bias: tuple[int, ...]) -> bool:
-    """Whether three shapes are those of a CuDNN layer: no other layer of Keras has twice as many biases as columns."""
+    """True if three shapes are those of a CuDNN layer. No other layer of Keras has twice as many biases as columns."""
     if len(kernel) != 2 or len(recurrent_kernel) != 2:
         return False
     units, columns = recurrent_kernel

@@ -78,13 +78,13 @@ def load_model(
     restores = compile and file.settings is not None
     with _not_too_deep(file.path), _readable(filepath, file, translation) as path:
         model = keras.models.load_model(path, compile=compile and not restores, **options)
-    told = [translation.warning()]
+    sentences = [translation.warning()]
     if restores:
         saved = compiled.Saved(file.settings, _optimizer_variables(file.path))
         reason = compiled.restore(model, saved, objects, safe_mode)
-        told += [f"load_model of {file.path.name!r}: {reason}"] if reason else []
-    if any(told):
-        _log.warning(" ".join(filter(None, told)))
+        sentences += [f"load_model of {file.path.name!r}: {reason}"] if reason else []
+    if any(sentences):
+        _log.warning(" ".join(filter(None, sentences)))
     return model
 
 
@@ -92,13 +92,13 @@ def load_model(
 
 
 class _File(NamedTuple):
-    """What a model file says besides its weights.
+    """A model file without its weights.
 
     Attributes:
-        path: Where it is.
+        path: The file's path.
         config: The model's config.
-        version: Of the Keras that wrote it; empty if the file does not say.
-        settings: The arguments of `compile`, where Keras 3 does not read them as they are; else `None`.
+        version: The version of Keras that wrote it; empty if the file does not say.
+        settings: The arguments of `compile`, if Keras 3 cannot read them itself; else `None`.
     """
 
     path: Path
@@ -108,7 +108,7 @@ class _File(NamedTuple):
 
 
 def _read(path: Path) -> _File | None:
-    """Reads a model file; `None` for whatever is not one, which is left to Keras.
+    """Reads a model file; returns `None` for anything else, which is left to Keras.
 
     Raises:
         DataError: If it is damaged.
@@ -130,7 +130,7 @@ def _read_archive(path: Path) -> _File:
             config, metadata = archive.read(_CONFIG), b"{}"
             if _METADATA in archive.namelist():
                 metadata = archive.read(_METADATA)
-            damaged = archive.testzip()  # Keras reads damaged weights for as long as it can
+            damaged = archive.testzip()  # Keras reads damaged weights as far as it can
     except _DAMAGES as error:
         raise _damaged(path, f"{error}") from error
     if damaged is not None:
@@ -142,7 +142,7 @@ def _read_archive(path: Path) -> _File:
 
 
 def _check_size(path: Path, entry: zipfile.ZipInfo) -> None:
-    """Refuses a part that would fill the memory, before it is read."""
+    """Raises if a part of an archive would fill the memory."""
     size = entry.file_size
     most = (
         _LONGEST_CONFIG if entry.filename in {_CONFIG, _METADATA} else max(_UNPACKED, _EXPANSION * entry.compress_size)
@@ -214,7 +214,7 @@ def _damaged(path: Path, reason: str) -> DataError:
 
 
 def _optimizer_variables(path: Path) -> list[tuple[str, np.ndarray]]:
-    """The variables that a file has of the optimizer, in its order, each with its name or an empty one."""
+    """The optimizer's variables in the file's order, each with its name, which is empty in a .keras file."""
     import h5py
 
     if path.suffix != ".keras":
@@ -230,7 +230,7 @@ def _optimizer_variables(path: Path) -> list[tuple[str, np.ndarray]]:
 
 
 def _names(group: Any, key: str) -> list[str]:
-    """The names in an attribute; Keras writes a long list as `key0`, `key1` and so on."""
+    """The names in an attribute. Keras splits a long list into `key0`, `key1` and so on."""
     if not group:
         return []
     parts = [key] if key in group.attrs else [f"{key}{i}" for i in range(len(group.attrs))]
@@ -242,7 +242,7 @@ def _names(group: Any, key: str) -> list[str]:
 
 @contextlib.contextmanager
 def _readable(filepath: Any, file: _File, translation: keras_2.Translation) -> Iterator[Any]:
-    """The path itself, or that of a copy that Keras 3 reads."""
+    """Yields the path itself if Keras 3 can read the file, and else the path of a translated copy."""
     translated = translation.of(file.config)
     if translated == file.config:
         yield filepath
@@ -286,7 +286,7 @@ def _copy_hdf5(path: Path, copy: Path, config: str, translation: keras_2.Transla
 
 
 def _convert_cudnn(group: Any) -> None:
-    """Writes the weights of a layer, and of those in it, in the layout of Keras 3."""
+    """Writes the weights of a layer and its parts in the layout of Keras 3."""
     names = _names(group, "weight_names")
     weights = [group[name][()] for name in names]
     for name, old, new in zip(names, weights, keras_2.from_cudnn(weights), strict=True):

@@ -366,8 +366,8 @@ def _form_of_module(torch: Any, module: Any) -> _Form:
     if type(module).__module__.startswith(_QUANTIZED):
         raise TypeError(
             f"from_torch got a quantized {type(module).__name__} ({type(module).__module__}); expected torch.nn.RNN, "
-            "LSTM or GRU itself, whose weights are float32 or float64. Convert the module from which this one was made, "
-            "as it was before quantization."
+            "LSTM or GRU itself, whose weights are float32 or float64. Convert the module from which this one was "
+            "made, as it was before quantization."
         )
     if type(module) not in kinds:
         raise TypeError(

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Files opened in a fresh process: with elman imported before or after Keras and nothing of it touched, and where it
-cannot be imported. And files of Keras 2: such as Keras 3 writes, with their configs as Keras 2 wrote them."""
+cannot be imported. Files of Keras 2: such as Keras 3 writes, with their configs as Keras 2 wrote them. Damaged files.
+What files say of training is tested in test_loading_keras_2.py."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ import json
 import logging
 import subprocess
 import sys
+import tracemalloc
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +21,8 @@ import numpy as np
 import pytest
 
 import elman
+from elman import loading
+from elman.errors import DataError
 
 CELLS = ("SimpleRNN", "LSTM", "GRU")
 X = np.random.default_rng(0).normal(size=(3, 5, 2)).astype("float32")
@@ -296,3 +300,95 @@ def test_what_is_no_model_file_is_left_to_keras(tmp_path):
     for name in ("none.keras", "none.h5", "none.txt"):
         with pytest.raises((ValueError, FileNotFoundError)):
             elman.load_model(tmp_path / name)
+
+
+# --- damaged files, and files that are made to do harm -------------------------------------------------------------
+
+
+def archive_of(folder: Path, name: str = "model.keras", **entries: bytes) -> Path:
+    """A .keras file with some parts replaced, each compressed."""
+    sequential(keras.layers.GRU).save(path := folder / name)
+    with zipfile.ZipFile(path) as archive:
+        parts = {part: archive.read(part) for part in archive.namelist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for part, content in (parts | {part.replace("__", "."): c for part, c in entries.items()}).items():
+            archive.writestr(part, content)
+    return path
+
+
+def deep(levels: int) -> bytes:
+    return b'{"class_name": "A", "config": ' * levels + b"{}" + b"}" * levels
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+@pytest.mark.parametrize("levels", [400, 50_000])
+def test_a_config_that_is_nested_too_deep_is_one_sentence(levels, suffix, tmp_path):
+    sequential(keras.layers.GRU).save(path := tmp_path / f"deep{suffix}")
+    if suffix == ".keras":
+        path = archive_of(tmp_path, "deep.keras", config__json=deep(levels))
+    else:
+        with h5py.File(path, "r+", track_order=True) as file:
+            del file.attrs["model_config"]
+            file.attrs.create("model_config", deep(levels), dtype=h5py.string_dtype())
+    sentence = rf"deep\{suffix} has a config that is nested too deep to be read; expected .* Open a file whose origin"
+    with pytest.raises(DataError, match=sentence) as caught:
+        elman.load_model(path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("part", ["config.json", "metadata.json", "model.weights.h5", "assets/words.txt"])
+def test_a_part_that_unpacks_to_too_much_is_refused_before_it_is_read(part, tmp_path, monkeypatch):
+    monkeypatch.setattr(loading, "_LONGEST_CONFIG", 1 << 23)
+    monkeypatch.setattr(loading, "_UNPACKED", 1 << 23)
+    path = archive_of(tmp_path, **{part: b" " * ((1 << 23) + 1)})
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataError, match=rf"has a part {part} that unpacks from .* to 8,388,609 bytes; expected at"):
+            elman.load_model(path)
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"[]", b"null", b"{}", b'{"class_name": 1, "config": {}}', b"\xff\xfe", b"nan"]
+)
+def test_a_config_that_is_not_a_models_is_one_sentence(content, tmp_path):
+    path = archive_of(tmp_path, config__json=content)
+    with pytest.raises(DataError, match=r"model\.keras cannot be read as a \.keras file: it is damaged, or not such a"):
+        elman.load_model(path)
+
+
+def test_a_file_without_its_metadata_loads(tmp_path):
+    path = archive_of(tmp_path)
+    with zipfile.ZipFile(path) as archive:
+        parts = {part: archive.read(part) for part in archive.namelist() if part != "metadata.json"}
+    with zipfile.ZipFile(path, "w") as archive:
+        for part, content in parts.items():
+            archive.writestr(part, content)
+    assert elman.load_model(path).built
+
+
+def test_a_flipped_bit_or_a_missing_end_is_one_sentence(tmp_path, monkeypatch):
+    sequential(elman.LSTM).save(path := tmp_path / "model.keras")
+    whole = path.read_bytes()
+    opened: list[Any] = []
+    monkeypatch.setattr(keras.models, "load_model", lambda path, **options: opened.append(path))
+    flipped = [whole[:at] + bytes([whole[at] ^ 4]) + whole[at + 1 :] for at in range(0, len(whole), 23)]
+    sentences = []
+    for content in [*flipped, *(whole[:at] for at in range(0, len(whole), 997))]:
+        path.write_bytes(content)
+        try:
+            elman.load_model(path)
+        except DataError as error:
+            sentences.append(str(error))
+    assert len(opened) < len(flipped) / 20  # dates and the like are not used
+    assert len(sentences) > len(flipped)
+    assert all(sentence.startswith(f"{path} ") and "\n" not in sentence for sentence in sentences)
+
+
+def test_a_damaged_hdf5_file_is_one_sentence(tmp_path):
+    sequential(elman.LSTM).save(path := tmp_path / "model.h5")
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(DataError, match=r"model\.h5 cannot be read as a \.h5 file: it is damaged, .* Save the model"):
+        elman.load_model(path)

@@ -273,8 +273,8 @@ def test_gates_in_another_order_are_found_out(monkeypatch, function, name, order
     assert re.match(
         rf"{function} compared torch\.nn\.{name} with Bidirectional '.*', Bidirectional '.*', and they differ by "
         r"[\d.e-]+ in the outputs of 3 random sequences of 7 steps; expected at most [\d.e-]+, half of the digits of "
-        r"the largest value, [\d.]+\. Nothing is returned\. Look for weights that are not finite, .*\. Otherwise report "
-        r"it, with PyTorch .*, Keras .* and its backend torch\.$",
+        r"the largest value, [\d.]+\. Nothing is returned\. Look for weights that are not finite, .*\. Otherwise "
+        r"report it, with PyTorch .*, Keras .* and its backend torch\.$",
         said,
     ), said
 
@@ -491,6 +491,7 @@ def test_what_is_no_module_of_torch_is_refused(make, got):
         elman.from_torch(make())
 
 
+@pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor:UserWarning")  # PyTorch deprecates what it made
 def test_a_quantized_module_is_refused():
     module = torch.ao.nn.quantized.dynamic.LSTM(FEATURES, UNITS)
     with pytest.raises(
@@ -527,8 +528,8 @@ def sparse() -> Any:
 @pytest.mark.parametrize(
     ("make", "sentence"),
     [
-        (lambda: module_of("LSTM", device="meta"), r"whose weight_ih_l0 is on the device 'meta', which .* to_empty"),
-        (freed, r"whose weight_hh_l0 has no memory, as after sharding or offloading; expected .* load_state_dict"),
+        (lambda: module_of("LSTM", device="meta"), r"whose weight_ih_l0 is on the device 'meta', which .*to_empty"),
+        (freed, r"whose weight_hh_l0 has no memory, as after sharding or offloading; expected .*load_state_dict"),
         (sparse, r"whose weight_hh_l0 has the layout torch\.sparse_coo; expected parameters that hold numbers"),
         (resized, r"whose weight_ih_l0 has shape \(15, 3\); expected \(21, 3\), which follows from .*hidden_size=7"),
         (renamed, r"with nonlinearity='sigmoid'; expected 'tanh' or 'relu'\. Set the attribute back"),
