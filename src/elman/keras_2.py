@@ -204,7 +204,7 @@ def from_cudnn(weights: list[Array]) -> list[Array]:
 
     Args:
         weights: Kernel `(features, gates * units)`, recurrent kernel `(units, gates * units)` and bias
-            `(2 * gates * units,)` of such layers, in a row with weights of any other layer.
+            `(2 * gates * units,)` of such layers, one after the other, among other weights.
 
     Returns:
         As many weights. Those of other layers are unchanged.

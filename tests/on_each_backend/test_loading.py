@@ -317,7 +317,9 @@ def archive_of(folder: Path, name: str = "model.keras", **entries: bytes) -> Pat
 
 
 def deep(levels: int) -> bytes:
-    return b'{"class_name": "A", "config": ' * levels + b"{}" + b"}" * levels
+    """A Sequential model in a Sequential model, and so on."""
+    start, end = b'{"class_name": "Sequential", "config": {"name": "a", "layers": [', b"]}}"
+    return start * levels + end * levels
 
 
 @pytest.mark.parametrize("suffix", [".keras", ".h5"])
