@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Compiles a loaded model as its file says: loss, metrics, and the optimizer with its variables.
+"""Compiles a loaded model with the settings in its file: loss, metrics, and the optimizer with its variables.
 
 In: a model that is not compiled, and the settings from its file. The file is of Keras 2, or an HDF5 file of Keras 3,
 whose settings Keras 3 cannot read itself. Out: the same model compiled, and sentences about what was not restored.
@@ -35,7 +35,7 @@ class Saved(NamedTuple):
 
 
 def restore(model: Any, saved: Saved, custom_objects: dict[str, Any], safe_mode: bool) -> str:
-    """Compiles a model as its file says, and gives the optimizer its variables.
+    """Compiles a model with the settings in its file, and assigns the optimizer's variables.
 
     Args:
         model: A built model that is not compiled.
@@ -170,8 +170,8 @@ def _nested(value: Any, make: Callable[[Any], Any]) -> Any:
 def _of_outputs(metrics: Any, outputs: list[str]) -> Any:
     """Metrics in the form that Keras 3 takes.
 
-    An HDF5 file of Keras 2 has a list for each output, even for one, and with several of them the output's name begins
-    that of each metric, which Keras 3 does itself.
+    An HDF5 file of Keras 2 has a list for each output, even if there is only one. If there are several, each metric's
+    name starts with that of its output. Keras 3 adds the output's name itself.
     """
     if not isinstance(metrics, list) or not all(isinstance(item, list) for item in metrics):
         return metrics
@@ -193,7 +193,7 @@ def _assigned(model: Any, saved: list[tuple[str, Array]]) -> bool:
     Keras 3 and Keras 2 since 2.11 write them in the same order, but Keras 2 leaves out the learning rate, which is in
     the config. Optimizers before 2.11 wrote all variables of one kind, such as momentum, before those of the next.
     """
-    if [value.tolist() for _, value in saved] == [0]:  # the number of steps alone: it was saved before its first one
+    if [value.tolist() for _, value in saved] == [0]:  # only the number of steps: it was saved before the first one
         return True
     optimizer = model.optimizer
     optimizer.build(model.trainable_variables)

@@ -125,7 +125,7 @@ class Translation:
         if recurrent and config.get("time_major"):
             raise ValueError(
                 f"load_model got {self._file!r} with time_major=True of {kind.__name__} {name}; expected "
-                "time_major=False, as Keras 3 reads (batch, time, features) alone. Make the model in Keras 2 without "
+                "time_major=False, as Keras 3 reads only (batch, time, features). Make the model in Keras 2 without "
                 "time_major, copy the weights with get_weights and set_weights, save that, and transpose the input, "
                 "x.transpose(1, 0, 2)."
             )

@@ -151,7 +151,7 @@ def to_torch(layer: Any) -> Any:
     _check_same("to_torch", torch, form, stack, module)
     if dropped := [text for part in stack for half in _halves(part) if (text := _dropped(half))]:
         _log.warning(
-            "to_torch drops what acts on training alone and has no place in torch.nn.%s: %s.",
+            "to_torch drops options that act on training only and that torch.nn.%s lacks: %s.",
             form.kind,
             "; ".join(dropped),
         )
@@ -197,8 +197,8 @@ def from_torch(module: Any) -> Any:
     _check_same("from_torch", torch, form, stack, _module(torch, form, weights))
     if module.dropout and form.layers > 1:
         _log.warning(
-            "from_torch drops what acts on training alone and has no place in Keras's layers: dropout=%s between the "
-            "layers of torch.nn.%s.",
+            "from_torch drops an option that acts on training only and that Keras's layers lack: dropout=%s between "
+            "the layers of torch.nn.%s.",
             module.dropout,
             form.kind,
         )
@@ -236,7 +236,7 @@ def _stack(layer: Any) -> list[Any]:
             got = name_of(half) if isinstance(half, keras.Layer) else f"a {type(half).__name__}"
             raise TypeError(
                 f"to_torch got {got}; expected SimpleRNN, LSTM or GRU of elman or of Keras itself, a Bidirectional of "
-                "one, or a list or Sequential of such alone. Take the recurrent layers out of a model, for example "
+                "one, or a list or Sequential of only these. Take the recurrent layers out of a model, for example "
                 "to_torch(model.layers[:2]); copy the weights of a class of your own into such a layer first."
             )
     if not parts:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Training goes on from files of Keras 2 and from HDF5 files; CuDNN layers, and layers called with an initial state.
+"""Training resumes from files of Keras 2 and from HDF5 files. CuDNN layers, and layers called with an initial state.
 
 Each file is one that Keras 3 writes, with its config, its weights and the optimizer's variables rewritten as Keras 2
 wrote them, so that the model that was saved is the truth.
@@ -22,6 +22,7 @@ import pytest
 
 import elman
 
+pytestmark = pytest.mark.medium
 CELLS = ("SimpleRNN", "LSTM", "GRU")
 SUFFIXES = pytest.mark.parametrize("suffix", [".keras", ".h5"])
 X = np.random.default_rng(0).normal(size=(8, 5, 2)).astype("float32")
@@ -66,8 +67,8 @@ def assert_same_training(again: Any, model: Any, x: Any = X, y: Any = Y) -> None
 class Rewritten:
     """A saved model's file, and what is changed in it.
 
-    `config` is the model's, `training` what the file says of training, by the names that Keras 2 has for that. `slots`
-    are the names and values of the optimizer's variables.
+    `config` is the model's config, and `training` has the arguments of `compile`. `slots` are the names and values of
+    the optimizer's variables.
     """
 
     def __init__(self, model: Any, path: Path) -> None:
@@ -134,7 +135,7 @@ class Rewritten:
 
 
 def as_keras_2(file: Rewritten, optimizer: Any, metrics: Any = None) -> Rewritten:
-    """What Keras 2 (2.11 and later) said of training with the mean squared error."""
+    """Rewrites the training settings, with the mean squared error, as Keras 2.11 and later wrote them."""
     name = type(optimizer).__name__
     config = {k: v for k, v in optimizer.get_config().items() if k not in {"loss_scale_factor"}}
     config = {k: v for k, v in config.items() if k != "gradient_accumulation_steps"}
@@ -170,7 +171,7 @@ def warnings_of(caplog: Any) -> list[str]:
 
 @SUFFIXES
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_training_of_a_file_of_keras_2_goes_on(name, suffix, tmp_path, caplog):
+def test_training_resumes_from_a_file_of_keras_2(name, suffix, tmp_path, caplog):
     model = model_of(optimizer=OPTIMIZERS[name]())
     path = as_keras_2(Rewritten(model, tmp_path / f"old{suffix}"), model.optimizer).write()
     again = elman.load_model(path)
@@ -295,7 +296,7 @@ def test_variables_of_an_optimizer_that_do_not_fit_are_named(suffix, tmp_path, c
     trained(again)
 
 
-def test_a_model_that_was_saved_before_its_first_step_begins_there(tmp_path, caplog):
+def test_a_model_that_was_saved_before_its_first_step_starts_there(tmp_path, caplog):
     model = model_of()
     file = as_keras_2(Rewritten(model, tmp_path / "old.h5"), model.optimizer)
     file.slots = [("iteration:0", np.int64(0))]

@@ -204,7 +204,7 @@ KINDS = [
 
 @pytest.fixture(params=OURS, ids=lambda kind: kind.__name__)
 def rnn(request: pytest.FixtureRequest) -> Any:
-    """Each of Keras's layers of which elman has one."""
+    """Each of Keras's layers that elman replaces."""
     return request.param
 
 
@@ -323,7 +323,7 @@ def test_training_goes_on_where_it_was(rnn):
         fit(twin, 3)
         assert int(twin.optimizer.iterations) == 6
     assert same(values(model.optimizer.variables), slots)
-    fit(model, 3)  # as if nothing had been made of it
+    fit(model, 3)  # the copies do not change it
     for twin in (fast, back):
         for got, expected in zip(twin.get_weights(), model.get_weights(), strict=True):
             np.testing.assert_allclose(got, expected, rtol=0, atol=1e-5)
@@ -684,7 +684,7 @@ SENTENCE = (
 )
 
 
-def test_options_of_training_alone_are_dropped_with_one_warning(caplog):
+def test_options_of_training_only_are_dropped_with_one_warning(caplog):
     extras = {"truncate_gradient": 2, "clip_state_gradient": 1.0, "learn_initial_state": True}
     model = keras.Sequential(
         [
@@ -793,7 +793,7 @@ def row_name(inner: Any, half: str) -> str:
     return getattr(inner.layers[0], half).name.removeprefix("forward_")
 
 
-def test_routes_tells_a_layer_that_was_not_called(capsys):
+def test_routes_names_a_layer_that_was_not_called(capsys):
     model = keras.Sequential([elman.SimpleRNN(2, name="later")])
     assert elman.routes(model) == [("later", None, "not called yet")]
     assert elman.routes(model.layers[0]) == [("later", None, "not called yet")]

@@ -116,7 +116,7 @@ def test_another_thread_is_not_inside(layer, native_calls):
         assert layer.route == PORTABLE
 
 
-def test_it_goes_before_what_requires_the_native_path(native_calls, monkeypatch):
+def test_it_overrides_what_requires_the_native_path(native_calls, monkeypatch):
     monkeypatch.setenv("ELMAN_NATIVE", "require")
     layer = elman.SimpleRNN(portable_cases.UNITS, native="require")
     with elman.portable():
@@ -126,7 +126,7 @@ def test_it_goes_before_what_requires_the_native_path(native_calls, monkeypatch)
     assert not native_calls
 
 
-def test_it_is_no_reason_for_a_warning(layer, caplog):
+def test_it_does_not_warn(layer, caplog):
     with elman.portable():
         layer(inputs())
     assert not caplog.records
@@ -143,7 +143,7 @@ def test_what_is_predicted_inside_is_what_the_native_path_gives(name):
 
 
 def test_a_model_first_run_inside_trains_natively_outside(native_calls):
-    """Its train step, which Keras traces anew, that is."""
+    """Keras traces its train step again."""
     model = portable_cases.model(elman.SimpleRNN, "plain")
     with elman.portable():
         model(portable_cases.inputs())

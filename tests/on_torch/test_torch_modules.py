@@ -210,17 +210,17 @@ def test_a_file_of_what_was_made_loads(tmp_path):
     assert torch.equal(loaded(x), made(x))
 
 
-# --- what is left out, and what is left alone ------------------------------------------------------------------------
+# --- options that are dropped, and what stays unchanged ---------------------------------------------------------------
 
 
-def test_what_acts_on_training_alone_is_named_in_one_warning(caplog):
+def test_what_acts_on_training_only_is_named_in_one_warning(caplog):
     first = built(RNN(UNITS, return_sequences=True, recurrent_dropout=0.2, bias_constraint="non_neg", name="first"))
     rich = RNN(UNITS, dropout=0.1, kernel_regularizer="l2", truncate_gradient=2, learn_initial_state=True, name="rich")
     rich.build((None, None, UNITS))  # its learned state is zero
     with caplog.at_level(logging.WARNING, "elman"):
         elman.to_torch([first, rich])
     said = (
-        "to_torch drops what acts on training alone and has no place in torch.nn.RNN: recurrent_dropout, "
+        "to_torch drops options that act on training only and that torch.nn.RNN lacks: recurrent_dropout, "
         "bias_constraint of 'first'; dropout, truncate_gradient, learn_initial_state, kernel_regularizer of 'rich'."
     )
     assert warnings_of(caplog) == [said]
@@ -230,14 +230,14 @@ def test_dropout_between_layers_is_named(caplog):
     with caplog.at_level(logging.WARNING, "elman"):
         made = elman.from_torch(module_of("LSTM", 2, dropout=0.3))
     said = (
-        "from_torch drops what acts on training alone and has no place in Keras's layers: dropout=0.3 between the "
+        "from_torch drops an option that acts on training only and that Keras's layers lack: dropout=0.3 between the "
         "layers of torch.nn.LSTM."
     )
     assert warnings_of(caplog) == [said]
     assert [part.dropout for part in made.layers] == [0, 0]
 
 
-def test_random_states_are_left_alone(caplog):
+def test_random_states_stay_unchanged(caplog):
     layer, module = built(Bidirectional(keras.layers.SimpleRNN(UNITS, return_sequences=True))), module_of("LSTM", 2)
     before = torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()  # noqa: NPY002
     made = elman.to_torch(layer)
@@ -249,7 +249,7 @@ def test_random_states_are_left_alone(caplog):
     assert not caplog.records
 
 
-def test_names_of_later_layers_are_left_alone():
+def test_names_of_later_layers_stay_unchanged():
     layer = built(Bidirectional(GRU(UNITS, return_sequences=True)))
     before = [int(name.rpartition("_")[2]) for name in (GRU(1).name, Bidirectional(GRU(1)).name)]
     elman.to_torch(layer)
@@ -294,7 +294,7 @@ def test_one_wrong_number_is_found_out(monkeypatch, key):
         elman.to_torch(stack)
 
 
-def test_a_final_state_alone_that_differs_is_found_out(monkeypatch):
+def test_a_difference_in_only_a_final_state_is_found(monkeypatch):
     run = torch_modules._run_module
 
     def tampered(*arguments: Any) -> dict[str, Array]:
@@ -390,7 +390,7 @@ REFUSED = {
     ),
     "sizes": (
         lambda: [built(RNN(UNITS, **S, name="a")), built(RNN(UNITS + 1, name="b"), UNITS)],
-        r"SimpleRNN 'b' with units=6; expected units=5, as SimpleRNN 'a' has: .*\. Convert the layers one by one",
+        r"SimpleRNN 'b' with units=6; expected units=5, as SimpleRNN 'a' has it, .*\. Convert the layers one by one",
     ),
     "kinds": (
         lambda: [built(GRU(UNITS, **S, name="a")), built(LSTM(UNITS, name="b"), UNITS)],
