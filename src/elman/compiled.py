@@ -106,7 +106,8 @@ class _Objects:
         config = {k: v for k, v in _set(value["config"]).items() if k not in _WITHOUT_EFFECT}
         if "lr" in config:  # its name before Keras 2.3
             config["learning_rate"] = config.pop("lr")
-        if is_record(rate := config.get("learning_rate")):
+        rate: Any = config.get("learning_rate")
+        if is_record(rate):
             rate = rate | {"config": _set(rate["config"])}
             config["learning_rate"] = keras.optimizers.schedules.deserialize(rate, custom_objects=self._custom_objects)
         if decay := config.pop("decay", 0):  # of the optimizers before Keras 2.11

@@ -75,12 +75,12 @@ def load_model(
         return keras.models.load_model(filepath, compile=compile, **options)
     objects = custom_objects or {}
     translation = keras_2.Translation(file.path.name, file.version, objects)
-    restores = compile and file.settings is not None
+    settings = file.settings if compile else None
     with _not_too_deep(file.path), _readable(filepath, file, translation) as path:
-        model = keras.models.load_model(path, compile=compile and not restores, **options)
+        model = keras.models.load_model(path, compile=compile and settings is None, **options)
     sentences = [translation.warning()]
-    if restores:
-        saved = compiled.Saved(file.settings, _optimizer_variables(file.path))
+    if settings is not None:
+        saved = compiled.Saved(settings, _optimizer_variables(file.path))
         reason = compiled.restore(model, saved, objects, safe_mode)
         sentences += [f"load_model of {file.path.name!r}: {reason}"] if reason else []
     if any(sentences):
