@@ -36,7 +36,7 @@ def traced_environment() -> None:
 
 def facts(x: Array) -> route.Facts:
     """What the route asks about a call on `x`: every NumPy array can take the native path."""
-    return route.Facts()
+    return route.NATIVE
 
 
 def asarray(value: object, like: Array) -> Array:

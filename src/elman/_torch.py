@@ -68,10 +68,9 @@ def _environment() -> _native.Environment:
 
 def facts(x: Tensor) -> route.Facts:
     """What the route asks about a call on `x`."""
-    return route.Facts(
-        transform=torch.compiler.is_compiling() and _transforms_active(),
-        device=None if x.is_cpu or x.is_meta else x.device,
-    )
+    if torch.compiler.is_compiling() and _transforms_active():
+        return route.Facts(transform=True)
+    return route.NATIVE if x.is_cpu or x.is_meta else route.Facts(device=x.device)
 
 
 def asarray(value: Any, like: Tensor) -> Tensor:
@@ -107,17 +106,16 @@ def dtype(array: Tensor) -> str:
 
 
 def recurrence(options: Options, *operands: Any) -> tuple[Tensor, Tensors]:
-    """The recurrence, natively: `(y, final_states)`. The operands are the fields of `Operands`.
+    """The recurrence, natively: `(y, final_states)`. The operands are all fields of `Operands`.
 
     The caller may change y in place (`ReLU(inplace=True)`, `y += skip`), and the backward reads the outputs: so where a
     backward can follow, y is a copy of what it reads. For ordinary tensors the copy is made when y is first written.
     """
-    given = Operands(*operands)
-    one_by_one = flat(given)
+    one_by_one = flat(operands)
     tensors = [t for t in one_by_one if t is not None]
     differentiate = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
-    if torch.compiler.is_compiling() or torch.jit.is_tracing() or given.x.is_meta:
-        y, final_states, _ = _forward_op(options, differentiate, given)
+    if torch.compiler.is_compiling() or torch.jit.is_tracing() or operands[0].is_meta:
+        y, final_states, _ = _forward_op(options, differentiate, operands)
         return y.clone() if differentiate else y, tuple(final_states)
     if not all(t.is_cpu for t in tensors):
         devices = ", ".join(sorted({str(t.device) for t in tensors}))
@@ -297,7 +295,7 @@ _library.define(
 )
 
 
-def _forward_op(options: Options, keep_tape: bool, operands: Operands) -> tuple[Tensor, list[Tensor], Tensor]:
+def _forward_op(options: Options, keep_tape: bool, operands: tuple[Any, ...]) -> tuple[Tensor, list[Tensor], Tensor]:
     """`elman::forward`. A tape that is not kept, or not needed, has no columns."""
     return torch.ops.elman.forward.default(*operands, **options._asdict(), keep_tape=keep_tape)
 

@@ -324,18 +324,20 @@ def _run_any(options: Any, native: str | bool, given: Any, lengths: Any) -> tupl
     adapter, like = adapter_of(zip(names, arrays, strict=True))
     arrays = tuple([None if a is None else adapter.asarray(a, like) for a in arrays])
     facts = tuple([None if a is None else (adapter.shape(a), adapter.dtype(a)) for a in arrays])
-    if type(options[1]) is type(options[2]) is str and adapter.traced_environment() is None:
-        options = _checked_once(native, facts, options)
+    traced = adapter.traced_environment()
+    if traced is None and type(options[1]) is type(options[2]) is str:
+        options, decision = _checked_once(native, facts, options)
     else:  # a cache would keep a callable for good, and all that it holds; a compiler cannot look into a cache
-        options = _checked(native, facts, *options)
+        options, decision = _checked(native, facts, traced, *options)
     x, kernel, recurrent_kernel, bias, mask, lengths, *states = arrays
-    decision = route.decide(native, options, adapter.dtype(x), adapter, x)
+    decision = route.decide_for(decision, adapter, x)
     if decision.reason and decision.required:
         raise route.unavailable(decision.reason)
     if decision.reason and lengths is not None:
         _check_lengths(adapter.values(lengths), adapter.shape(x)[1])
     recur = adapter.plain if decision.reason else adapter.recurrence
-    return recur(options, x, kernel, recurrent_kernel, bias, tuple(states), lengths if mask is None else mask)
+    mask = lengths if mask is None else mask
+    return recur(options, x, kernel, recurrent_kernel, bias, tuple(states), mask, None, None)
 
 
 @functools.lru_cache(maxsize=4096)
@@ -347,27 +349,30 @@ def _cached_spec(
     if not dtype.isnative:
         return None
     facts = [(shape, dtype) for shape in shapes]
-    checked = _checked(native, (*facts[:4], None, None, *facts[4:]), *options)
-    if route.decide(native, checked, str(dtype), _numpy, None).reason:
-        return None
-    return _native.spec(checked, *shapes[0], shapes[2][0], str(dtype))
+    checked, decision = _checked(native, (*facts[:4], None, None, *facts[4:]), None, *options)
+    return None if decision.reason else _native.spec(checked, *shapes[0], shapes[2][0], str(dtype))
 
 
-def _checked_once(native: str | bool, facts: tuple[Any, ...], options: tuple[Any, ...]) -> Options:
+def _checked_once(
+    native: str | bool, facts: tuple[Any, ...], options: tuple[Any, ...]
+) -> tuple[Options, route.Decision]:
     """As `_checked`, which runs once for each set of facts."""
     try:
-        return _cached(native, facts, *options)
+        return _cached(native, facts, None, *options)
     except TypeError:  # a dtype that does not fit, or an argument that cannot be hashed: the checks say which
-        return _checked(native, facts, *options)
+        return _checked(native, facts, None, *options)
 
 
-def _checked(native: str | bool, facts: tuple[Any, ...], *given: Any) -> Options:
-    """Checks a call: its options in their own types.
+def _checked(
+    native: str | bool, facts: tuple[Any, ...], traced: _native.Environment | None, *given: Any
+) -> tuple[Options, route.Decision]:
+    """Checks a call. Returns its options in their own types, and the route as far as it is known before the call.
 
     Args:
         native: As the user set it.
         facts: `(shape, dtype)`, or `None` where it is left out, of x, kernel, recurrent_kernel, bias, mask, lengths and
             the initial states; a size is `None` where a framework does not know it yet.
+        traced: What the adapter's `traced_environment` returned.
         *given: The fields of `Options`, as the user passed them.
     """
     options = Options(*given)
@@ -381,13 +386,14 @@ def _checked(native: str | bool, facts: tuple[Any, ...], *given: Any) -> Options
     _check_arrays(options, Operands(x, kernel, recurrent_kernel, bias, tuple(states), mask), lengths)
     _check_activations(activation=options.activation, recurrent_activation=options.recurrent_activation)
     check_extras(truncate, clip, native)
-    return options._replace(
+    options = options._replace(
         go_backwards=bool(options.go_backwards),
         zero_output_for_mask=bool(options.zero_output_for_mask),
         reset_after=bool(options.reset_after),
         truncate_gradient=None if truncate is None else min(int(truncate), _native.MOST_STEPS),
         clip_state_gradient=None if clip is None else float(clip),
     )
+    return options, route.before_the_call(native, options, str(x[1]), traced)
 
 
 _cached = functools.lru_cache(maxsize=4096, typed=True)(_checked)

@@ -14,6 +14,7 @@ from elman._native import NativeUnavailable
 from elman.options import ACTIVATIONS, Options
 
 __all__ = [
+    "NATIVE",
     "REASONS",
     "Adapter",
     "Decision",
@@ -21,7 +22,9 @@ __all__ = [
     "LayerFacts",
     "NativeUnavailable",
     "Route",
+    "before_the_call",
     "decide",
+    "decide_for",
     "reason",
     "unavailable",
 ]
@@ -72,6 +75,9 @@ class Facts(NamedTuple):
     xla: bool = False
     device: object = None
     missing: str | None = None
+
+
+NATIVE = Facts()  # of a call that can run natively
 
 
 class LayerFacts(NamedTuple):
@@ -151,18 +157,44 @@ def decide(
         x: The recurrence's input.
         layer: What the layer adds, where one calls.
     """
-    if _portable.active() and (adapter is None or adapter.TRACES):
-        return Decision(reason("portable"), asked=True, portable=True)
+    traced = adapter.traced_environment() if adapter else None
+    return decide_for(before_the_call(native, options, dtype, traced, layer), adapter, x)
+
+
+def before_the_call(
+    native: str | bool,
+    options: Options,
+    dtype: str,
+    traced: _native.Environment | None = None,
+    layer: LayerFacts = LayerFacts(),
+) -> Decision:
+    """The part of `decide` that is the same for every call with these arguments, so that a caller may keep it.
+
+    Args:
+        native: As in `decide`. So are `options`, `dtype` and `layer`.
+        options: See `native`.
+        dtype: See `native`.
+        traced: What `Adapter.traced_environment` returned.
+        layer: See `native`.
+    """
     if native is False:
         return Decision(reason("asked"), asked=True)
-    environment = (adapter and adapter.traced_environment()) or _native.environment()
+    environment = traced or _native.environment()
     mode = environment.mode if native == "auto" else native
     if mode == "off":
         return Decision(reason("off"), asked=True)
     found = _of_options(options, dtype) or environment.reason or _of_layer(layer)
-    if found is None and adapter:
-        found = _of_framework(adapter.facts(x))
     return Decision(found, mode == "require", False, None if found else environment.isa)
+
+
+def decide_for(decision: Decision, adapter: Adapter | None, x: Any) -> Decision:
+    """The rest of `decide`: what `portable()` and the framework add to the decision before the call on `x`."""
+    if (adapter is None or adapter.TRACES) and _portable.active():
+        return Decision(reason("portable"), asked=True, portable=True)
+    if decision.reason or not adapter:
+        return decision
+    found = _of_framework(adapter.facts(x))
+    return decision._replace(reason=found, isa=None) if found else decision
 
 
 def _of_options(options: Options, dtype: str) -> str | None:
@@ -182,6 +214,8 @@ def _of_layer(layer: LayerFacts) -> str | None:
 
 
 def _of_framework(facts: Facts) -> str | None:
+    if facts is NATIVE:
+        return None
     if facts.transform:
         return reason("transform")
     if facts.xla:
