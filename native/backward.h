@@ -23,10 +23,13 @@ namespace elman {
 namespace ELMAN_LEVEL {
 namespace {
 
+// Rows of a chunk at most: as many as Work has places for.
 constexpr int64_t kMostChunkRows = 256;
 
-// Slots are portions of the rows, each with its own sums of the weight gradients: set by the shape alone, so that
-// the sums do not depend on the number of threads. Few where the weights are large and their sums costly.
+// Slots are portions of the rows, each with its own sums of the weight gradients: set by the shape alone, so that the
+// sums do not depend on the number of threads. At most 16, so that 16 threads have work; fewer where the sums of a slot
+// are larger than half a second-level cache (kLarge) or all of them than 64 MiB (kAll), since a sum that leaves the
+// cache costs more than a thread gains. Estimates from cache sizes, not a sweep.
 inline int64_t backward_slots(int64_t batch, int64_t gradient_bytes) {
   constexpr int64_t kMost = 16, kLarge = int64_t(1) << 19, kAll = int64_t(64) << 20;
   const int64_t wanted = ceil_divide(batch, gradient_bytes > kLarge ? 32 : 8);
@@ -88,6 +91,8 @@ struct Backward : Recurrence<T, Cell> {
   static int64_t even_share(int64_t rows) { return rows ? ceil_divide(rows, ceil_divide(rows, kMostTaskRows)) : 0; }
 
   static int64_t most_chunk_rows() {
+    // So that the widest panel of a chunk of dz fills 32 KiB, the first-level cache of most machines, where it is read
+    // once for every few rows of the gradient.
     constexpr int64_t kPanelBytes = int64_t(32) << 10, kRows = kPanelBytes / (kMaxVectors * ELMAN_VECTOR_BYTES);
     return kRows < kMostChunkRows ? kRows : kMostChunkRows;
   }
@@ -105,7 +110,7 @@ struct Backward : Recurrence<T, Cell> {
   // What one worker carries through its rows.
   struct Work {
     int64_t first;                       // rank of the first
-    T* dh;                               // (rows, states, state_width): gradient of the states, from the steps behind
+    T* dh;                               // (rows, states, state_width): gradient of the states, from the later steps
     T* dropout_rows;                     // where copies of the recurrent dropout go,
     const T* dropout;                    // and where they are; null: none
     T* product;                          // (rows, state_width): that of a gate's state, where it is made again
@@ -145,7 +150,7 @@ struct Backward : Recurrence<T, Cell> {
   }
 
   // All rows of a slot, some at a time, into its sums.
-  void run_slot(int64_t slot, T* own) const {
+  void run_slot(int64_t slot, T* own, Watch watch) const {
     const int64_t begin = slot * this->batch / slots, end = (slot + 1) * this->batch / slots;
     T* const gradient = gradients + slot * slot_gradients;
     if (want_weights && this->count(begin) == 0) fill_zero(gradient, slot_gradients);
@@ -156,22 +161,24 @@ struct Backward : Recurrence<T, Cell> {
     for (int64_t first = begin; first < end; first += group_rows) {
       const int64_t last = first + group_rows < end ? first + group_rows : end;
       with_functions<Cell::kUsesGateActivation>(
-          this->spec, [&](auto functions) { run<typename decltype(functions)::type>(first, last, w); });
+          this->spec, [&](auto functions) { run<typename decltype(functions)::type>(first, last, w, watch); });
     }
     if (sums.chunks > 0) fold(sums);
   }
 
-  // All steps, from the last to the first, of ranks [first, last).
+  // All steps, from the last to the first, of ranks [first, last), unless the call is to stop.
   template <class Functions>
-  void run(int64_t first, int64_t last, Work& w) const {
+  void run(int64_t first, int64_t last, Work& w, Watch& watch) const {
     const int64_t rows = last - first;
     w.first = first;
     w.dropout = this->copy_recurrent_dropout(w.dropout_rows, first, last);
+    if (product_again) fill_zero(w.product, group_rows * this->state_width);  // for what lies past `units`
     w.used = 0;
     for (int64_t r = 0; r < rows; ++r) begin_row(first + r, w.dh + r * dh_width);
     int64_t running = 0;
     for (int64_t i = this->count(first) - 1; i >= 0; --i) {
       while (running < rows && i < this->count(first + running)) ++running;
+      if (watch.stopped()) return;
       if (w.used + running > chunk_rows) flush(w);
       if (product_again) {
         for (int64_t r = 0; r < running; ++r) {
@@ -195,7 +202,7 @@ struct Backward : Recurrence<T, Cell> {
       const T* const dfinal = static_cast<const T*>(call.dfinal_states[k]);
       this->copy_state(dh + k * this->state_width, dfinal ? dfinal + this->row(rank) * this->units : nullptr, nullptr);
     }
-    hand_back(rank, dh, this->time, count > 0 ? this->step(rank, count - 1) : -1);
+    pass_back(rank, dh, this->time, count > 0 ? this->step(rank, count - 1) : -1);
   }
 
   const T* tape_at(int64_t b, int64_t s) const { return tape + this->tape_index(b, s); }
@@ -270,7 +277,7 @@ struct Backward : Recurrence<T, Cell> {
     if (want_weights) fetch_row(static_cast<const T*>(this->in.x) + this->x_index(b, s), this->features);
   }
 
-  // dy of the i-th valid step s, and of the masked steps behind it that repeat its output.
+  // dy of the i-th valid step s, and of the masked steps after it that repeat its output.
   ELMAN_INLINE void add_outputs(T* dh, int64_t rank, int64_t b, int64_t s, int64_t i) const {
     const T* const dy = static_cast<const T*>(call.dy);
     if (!dy) return;
@@ -330,12 +337,13 @@ struct Backward : Recurrence<T, Cell> {
         },
         [&](int64_t column, int64_t row, int64_t height, const T* z, int64_t ldz) {
           for (int64_t r = row; r < row + height; ++r, z += ldz) {
-            copy_row(w.product + r * this->state_width + column, z, ldz);
+            const int64_t width = this->units - column < ldz ? this->units - column : ldz;
+            copy_row(w.product + r * this->state_width + column, z, width);
           }
         });
   }
 
-  // The product behind the reset gate, whose gradient is not known before it.
+  // The gradient of the state that the reset gate let through, and from it that of the gate.
   template <class Functions>
   void step_back_reset(const Work& w, int64_t running, int64_t i) const {
     const T* const dz = w.dz + w.used * ld_dz;
@@ -369,24 +377,30 @@ struct Backward : Recurrence<T, Cell> {
                         const Vector<T> d = dropout ? load(z + j) * load(dropout + j) : load(z + j);
                         store(dh + j, adds ? load(dh + j) + d : d);
                       }
+                      // Past `units` the product is zero times dz, which is NaN where dz is not finite, and it must not
+                      // come back through the products of the step before.
+                      if (this->units - column < ldz) {
+                        T* const end = dh + ldz - kLanes<T>;
+                        store(end, first_lanes<T>(load(end), this->units - column - (ldz - kLanes<T>)));
+                      }
                     }
                   });
     }
     for (int64_t r = 0; r < running; ++r) {
       const int64_t rank = w.first + r, before = i > 0 ? this->step(rank, i - 1) : -1;
-      hand_back(rank, w.dh + r * dh_width, this->step(rank, i), before);
+      pass_back(rank, w.dh + r * dh_width, this->step(rank, i), before);
     }
   }
 
-  // Hands the states' gradient of a row from step `from` (T: from behind the last step) to step `to`, through the
+  // Passes the states' gradient of a row from step `from` (T: from after the last step) to step `to`, through the
   // masked steps between: each may cut it; clipping it once is clipping it at all of them.
-  void hand_back(int64_t rank, T* dh, int64_t from, int64_t to) const {
+  void pass_back(int64_t rank, T* dh, int64_t from, int64_t to) const {
     const int64_t k = this->spec.truncate_gradient;
     const double c = this->spec.clip_state_gradient;
     if (k <= 0 && !(c > 0) && !(call.norms && this->steps.list)) return;
     bool clipped = false;
     for (int64_t t = from; t > to; --t) {
-      if (t < this->time) {  // step t hands on to t - 1
+      if (t < this->time) {  // step t passes it to t - 1
         if (k > 0 && t > 0 && (this->time - t) % k == 0) {
           fill_zero(dh, dh_width);
         } else if (c > 0 && !clipped) {
@@ -403,8 +417,10 @@ struct Backward : Recurrence<T, Cell> {
   void clip(T* dh, double c) const {
     const double n = norm(dh);
     if (!(n > c)) return;
-    // In two factors, since c / n may lie below the range of T.
-    const T scale = T(__builtin_sqrt(c / n)), rest = T(c / n / double(scale));
+    // In two factors, since c / n may lie below the range of T. An infinite norm makes both zero: what is finite
+    // becomes zero, what is infinite NaN.
+    const double root = __builtin_sqrt(c) / __builtin_sqrt(n);
+    const T scale = T(root), rest = scale > 0 ? T(root / double(scale) * root) : T(0);
     for (int64_t j = 0; j < dh_width; j += kLanes<T>) store(dh + j, load(dh + j) * scale * rest);
   }
 
@@ -580,19 +596,22 @@ struct Backward : Recurrence<T, Cell> {
 };
 
 template <class T, class Cell>
-elman_status backward(const elman_backward_call& call, const Steps& steps) {
+elman_status backward(const elman_backward_call& call, const Steps& steps, Interrupt& interrupt) {
   Backward<T, Cell> f(call, steps);
+  const double step_size = double(f.sums) * double(f.features + f.units);
   const double products = 1 + (f.want_weights ? 1 : 0) + (call.dx ? 0.5 : 0);
-  const int64_t threads =
-      threads_for(products * total_steps(f.spec, steps) * double(f.sums) * double(f.features + f.units));
+  const int64_t threads = threads_for(products * total_steps(f.spec, steps) * step_size);
   const int64_t workers = threads < f.slots ? threads : f.slots;
   Scratch<T> scratch;
   if (!scratch.take(f, workers)) return ELMAN_OUT_OF_MEMORY;
   const double packed = double(f.back.padded() + f.inputs.padded()) * double(f.sums);
   parallel_for(f.back.count + f.inputs.count + f.again.count, threads_for_elements(packed, threads),
                [&](int64_t panel, int) { f.pack(panel); });
-  parallel_for(f.slots, workers,
-               [&](int64_t slot, int worker) { f.run_slot(slot, f.scratch + worker * f.worker_scratch); });
+  const auto slot = [&](int64_t slot, int worker) {
+    const Watch watch(interrupt, worker, products * double(f.group_rows) * step_size);
+    f.run_slot(slot, f.scratch + worker * f.worker_scratch, watch);
+  };
+  parallel_for(f.slots, workers, slot, &interrupt);
   if (f.want_weights) {
     const int64_t rows = f.units + f.features + 1;
     const double elements = double(rows) * double(f.sums) * double(f.slots);

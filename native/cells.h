@@ -168,7 +168,7 @@ struct Gru : CellTraits {
     row.put(j, h, n);
   }
 
-  // Gradients of the sums of n, handed back, and of z.
+  // Returns the gradient of the sums of n, and stores that of z.
   template <class F, class T>
   static ELMAN_INLINE Vector<T> mix_back(const F& f, const RowBack<T>& row, T* dz, int64_t j, int64_t n) {
     const Vector<T> z = row.kept(0, j, n), candidate = row.kept(2, j, n), dh = load(row.dh + j);
@@ -242,7 +242,8 @@ struct GruBefore : Gru {
   template <class F, class T>
   static ELMAN_INLINE void reset_back(const F& f, const RowBack<T>& row, const T* d, const T* dropout, int64_t width) {
     for_vectors<T>(width, [&](int64_t j, int64_t n) {
-      const Vector<T> r = row.kept(1, j, n), dreset = dropout ? load(d + j) * load(dropout + j) : load(d + j);
+      const Vector<T> r = row.kept(1, j, n);
+      const Vector<T> dreset = first_lanes<T>(dropout ? load(d + j) * load(dropout + j) : load(d + j), n);
       store(row.dz + row.block + j, times_slope<T>(f.gate, dreset * row.or_zero(row.before, j, n), r));
       store(row.dh + j, fma(dreset, r, load(row.dh + j)));
     });

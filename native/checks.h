@@ -9,7 +9,8 @@
 namespace elman {
 
 // False where it is not; the error is then set (error.h).
-bool check_spec(const elman_spec& spec);
+bool check_call(const elman_forward_call* call);
+bool check_call(const elman_backward_call* call);
 
 }  // namespace elman
 #endif  // ELMAN_CHECKS_H_

@@ -2,9 +2,9 @@
 //
 // The contract of the native library: one call forward, one call backward.
 //
-// What flows in: pointers to dense row-major arrays of the caller's, and one `elman_spec` that says
-// how to read them. What flows out: the caller's own arrays, filled. Nothing is kept between calls
-// but a pool of threads and some scratch memory. No Python and no framework is known here.
+// In: pointers to dense row-major arrays of the caller, and one `elman_spec` that describes them. Out: the caller's own
+// arrays, filled. Only a pool of threads and some scratch memory are kept between calls. Nothing here depends on Python
+// or on a framework.
 //
 // Legend   B batch   T time   F features   H units   G gates   S states
 //
@@ -19,6 +19,12 @@
 // and y is written in processing order, as Keras does. A masked step leaves the state as it is; its
 // output repeats the output before it (zero before the first valid step), or is zero with
 // ELMAN_ZERO_OUTPUT_FOR_MASK.
+//
+// Numbers that are not finite follow IEEE arithmetic: zero times infinity is NaN, also where the zero is the slope of a
+// ReLU, a dropout mask or a weight. What is not computed carries nothing: neither x of a masked step, nor dy of an
+// output that depends on no valid step, nor a gradient across a step that truncate_gradient names. clip_state_gradient
+// multiplies a row by the limit over the norm, where the norm exceeds the limit: with an infinite norm finite elements
+// become 0 and infinite ones NaN; a NaN norm exceeds nothing, and the row stays as it is.
 //
 // Every array has the element type of the spec unless its line says otherwise. Pointers live as long
 // as the call; arrays do not overlap. Both calls return an elman_status; after an error no result may be
@@ -39,14 +45,15 @@ extern "C" {
 #endif
 
 // Raised whenever a struct below changes; `_native.py` refuses a library of another number.
-#define ELMAN_ABI 2
+#define ELMAN_ABI 3
 
 // What a call returns; all but ELMAN_OK leave a sentence in elman_last_error().
 enum elman_status {
   ELMAN_OK = 0,
   ELMAN_INVALID = 1,        // what the arrays hold, or a size, does not fit
   ELMAN_OUT_OF_MEMORY = 2,  // for the call's own scratch space
-  ELMAN_UNAVAILABLE = 3,    // ELMAN_ISA names no instruction set of this machine
+  ELMAN_UNAVAILABLE = 3,    // ELMAN_ISA or elman_set_isa names no instruction set of this machine
+  ELMAN_INTERRUPTED = 4,    // elman_spec.interrupted ended the call
 };
 enum elman_cell { ELMAN_SIMPLE_RNN = 0, ELMAN_LSTM = 1, ELMAN_GRU = 2 };
 enum elman_dtype { ELMAN_FLOAT32 = 0, ELMAN_FLOAT64 = 1 };
@@ -55,7 +62,7 @@ enum elman_activation {
   ELMAN_TANH = 1,
   ELMAN_RELU = 2,
   ELMAN_SIGMOID = 3,
-  ELMAN_HARD_SIGMOID = 4,  // x / 6 + 1 / 2, held between 0 and 1
+  ELMAN_HARD_SIGMOID = 4,  // x / 6 + 1 / 2, limited to 0 and 1
 };
 
 // What `mask` points to.
@@ -70,20 +77,25 @@ enum elman_flags {
   ELMAN_GO_BACKWARDS = 1,
   ELMAN_ZERO_OUTPUT_FOR_MASK = 2,
   ELMAN_RETURN_SEQUENCES = 4,  // y is every step; without it, the last step's output alone
-  ELMAN_RESET_AFTER = 8,       // a GRU's reset gate acts behind the product of its state
+  ELMAN_RESET_AFTER = 8,       // a GRU's reset gate acts after the product of its state
 };
 
-// Everything that is not an array. New fields come last, and 0 means what was before them.
+// Everything that is not an array. New fields are appended, and zero keeps the previous behaviour.
 typedef struct elman_spec {
   int64_t batch, time, features, units;  // B T F H; each may be 0 but units
   int64_t truncate_gradient;             // k > 0: the state's gradient is zero across T-k, T-2k, ...; 0: off
-  double clip_state_gradient;            // c > 0: largest L2 norm of the gradient that step t hands to t-1; 0: off
+  double clip_state_gradient;            // c > 0: largest L2 norm of the gradient that step t passes to t-1; 0: off
   int32_t cell, dtype;
   int32_t activation, recurrent_activation;
   int32_t mask;                     // enum elman_mask
   int32_t flags;                    // enum elman_flags, or'ed
   int32_t input_dropout_masks;      // 0, 1 or G
   int32_t recurrent_dropout_masks;  // 0, 1 or G
+
+  // Called during long calls, between steps and at most every 20 ms, on the thread that made the call, if that is the
+  // main thread of the process, where signals are handled. Nonzero ends the call with ELMAN_INTERRUPTED. Null: never
+  // called.
+  int (*interrupted)(void);
 } elman_spec;
 
 // What both calls read.
@@ -94,9 +106,9 @@ typedef struct elman_operands {
   const void* bias;               // (G*H,)    b; of a GRU with ELMAN_RESET_AFTER (2, G*H), b and b'; null: none
   const void* initial_states[2];  // S x (B, H); null: zeros
   const void* mask;               // see enum elman_mask
-  const void* input_dropout;      // (input_dropout_masks, B, F), multiplies x_t at every step; null: none. Of G masks
-                                  // each gate has its own.
-  const void* recurrent_dropout;  // (recurrent_dropout_masks, B, H), multiplies h_{t-1} before U, likewise; null: none
+  const void* input_dropout;  // (input_dropout_masks, B, F), multiplies x_t at every step; null for 0 masks. Of G masks
+                              // each gate has its own.
+  const void* recurrent_dropout;  // (recurrent_dropout_masks, B, H), multiplies h_{t-1} before U, likewise
 } elman_operands;
 
 // Forward: written whole, whatever was there.
@@ -144,10 +156,14 @@ ELMAN_API int elman_states(int cell);
 ELMAN_API int elman_abi(void);
 ELMAN_API const char* elman_version(void);
 
-// The instruction set in use ("baseline", "avx2", "avx512", "neon"), chosen at first use or by
-// ELMAN_ISA; and those this machine could run, comma-separated, slowest first.
+// The instruction set in use on this thread ("baseline", "avx2", "avx512", "neon"): set, else named by ELMAN_ISA, else
+// the fastest; and those this machine could run, comma-separated, slowest first.
 ELMAN_API const char* elman_isa(void);
 ELMAN_API const char* elman_isas(void);
+
+// Chooses the instruction set for calls that this thread makes from now on; null: the default again. Returns an
+// elman_status.
+ELMAN_API int elman_set_isa(const char* name);
 
 // Threads a call may use: set, else ELMAN_NUM_THREADS, else what affinity and cgroup quota allow.
 ELMAN_API int elman_num_threads(void);

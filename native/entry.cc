@@ -13,6 +13,7 @@
 #include "checks.h"
 #include "elman.h"
 #include "error.h"
+#include "interrupt.h"
 #include "isa.h"
 #include "level.h"
 #include "scratch.h"
@@ -27,20 +28,27 @@ int out_of_memory() {
   return ELMAN_OUT_OF_MEMORY;
 }
 
-// What both directions share; run(level, steps) is the rest.
-template <class Run>
-int guarded(const elman_spec& spec, const elman_operands& in, Run run) {
+int interrupted() {
+  set_error("the call was interrupted by elman_spec.interrupted. Its results are not complete.");
+  return ELMAN_INTERRUPTED;
+}
+
+// What both directions share; run(level, steps, interrupt) is the rest.
+template <class Call, class Run>
+int guarded(const Call* call, Run run) {
   const Level* const level = level_in_use();
   if (!level) {
     set_error("ELMAN_ISA is \"%.40s\"; expected one of %s on this machine. Unset or correct it.", getenv("ELMAN_ISA"),
               level_names());
     return ELMAN_UNAVAILABLE;
   }
-  if (!check_spec(spec)) return ELMAN_INVALID;
+  if (!check_call(call)) return ELMAN_INVALID;
   try {
     StepList list;
-    if (!list.build(spec, in.mask)) return ELMAN_INVALID;
-    const elman_status status = run(*level, list.steps());
+    if (!list.build(*call->spec, call->in.mask)) return ELMAN_INVALID;
+    Interrupt interrupt(call->spec->interrupted);
+    const elman_status status = run(*level, list.steps(), interrupt);
+    if (interrupt.stopped) return interrupted();
     return status == ELMAN_OUT_OF_MEMORY ? out_of_memory() : status;
   } catch (const std::exception&) {  // from a vector: no memory, or more than there can be
     return out_of_memory();
@@ -55,25 +63,25 @@ size_t element_size(const elman_spec& spec) { return spec.dtype == ELMAN_FLOAT64
 extern "C" {
 
 int elman_forward(const elman_forward_call* call) {
-  const elman_spec& spec = *call->spec;
-  return elman::guarded(spec, call->in, [&](const elman::Level& level, const elman::Steps& steps) {
+  return elman::guarded(call, [&](const elman::Level& level, const elman::Steps& steps, elman::Interrupt& interrupt) {
+    const elman_spec& spec = *call->spec;
     const size_t each = size_t(spec.batch * spec.time) * elman::element_size(spec);
     if (spec.flags & ELMAN_RETURN_SEQUENCES) elman::prefer_huge_pages(call->y, each * size_t(spec.units));
     elman::prefer_huge_pages(call->tape, each * size_t(elman_tape_columns(&spec)));
-    return level.forward(*call, steps);
+    return level.forward(*call, steps, interrupt);
   });
 }
 
 int elman_backward(const elman_backward_call* call) {
-  const elman_spec& spec = *call->spec;
-  return elman::guarded(spec, call->in, [&](const elman::Level& level, const elman::Steps& steps) {
+  return elman::guarded(call, [&](const elman::Level& level, const elman::Steps& steps, elman::Interrupt& interrupt) {
+    const elman_spec& spec = *call->spec;
     elman::prefer_huge_pages(call->dx, size_t(spec.batch * spec.time * spec.features) * elman::element_size(spec));
-    return level.backward(*call, steps);
+    return level.backward(*call, steps, interrupt);
   });
 }
 
 int64_t elman_tape_columns(const elman_spec* spec) {
-  const elman::CellRow* const cell = elman::find_cell(spec->cell, spec->flags);
+  const elman::CellRow* const cell = spec ? elman::find_cell(spec->cell, spec->flags) : nullptr;
   if (!cell) return 0;
   return (spec->flags & ELMAN_RETURN_SEQUENCES ? cell->tape_with_sequences : cell->tape_without) * spec->units;
 }
@@ -93,6 +101,12 @@ int elman_abi(void) { return ELMAN_ABI; }
 const char* elman_version(void) { return ELMAN_VERSION; }
 const char* elman_isa(void) { return elman::level_in_use() ? elman::level_in_use()->name : ""; }
 const char* elman_isas(void) { return elman::level_names(); }
+int elman_set_isa(const char* name) {
+  if (elman::set_level(name)) return ELMAN_OK;
+  elman::set_error("elman_set_isa got \"%.40s\"; expected one of %s on this machine, or null for the default.", name,
+                   elman::level_names());
+  return ELMAN_UNAVAILABLE;
+}
 int elman_num_threads(void) { return elman::num_threads(); }
 int elman_set_num_threads(int n) { return elman::set_num_threads(n); }
 

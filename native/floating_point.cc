@@ -4,22 +4,31 @@
 namespace elman {
 
 #if defined(__x86_64__)
-FlushDenormals::FlushDenormals() : saved_(__builtin_ia32_stmxcsr()) {
-  __builtin_ia32_ldmxcsr(unsigned(saved_) | 0x8040u);  // flush to zero, denormals are zero
+namespace {
+constexpr unsigned long long kFlush = 0x8040;  // flush to zero, denormals are zero
 }
-FlushDenormals::~FlushDenormals() {
-  // What the kernel raised in the sticky flags stays its own.
-  __builtin_ia32_ldmxcsr(unsigned(saved_));
-}
+unsigned long long floating_point_mode() { return __builtin_ia32_stmxcsr(); }
+// The sticky flags that the kernel raised are not passed to the caller.
+void set_floating_point_mode(unsigned long long mode) { __builtin_ia32_ldmxcsr(unsigned(mode)); }
 #elif defined(__aarch64__)
-FlushDenormals::FlushDenormals() {
-  __asm__ volatile("mrs %0, fpcr" : "=r"(saved_));
-  __asm__ volatile("msr fpcr, %0" : : "r"(saved_ | 1ull << 24));
+namespace {
+constexpr unsigned long long kFlush = 1ull << 24;
 }
-FlushDenormals::~FlushDenormals() { __asm__ volatile("msr fpcr, %0" : : "r"(saved_)); }
+unsigned long long floating_point_mode() {
+  unsigned long long mode;
+  __asm__ volatile("mrs %0, fpcr" : "=r"(mode));
+  return mode;
+}
+void set_floating_point_mode(unsigned long long mode) { __asm__ volatile("msr fpcr, %0" : : "r"(mode)); }
 #else
-FlushDenormals::FlushDenormals() : saved_(0) {}
-FlushDenormals::~FlushDenormals() {}
+namespace {
+constexpr unsigned long long kFlush = 0;
+}
+unsigned long long floating_point_mode() { return 0; }
+void set_floating_point_mode(unsigned long long) {}
 #endif
+
+FlushDenormals::FlushDenormals() : saved_(floating_point_mode()) { set_floating_point_mode(saved_ | kFlush); }
+FlushDenormals::~FlushDenormals() { set_floating_point_mode(saved_); }
 
 }  // namespace elman

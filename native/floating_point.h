@@ -6,6 +6,10 @@
 
 namespace elman {
 
+// The control word of this thread.
+unsigned long long floating_point_mode();
+void set_floating_point_mode(unsigned long long mode);
+
 // Flushes denormals to zero on this thread; restores the caller's mode at its end. States that fade away would else
 // become denormals, on which arithmetic takes a hundred times as long.
 class FlushDenormals {

@@ -18,7 +18,9 @@ namespace elman {
 namespace ELMAN_LEVEL {
 namespace {
 
-// Steps, over all rows, that repay packing the weights: below that they are read in place where whole vectors allow it.
+// Steps, over all rows, that repay packing the weights; for fewer, weights are read in place where whole vectors allow
+// it. Packing reads and writes every weight once, and each step reads it once, from lines that then lie apart. An
+// estimate, not a sweep.
 constexpr int64_t kStepsWorthPacking = 16;
 
 // Rows by threads: as even as can be; with masks in smaller portions, since rows differ in length.
@@ -222,12 +224,14 @@ struct Forward : Recurrence<T, Cell> {
     for (int k = 0; k < blocks; ++k) {
       const int block = kOneBlock ? 0 : phase.first + k, state = block - Cell::kSeparateProducts;
       const bool has_x = block < Cell::kGates, has_h = state >= 0;
-      Tile<T> tile{};
+      Tile<T>& tile = parts[k].tile;
       tile.a = w.now + (has_x ? this->x_column_of(Base::input_gate(block)) : 0);
       tile.a2 = w.now + (has_h ? this->h_column_of(state) : 0);
       tile.inner = has_x ? this->features : 0;
       tile.inner2 = has_h ? this->units : 0;
       tile.lda = this->lda;
+      tile.ld_init = 0;
+      tile.init_last = false;
       tile.sliced = this->long_sums;
       if (phase.in_place) {
         const T* const b = bias_of(block);
@@ -241,7 +245,10 @@ struct Forward : Recurrence<T, Cell> {
         tile.b2 = p.h_rows + (has_h ? (k - Cell::kSeparateProducts) * width : 0);
         tile.ldb = p.ld;
       }
-      parts[k] = {tile, phase.panels.vectors_of(panel), k * width};
+      parts[k].vectors = phase.panels.vectors_of(panel);
+      parts[k].column = k * width;
+      parts[k].continues = false;
+      parts[k].last_init = nullptr;
     }
     return blocks;
   }
@@ -273,8 +280,8 @@ struct Forward : Recurrence<T, Cell> {
     }
   }
 
-  // All steps of ranks [first, last).
-  void run(int64_t first, int64_t last, Arena<T> arena) const {
+  // All steps of ranks [first, last), unless the call is to stop.
+  void run(int64_t first, int64_t last, Arena<T> arena, Watch watch) const {
     const int64_t rows = last - first;
     Work w = take_work(arena, rows);
     T* const spare = w.out[0];
@@ -285,6 +292,7 @@ struct Forward : Recurrence<T, Cell> {
     for (int64_t i = 0;; ++i) {
       while (running > 0 && this->count(first + running - 1) <= i) --running;
       if (running == 0) break;
+      if (watch.stopped()) return;
       for (int64_t r = 0; r < running; ++r) {
         const int64_t b = this->row(first + r), s = this->step(first + r, i);
         this->copy_input(w.now + r * this->lda + this->x_column, b, s);
@@ -374,7 +382,7 @@ struct Forward : Recurrence<T, Cell> {
 };
 
 template <class T, class Cell>
-elman_status forward(const elman_forward_call& call, const Steps& steps) {
+elman_status forward(const elman_forward_call& call, const Steps& steps, Interrupt& interrupt) {
   const elman_spec& spec = *call.spec;
   if (spec.batch == 0) return ELMAN_OK;
   const double step_size = double(Cell::kGates * spec.units) * double(spec.features + spec.units);
@@ -385,10 +393,12 @@ elman_status forward(const elman_forward_call& call, const Steps& steps) {
   if (!scratch.take(f, workers)) return ELMAN_OUT_OF_MEMORY;
   if (f.bias) f.add_biases();
   f.pack_all(threads);
-  parallel_for(f.tasks, workers, [&](int64_t task, int worker) {
+  const auto task = [&](int64_t task, int worker) {
     const int64_t first = task * f.batch / f.tasks, last = (task + 1) * f.batch / f.tasks;
-    f.run(first, last, {f.scratch + worker * f.task_scratch, 0});
-  });
+    f.run(first, last, {f.scratch + worker * f.task_scratch, 0},
+          Watch(interrupt, worker, double(last - first) * step_size));
+  };
+  parallel_for(f.tasks, workers, task, &interrupt);
   return ELMAN_OK;
 }
 

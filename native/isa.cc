@@ -36,14 +36,24 @@ const Level* find_level(const char* name) {
   return nullptr;
 }
 
+thread_local const Level* t_level = nullptr;  // so that one thread's choice cannot change another's results
+
 }  // namespace
 
 const Level* level_in_use() {
+  if (t_level) return t_level;
   static const Level* const chosen = [] {
     const char* const asked = getenv("ELMAN_ISA");
     return asked && *asked ? find_level(asked) : levels_here().back();
   }();
   return chosen;
+}
+
+bool set_level(const char* name) {
+  const Level* const level = name ? find_level(name) : nullptr;
+  if (name && !level) return false;
+  t_level = level;
+  return true;
 }
 
 const char* level_names() {

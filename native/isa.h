@@ -8,8 +8,12 @@
 
 namespace elman {
 
-// The kernels in use: the fastest, or those that ELMAN_ISA names; null where it names none that this machine can run.
+// The kernels in use on this thread: those that set_level chose, else those that ELMAN_ISA names, else the fastest;
+// null where ELMAN_ISA names none that this machine can run.
 const Level* level_in_use();
+
+// For this thread; null: the default again. False where this machine can run none of this name.
+bool set_level(const char* name);
 
 // The names of those this machine can run, comma-separated, slowest first.
 const char* level_names();

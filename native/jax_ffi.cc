@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// JAX's way in: two XLA FFI handlers around `elman_forward` and `elman_backward`.
+// The entry for JAX: two XLA FFI handlers around `elman_forward` and `elman_backward`.
 //
 // What flows in: a call frame, whose attributes `operands` and `results` name the buffers that are
 // present, in the order of the tables below, and whose other attributes are the options. What flows

@@ -42,16 +42,18 @@ elman_status with_cell(const elman_spec& spec, Body body) {
   return ELMAN_INVALID;  // the entry points have refused it before
 }
 
-elman_status run_forward(const elman_forward_call& call, const Steps& steps) {
+elman_status run_forward(const elman_forward_call& call, const Steps& steps, Interrupt& interrupt) {
   return with_cell(*call.spec, [&](auto type) {
     using Cell = typename decltype(type)::type;
-    return call.spec->dtype == ELMAN_FLOAT64 ? forward<double, Cell>(call, steps) : forward<float, Cell>(call, steps);
+    return call.spec->dtype == ELMAN_FLOAT64 ? forward<double, Cell>(call, steps, interrupt)
+                                             : forward<float, Cell>(call, steps, interrupt);
   });
 }
-elman_status run_backward(const elman_backward_call& call, const Steps& steps) {
+elman_status run_backward(const elman_backward_call& call, const Steps& steps, Interrupt& interrupt) {
   return with_cell(*call.spec, [&](auto type) {
     using Cell = typename decltype(type)::type;
-    return call.spec->dtype == ELMAN_FLOAT64 ? backward<double, Cell>(call, steps) : backward<float, Cell>(call, steps);
+    return call.spec->dtype == ELMAN_FLOAT64 ? backward<double, Cell>(call, steps, interrupt)
+                                             : backward<float, Cell>(call, steps, interrupt);
   });
 }
 double run_multiply_adds(int dtype, int64_t rounds) {

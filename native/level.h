@@ -6,6 +6,7 @@
 #define ELMAN_LEVEL_H_
 
 #include "elman.h"
+#include "interrupt.h"
 
 namespace elman {
 
@@ -21,8 +22,8 @@ struct Steps {
 // One instruction set's kernels.
 struct Level {
   const char* name;
-  elman_status (*forward)(const elman_forward_call& call, const Steps& steps);
-  elman_status (*backward)(const elman_backward_call& call, const Steps& steps);
+  elman_status (*forward)(const elman_forward_call& call, const Steps& steps, Interrupt& interrupt);
+  elman_status (*backward)(const elman_backward_call& call, const Steps& steps, Interrupt& interrupt);
   double (*multiply_adds)(int dtype, int64_t rounds);  // runs on registers alone; returns the operations done
 };
 

@@ -51,7 +51,7 @@ struct Tile {
   T* z;  // row r: z + r * ldz
   int64_t ldz;
   bool init_last = false;
-  bool sliced = false;  // see run_tile
+  bool sliced = false;  // see run_slices
 };
 
 template <class T, int kRows, int kVectors, bool kTransposed>
@@ -103,12 +103,14 @@ struct RowKernel {
   static constexpr int kChains = kVectors == 1 ? 8 : kVectors == 2 ? 4 : 2;
 
   static void run(const Tile<T>& t) {
+    const T* const before = t.init_last ? nullptr : t.init;
+    const T* const after = t.init_last ? t.init : nullptr;
     Vector<T> sum[kChains][kVectors];
 #pragma GCC unroll 16
     for (int c = 0; c < kChains; ++c) {
 #pragma GCC unroll 16
       for (int v = 0; v < kVectors; ++v) {
-        sum[c][v] = c == 0 && t.init && !t.init_last ? load(t.init + v * kLanes<T>) : Vector<T>{};
+        sum[c][v] = c == 0 && before ? load(before + v * kLanes<T>) : Vector<T>{};
       }
     }
     accumulate(sum, t.a, t.inner, t.b, t.ldb);
@@ -120,7 +122,7 @@ struct RowKernel {
 #pragma GCC unroll 16
         for (int c = 0; c < step; ++c) sum[c][v] += sum[c + step][v];
       }
-      if (t.init && t.init_last) sum[0][v] += load(t.init + v * kLanes<T>);
+      if (after) sum[0][v] += load(after + v * kLanes<T>);
       store(t.z + v * kLanes<T>, sum[0][v]);
     }
   }
@@ -196,11 +198,10 @@ struct RowTable {
 template <class T>
 constexpr RowTable<T> kRowTiles;
 
-// Runs a tile. A sliced one sums each of its parts in slices that are as even as can be, and adds one slice after the
+// Runs a sliced tile: it sums each of its parts in slices that are as even as can be, and adds one slice after the
 // other to what `init` holds.
 template <class T>
-void run_tile(TileFunction<T> kernel, const Tile<T>& tile) {
-  if (!tile.sliced) return kernel(tile);
+__attribute__((noinline)) void run_slices(TileFunction<T> kernel, const Tile<T>& tile) {
   Tile<T> slice = tile;
   slice.inner2 = 0;
   slice.init_last = true;
@@ -287,8 +288,8 @@ void pack_rows(T* to, int64_t ld_to, const Panels& p, int64_t panel, const T* fr
   }
 }
 
-// The same for the transpose of `from`: element (k, j) is from[j * ld + k]; behind each other, and zeros up to row
-// `rows`.
+// The same for the transpose of `from`: element (k, j) is from[j * ld + k]; one row after the other, and zeros up to
+// row `rows`.
 template <class T>
 void pack_transposed(T* to, const Panels& p, int64_t panel, const T* from, int64_t inner, int64_t rows, int64_t ld) {
   constexpr int64_t kBlock = 8;  // rows of `to` a time, so that a line of `from` is read whole
@@ -313,7 +314,7 @@ struct Product {
   const T* last_init = nullptr;  // but for the last vector's, which begin with these
 };
 
-// Multiplies rows with the panels, tile by tile: products(panel, parts) says what makes up the sums of a panel and
+// Multiplies rows with the panels, tile by tile: products(panel, parts) fills in what makes up the sums of a panel and
 // returns how many parts; done(column, row, rows, z, ldz) gets the sums of a few rows, `blocks` times the panel's
 // width.
 template <class T, class Products, class Done>
@@ -339,7 +340,9 @@ void multiply(const Panels& p, int blocks, bool one_row, int64_t rows, Products 
           T* const last = part.tile.z + (part.vectors - 1) * kLanes<T>;
           for (int64_t r = 0; r < end - first; ++r) store(last + r * ldz, load(part.last_init));
         }
-        run_tile(one_row ? kRowTiles<T>.at[part.vectors] : kTiles<T, false>.at[part.vectors][end - first], part.tile);
+        const TileFunction<T> kernel =
+            one_row ? kRowTiles<T>.at[part.vectors] : kTiles<T, false>.at[part.vectors][end - first];
+        part.tile.sliced ? run_slices<T>(kernel, part.tile) : kernel(part.tile);
         part.tile.a += (end - first) * part.tile.lda;
         part.tile.a2 += (end - first) * part.tile.lda;
       }

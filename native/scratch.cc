@@ -41,14 +41,19 @@ Scratch& shared() {
 // Each block begins with its size, one cache line before the memory that a call gets.
 constexpr size_t kHeader = 64;
 
-// What a small call needs, without a lock.
+// What a small call needs, without a lock; 32 KiB hold the packed weights of a SimpleRNN of 64 units and 16 features. A
+// signal handler that runs during a call may make another one on this thread.
 constexpr size_t kSmall = size_t(32) << 10;
 alignas(64) thread_local char t_small[kSmall];
+thread_local bool t_small_is_taken = false;
 
 }  // namespace
 
 void* scratch_take(size_t bytes) {
-  if (bytes <= kSmall) return t_small;
+  if (bytes <= kSmall && !t_small_is_taken) {
+    t_small_is_taken = true;
+    return t_small;
+  }
   Scratch& s = shared();
   {
     std::lock_guard<std::mutex> lock(s.mutex);
@@ -76,6 +81,7 @@ void* scratch_take(size_t bytes) {
 }
 
 void scratch_give(void* memory) {
+  if (memory == t_small) t_small_is_taken = false;
   if (!memory || memory == t_small) return;
   void* block = static_cast<char*>(memory) - kHeader;
   Scratch& s = shared();

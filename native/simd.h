@@ -181,6 +181,17 @@ ELMAN_INLINE void for_vectors(int64_t n, Step step) {
   if (j < n) step(j, n - j);
 }
 
+// The first n lanes; zeros on the others, whatever was there.
+template <class T>
+ELMAN_INLINE Vector<T> first_lanes(Vector<T> v, int64_t n) {
+  using Bits = typename Simd<T>::Bits;
+  using Int = typename Simd<T>::Int;
+  static constexpr Int kNumbers[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+  Bits lane;
+  __builtin_memcpy(&lane, kNumbers, sizeof lane);
+  return lane < Int(n) ? v : Vector<T>{};
+}
+
 template <class T>
 ELMAN_INLINE Vector<T> load_some(const T* p, int64_t width) {
   return width == kLanes<T> ? load(p) : load_end(p, width);

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The native library as two TensorFlow ops, ElmanForward and ElmanBackward: a small library beside libelman,
+// The native library as two TensorFlow ops, ElmanForward and ElmanBackward: a small library next to libelman,
 // which tf.load_op_library opens so that its constructor registers them.
 //
 // What flows in: a node's attributes once, its tensors at every call. What flows out: checked shapes, outputs
 // that TensorFlow allocated, and one call of elman.h. No maths, and no header or link of TensorFlow: its C API
 // is found at load (tf_c_api.h); where anything of it is missing nothing is registered, and
-// elman_tensorflow_missing() says what.
+// elman_tensorflow_missing() names it.
 #include <dlfcn.h>
 
 #include <cinttypes>
@@ -98,7 +98,7 @@ constexpr Activation kActivations[] = {
     {"hard_sigmoid", ELMAN_HARD_SIGMOID},
 };
 
-// What a node's attributes say. Read once, then shared by its calls, which may run at the same time.
+// The attributes of a node. Read once, then shared by its calls, which may run at the same time.
 struct Node {
   elman_spec spec;  // without sizes
   int states;

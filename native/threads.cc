@@ -30,6 +30,10 @@ namespace elman {
 namespace {
 
 constexpr int kMaxThreads = 255;
+
+// How long a thread spins before it sleeps. A sleeping thread takes 4 to 5 us to wake, and 12 to 20 us after 5 ms of
+// rest (measured on two AVX-512 cores). 50 us cover the pause between the calls of a small training step; a longer spin
+// would take a core from other programs.
 constexpr auto kSpin = std::chrono::microseconds(50);
 
 void pause() {
@@ -40,7 +44,7 @@ void pause() {
 #endif
 }
 
-// Spins until `ready()`, at most `kSpin`; says whether it came.
+// Spins until `ready()`, at most `kSpin`; returns whether it became true.
 template <class Ready>
 bool spin(Ready ready) {
   const auto end = std::chrono::steady_clock::now() + kSpin;
@@ -57,7 +61,7 @@ bool spin(Ready ready) {
 // a job that has ended nor join one that allows fewer workers: | job 32 | workers 8 | next task 24 |.
 class Pool {
  public:
-  void run(int tasks, int workers, Task task, const void* context) {
+  void run(int tasks, int workers, Task task, const void* context, Interrupt* interrupt) {
     grow(workers - 1);
     task_ = task;
     context_ = context;
@@ -71,7 +75,10 @@ class Pool {
     }
     work(uint32_t(job), 0);
     const auto done = [&] { return ended_.load(std::memory_order_acquire) == tasks; };
-    while (!spin(done)) std::this_thread::yield();
+    while (!spin(done)) {
+      if (interrupt) interrupt->ask();
+      std::this_thread::yield();
+    }
     ticket_.store(job << 32, std::memory_order_release);  // closed: the fields may change now
   }
 
@@ -82,7 +89,7 @@ class Pool {
         std::thread(&Pool::serve, this, started_ + 1).detach();  // never joined: the process may end at any time
       }
     } catch (const std::exception&) {
-      // No more threads are to be had: those there are, the caller at least, run every task.
+      // There are no more threads: those that exist, at least the caller, run every task.
     }
   }
 
@@ -191,7 +198,7 @@ void serve_alone(int64_t tasks, Task task, const void* context) {
 
 }  // namespace
 
-void parallel(int64_t tasks, int workers, Task task, const void* context) {
+void parallel(int64_t tasks, int workers, Task task, const void* context, Interrupt* interrupt) {
   if (tasks > 0xffffff) workers = 1;  // more than a ticket counts
   if (workers > tasks) workers = int(tasks);
   Shared& s = shared();
@@ -201,7 +208,7 @@ void parallel(int64_t tasks, int workers, Task task, const void* context) {
   }
   if (!s.pool) s.pool = new (std::nothrow) Pool;
   if (s.pool) {
-    s.pool->run(int(tasks), workers, task, context);
+    s.pool->run(int(tasks), workers, task, context, interrupt);
   } else {
     serve_alone(tasks, task, context);
   }

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The part of the XLA FFI C API (version 0.1) that our handlers use, declared anew, so that the
+// The part of the XLA FFI C API (version 0.1) that our handlers use, declared again, so that the
 // library builds without jaxlib and one build serves every jaxlib that accepts 0.1.
 //
 // What flows in: a call frame of XLA's. What flows out: an error of XLA's making, or null. Structs end
-// where our use of them ends; XLA's own may be longer. `tests/test_xla_ffi_header.py` compares every
+// where our use of them ends; XLA's own may be longer. `tests/on_jax/test_xla_ffi_header.py` compares every
 // size, offset and value below with the headers inside the installed jaxlib.
 #ifndef ELMAN_XLA_FFI_H_
 #define ELMAN_XLA_FFI_H_

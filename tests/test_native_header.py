@@ -4,6 +4,8 @@ field lies and what each name stands for."""
 
 from __future__ import annotations
 
+import ctypes
+import math
 import os
 import re
 import shutil
@@ -11,6 +13,7 @@ import struct
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from elman import _native
@@ -35,7 +38,7 @@ STRUCTS = {
         (
             *("batch", "time", "features", "units", "truncate_gradient", "clip_state_gradient"),
             *("cell", "dtype", "activation", "recurrent_activation", "mask", "flags"),
-            *("input_dropout_masks", "recurrent_dropout_masks"),
+            *("input_dropout_masks", "recurrent_dropout_masks", "interrupted"),
         ),
     ),
     "elman_forward_call": (_native._FORWARD, (*CALL, "y", "final_states[0]", "final_states[1]", "tape")),
@@ -134,3 +137,125 @@ def test_the_tape_of_a_step_is_short(cell: str, most: int, sequences: bool) -> N
     for after in (False, True):
         spec = _native.spec(Options(cell=cell, reset_after=after, return_sequences=sequences), 2, 3, 4, 10, "float32")
         assert spec.tape_columns <= most * 10
+
+
+# --- what does not fit is a status and a sentence, never a crash --------------------------------------------------
+
+FIELDS: dict[str, float] = {
+    "batch": 3,
+    "time": 4,
+    "features": 5,
+    "units": 6,
+    "truncate_gradient": 0,
+    "clip_state_gradient": 0.0,
+    "cell": 0,
+    "dtype": 0,
+    "activation": 1,
+    "recurrent_activation": 3,
+    "mask": 0,
+    "flags": _native._RETURN_SEQUENCES,
+    "input_dropout_masks": 0,
+    "recurrent_dropout_masks": 0,
+    "interrupted": 0,
+}
+FORWARD = dict.fromkeys((*OPERANDS[:3], "y"), True)
+BACKWARD = FORWARD | {"tape": True}
+
+
+def status(call: str, present: dict[str, bool], **fields: object) -> tuple[int, str]:
+    """Of a call whose operands lie at one address where they are present, and are null where they are not."""
+    memory = ctypes.create_string_buffer(_native._SPEC.pack(*(FIELDS | fields).values()))
+    packed, names = STRUCTS[f"elman_{call}_call"]
+    data = np.zeros(4096)
+    values = [data.ctypes.data if present.get(name.removeprefix("in.")) else 0 for name in names]
+    values[0] = ctypes.addressof(memory)
+    library = _native.library()
+    got = getattr(library, f"elman_{call}")(packed.pack(*values))
+    return got, library.elman_last_error().decode() if got else ""
+
+
+@pytest.mark.parametrize("cell", [0, 1, 2])
+@pytest.mark.parametrize(("call", "needed"), [("forward", FORWARD), ("backward", BACKWARD)])
+def test_a_null_pointer_to_a_needed_array_is_refused(call: str, needed: dict[str, bool], cell: int) -> None:
+    flags = 0  # so that every cell has a tape
+    assert status(call, needed, cell=cell, flags=flags) == (0, "")
+    for name in needed:
+        got, sentence = status(call, {**needed, name: False}, cell=cell, flags=flags)
+        assert got == 1
+        assert sentence.startswith(f"{name} is null, and has ")
+
+
+@pytest.mark.parametrize(
+    ("name", "fields"),
+    [
+        ("mask", {"mask": 1}),
+        ("mask", {"mask": 2}),
+        ("mask", {"mask": 3}),
+        ("input_dropout", {"input_dropout_masks": 1}),
+        ("recurrent_dropout", {"recurrent_dropout_masks": 1}),
+    ],
+)
+@pytest.mark.parametrize(("call", "needed"), [("forward", FORWARD), ("backward", BACKWARD)])
+def test_an_array_is_there_exactly_where_the_spec_says_so(
+    call: str, needed: dict[str, bool], name: str, fields: dict[str, int]
+) -> None:
+    assert status(call, {**needed, name: True}, **fields) == (0, "")
+    assert status(call, needed, **fields)[1].startswith(f"{name} is null")
+    assert status(call, {**needed, name: True})[1].startswith(f"{name} is not null, and the spec says")
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        *(
+            {name: value}
+            for name in ("batch", "time", "features", "units")
+            for value in (-1, 2**31 - 1, 2**40, -(2**63))
+        ),
+        {"units": 0},
+        *(
+            {name: value}
+            for name in ("cell", "dtype", "activation", "recurrent_activation", "mask")
+            for value in (-1, 99)
+        ),
+        *({name: value} for name in ("input_dropout_masks", "recurrent_dropout_masks") for value in (-1, 2, 99)),
+        {"flags": 16},
+        {"flags": -1},
+        {"truncate_gradient": -1},
+        {"clip_state_gradient": -1.0},
+        {"clip_state_gradient": math.nan},
+        {"batch": 2**31 - 2, "time": 2**31 - 2},
+        {"batch": 2**31 - 2, "time": 2**20, "features": 2**20},
+        {"features": 2**31 - 2, "units": 2**31 - 2},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize(("call", "needed"), [("forward", FORWARD), ("backward", BACKWARD)])
+def test_a_spec_that_does_not_fit_is_refused(call: str, needed: dict[str, bool], fields: dict[str, float]) -> None:
+    got, sentence = status(call, needed, **fields)
+    assert got == 1
+    assert re.search("expected|too many elements", sentence)
+
+
+@pytest.mark.parametrize("call", ["forward", "backward"])
+def test_a_call_or_a_spec_that_is_null_is_refused(call: str) -> None:
+    library = _native.library()
+    packed, names = STRUCTS[f"elman_{call}_call"]
+    function = getattr(library, f"elman_{call}")
+    assert function(None) == 1
+    assert library.elman_last_error() == b"the call is null. Pass its address."
+    assert function(packed.pack(*[0] * len(names))) == 1
+    assert library.elman_last_error() == b"the spec of the call is null. Pass its address."
+
+
+def test_arrays_without_elements_may_be_null() -> None:
+    for empty in ({"batch": 0}, {"time": 0}, {"features": 0}):
+        present = {"kernel": "features" not in empty, "recurrent_kernel": True, "y": "features" in empty}
+        assert status("forward", present, **empty) == (0, ""), empty
+
+
+def test_questions_about_a_cell_or_spec_that_there_is_not_have_an_answer() -> None:
+    library = _native.library()
+    assert [library.elman_gates(cell) for cell in (-1, 3)] == [0, 0]
+    assert [library.elman_states(cell) for cell in (-1, 3)] == [0, 0]
+    assert library.elman_tape_columns(None) == 0

@@ -23,17 +23,18 @@ from elman.options import ACTIVATIONS, Options
 if TYPE_CHECKING:
     from pathlib import Path
 
-ABI = 2
+ABI = 3
 DTYPES = ("float32", "float64")
 MOST_STEPS = 2**31 - 1  # sizes that the library takes are below it
 MASKS = ("none", "mask", "int32", "int64")  # what the mask operand holds: bool (B, T), or lengths (B,)
 
-_SPEC = struct.Struct("=5qd8i")
+_SPEC = struct.Struct("@5qd8iP")
 _FORWARD = struct.Struct("14P")
 _BACKWARD = struct.Struct("22P")
 pack_forward = _FORWARD.pack
 _GO_BACKWARDS, _ZERO_OUTPUT_FOR_MASK, _RETURN_SEQUENCES, _RESET_AFTER = 1, 2, 4, 8
-_OUT_OF_MEMORY = 2
+_OUT_OF_MEMORY, _INTERRUPTED = 2, 4
+_raise = ctypes.PYFUNCTYPE(None, *[ctypes.c_void_p] * 3)(("PyErr_Restore", ctypes.pythonapi))
 
 
 class NativeUnavailable(RuntimeError):
@@ -85,6 +86,10 @@ def library() -> ctypes.CDLL:
     opened.elman_tape_columns.argtypes, opened.elman_tape_columns.restype = [ctypes.c_void_p], ctypes.c_int64
     opened.elman_peak_gflops.argtypes = [ctypes.c_int] * 3
     opened.elman_peak_gflops.restype = ctypes.c_double
+    opened.elman_set_isa.argtypes = [ctypes.c_char_p]
+    python = ("PyGILState_Ensure", "PyGILState_Release", "PyErr_CheckSignals", "PyErr_Fetch")
+    functions = [ctypes.cast(getattr(ctypes.pythonapi, name), ctypes.c_void_p) for name in python]
+    opened.elman_python_use((ctypes.c_void_p * len(functions))(*functions))
     threads = os.environ.get("ELMAN_NUM_THREADS")
     if threads and not (threads.isascii() and threads.isdigit() and threads.strip("0")):
         raise NativeUnavailable(
@@ -194,6 +199,7 @@ def spec(
             flags,
             input_dropout_masks,
             recurrent_dropout_masks,
+            ctypes.cast(library().elman_python_interrupted, ctypes.c_void_p).value,
         ),
         _SPEC.size,
     )
@@ -219,7 +225,12 @@ def backward(spec: Spec, *addresses: int) -> None:
 
 
 def raise_last_error(status: int) -> None:
-    """Raises the error text of the failed call, as `MemoryError` or `ValueError`."""
+    """Raises the error text of the failed call, as `MemoryError` or `ValueError`. After a signal it raises what the
+    signal's handler raised, such as `KeyboardInterrupt`."""
+    if status == _INTERRUPTED:
+        exception = (ctypes.c_void_p * 3)()
+        library().elman_python_raised(exception)
+        _raise(*exception)
     text = library().elman_last_error().decode()
     raise MemoryError(text) if status == _OUT_OF_MEMORY else ValueError(text)
 

@@ -290,6 +290,11 @@ def backward(*arguments: Any, options: Options = Options()) -> Gradients:
     before it, so the output's gradient moves there. `truncate_gradient` and `clip_state_gradient` act on
     the gradient that a step, masked or not, passes to the step before it.
 
+    Numbers that are not finite follow IEEE arithmetic: zero times infinity is NaN, also where the zero is a slope or a
+    dropout mask. What a masked step holds reaches nothing. Where the joint norm of a row exceeds `clip_state_gradient`,
+    the row is multiplied by the limit over the norm: if the norm is infinite, finite elements become 0 and infinite
+    ones NaN. A NaN norm exceeds nothing, so its row is not clipped.
+
     Args:
         *arguments: All fields of `Operands`, in their order; then the tape that `forward` returned, and the gradients
             of the loss with respect to y (its shape) and to the final states (a tuple of arrays (B, H)).
@@ -312,12 +317,16 @@ def backward(*arguments: Any, options: Options = Options()) -> Gradients:
             doutput = doutput + dy[:, t]
         dstates = (dstates[0] + np.where(valid, doutput, 0), *dstates[1:])
         norms[:, t] = _joint_norm(dstates)
-        # A masked step does not count: nothing of it may reach a sum, not even NaN times zero.
-        dtaken = tuple(np.where(valid, d, 0) for d in dstates)
-        taken = tuple(np.where(valid, a, 0) for a in tape[t])
-        dx[:, t], dbefore, dweights = STEPS[options.cell].backward(dtaken, taken, weights, dropout, options)
+        # Only rows that took the step: nothing of a masked row may reach a sum, not even zero times infinity.
+        rows = np.flatnonzero(mask[:, t])
+        dtaken = tuple(d[rows] for d in dstates)
+        taken = tuple(array[..., rows, :] for array in tape[t])
+        dropped = [array[:, rows] for array in dropout]
+        dx[rows, t], dbefore, dweights = STEPS[options.cell].backward(dtaken, taken, weights, dropped, options)
         sums = _add(sums, dweights)
-        dstates = tuple(np.where(valid, new, old) for new, old in zip(dbefore, dstates, strict=True))
+        dstates = tuple(d.copy() for d in dstates)
+        for d, before in zip(dstates, dbefore, strict=True):
+            d[rows] = before
         dstates = _limit(dstates, t, time, options)
         doutput = np.where(valid | options.zero_output_for_mask, 0, doutput)
     return Gradients(dx[:, ::-1] if options.go_backwards else dx, *sums, dstates, norms)
