@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs the checks and adds them up: pytest, one process per framework and instruction set, and the linters.
+"""Runs the checks and adds them up: pytest, one process per framework, and the linters.
 
 In: names of suites. Out: each line of their output as it comes, behind the name of the run and in build/test/<run>.log;
 then `N passed, N failed[, N skipped]` alone on the last line. The status is 0 if nothing failed and every run ran
 something. The folder of a test decides where it runs: files of tests/ itself once and without a framework,
-on_each_isa/ once per instruction set that this machine has (and under sanitizers), on_<framework>/ and
+on_each_isa/ once, and again under sanitizers, on_<framework>/ and
 on_each_backend/ with that framework. A linter counts as one test.
 """
 
@@ -29,7 +29,6 @@ SANITIZERS = {"address": "libasan.so", "thread": "libtsan.so"}  # the first buil
 # With one run per CPU at a time there is no CPU for more threads, which would wait for one another in busy loops. The
 # threads of elman itself are not limited.
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-LIST_LEVELS = "from elman import _native; print(_native.library().elman_isas().decode())"
 ONCE = ("tensorflow", "torch", "jax")  # tests marked `once` run on the first of these that is tested; quickest first
 LONGEST_FIRST = ("tensorflow_layers", "torch_layers", "jax_layers", "numpy", "tensorflow", "torch", "jax")
 
@@ -63,15 +62,9 @@ def pytest_run(name: str, paths: list[Path], environment: dict[str, str]) -> Run
     return Run(name, [sys.executable, "-m", "pytest", *options, *files], ONE_THREAD | environment, report)
 
 
-def isa_runs(prefix: str, under: dict[str, str]) -> list[Run]:
-    """A run for each instruction set that the library has and this machine can run, in an environment."""
-    command = [sys.executable, "-c", LIST_LEVELS]
-    listed = subprocess.run(command, env=environment(under), cwd=ROOT, capture_output=True, text=True)
-    if listed.returncode:
-        return [Run(f"{prefix}library", command, under, None)]  # fails again, and shows why
-    levels = listed.stdout.strip().split(",")
-    here = [TESTS / "on_each_isa"]
-    return [pytest_run(prefix + level, here, {"ELMAN_ISA": level} | under) for level in levels]
+def isa_run(prefix: str, under: dict[str, str]) -> Run:
+    """The kernel's tests, in one process for all instruction sets that this machine can run."""
+    return pytest_run(f"{prefix}isa", [TESTS / "on_each_isa"], under)
 
 
 def other_build(name: str) -> dict[str, str]:
@@ -93,12 +86,12 @@ def sanitized_runs(name: str) -> list[Run]:
         "ASAN_OPTIONS": "detect_leaks=0",  # Python frees little before it ends
         "TSAN_OPTIONS": "die_after_fork=0",
     }
-    runs = isa_runs(f"{name}_", under)
     if name == "address":
-        return runs
+        return [isa_run(f"{name}_", under)]
     # ThreadSanitizer needs addresses that a randomized layout may give to a library. One level is enough: what threads
     # share is the same at every level.
-    return [runs[-1]._replace(command=["setarch", "-R", *runs[-1].command])]
+    run = isa_run(f"{name}_", under | {"ELMAN_TEST_ISA": "widest"})
+    return [run._replace(command=["setarch", "-R", *run.command])]
 
 
 def clang_runs() -> list[Run]:
@@ -121,7 +114,7 @@ def suite(name: str, prefix: str = "", under: dict[str, str] | None = None) -> l
     if name == "numpy":
         return [pytest_run(prefix + name, sorted(TESTS.glob("test_*.py")), under)]
     if name == "isa":
-        return isa_runs(prefix, under)
+        return [isa_run(prefix, under)]
     if name in BACKENDS:
         folders = {f"{prefix}{name}_layers": TESTS / "on_each_backend", prefix + name: TESTS / f"on_{name}"}
         return [pytest_run(run, [folder], {"KERAS_BACKEND": name} | under) for run, folder in folders.items()]

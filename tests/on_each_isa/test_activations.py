@@ -16,6 +16,7 @@ from elman import _numpy
 from elman.operands import Operands
 from elman.options import ACTIVATIONS, Options
 
+pytestmark = pytest.mark.usefixtures("isa")
 Array = np.ndarray
 UNITS = 19  # whole vectors and an end, at every instruction set
 BITS = {np.float32: np.uint32, np.float64: np.uint64}

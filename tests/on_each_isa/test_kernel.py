@@ -9,6 +9,10 @@ from __future__ import annotations
 
 import functools
 import itertools
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -21,6 +25,7 @@ from elman import _native, _numpy
 from elman.operands import Operands, flat
 from elman.options import Options
 
+pytestmark = pytest.mark.usefixtures("isa")
 Array = np.ndarray
 Results = dict[str, Array]
 DTYPES = (np.float32, np.float64)
@@ -153,21 +158,14 @@ def test_nothing_of_a_masked_step_reaches_a_result(dtype: type) -> None:
 # --- numbers that are none -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("operand", ["x", "kernel", "recurrent_kernel", "bias", "initial_state"])
-def test_nan_and_infinity_go_forward_as_in_the_reference(operand: str, value: float) -> None:
-    factors = {**cases.FACTORS, "bias": (True,), "initial_state": (True,), "recurrent_dropout": (False,)}
-    for seed, choice in enumerate(cases.pairwise(factors)):
-        case = cases.make((3, 4, 2, 19), choice, seed)
-        there = getattr(case, operand).copy()
-        there.flat[there.size // 2] = value
-        case = case.replace(**{operand: there})
-        with np.errstate(invalid="ignore"):
-            truth = cases.by_reference(case, np.longdouble)
-            stock = cases.by_reference(case, np.float32)
-        got = by_native(case, np.float32)
-        for name in ("y", *case.cell.states):
-            tolerance.Grid().check(name, got[name], truth[name], stock[name], case)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_an_infinite_gradient_is_clipped_to_zero_beside_nan(dtype: type) -> None:
+    case = cases.make((2, 3, 2, 4), {"activation": "linear", "initial_state": True, "clip_state_gradient": "small"})
+    case = case.replace(
+        mask=np.zeros((2, 3), bool), dfinal=np.array([[1, np.inf, 2, 3], [1, np.nan, 2, 3]], np.float32)
+    )
+    got = by_native(case, dtype)["dinitial_state"]
+    assert np.array_equal(got, np.array([[0, np.nan, 0, 0], [1, np.nan, 2, 3]], dtype), equal_nan=True)
 
 
 def test_nan_stays_in_its_row() -> None:
@@ -206,6 +204,56 @@ def test_norms_of_what_has_no_square_in_float32(scale: float) -> None:
 def test_a_gradient_without_a_square_in_float32_is_clipped_to_the_limit() -> None:
     norms = np.linalg.norm(linear_gradients(1e30, clip_state_gradient="small")["dinitial_state"], axis=1)
     assert np.max(np.abs(norms - 0.1)) <= tolerance.ULPS * np.spacing(np.float32(0.1))
+
+
+# --- sums of many terms ----------------------------------------------------------------------------------------
+
+
+def assert_within_ulps(got: Array, truth: Array) -> None:
+    assert tolerance.error(got, truth) <= tolerance.ULPS * tolerance.ulp(truth, np.float32)
+
+
+def positive(*shape: int) -> Array:
+    """Terms of one sign: their sum is larger than each, and so is its rounding."""
+    return np.random.default_rng(0).random(shape).astype(np.float32)
+
+
+@pytest.mark.parametrize("batch", [1, 5, 40])
+@pytest.mark.parametrize(("features", "units"), [(30_000, 3), (3, 1500), (1500, 1500)])
+def test_a_sum_over_many_features_or_units_is_as_exact_as_a_short_one(batch: int, features: int, units: int) -> None:
+    x, h, kernel, recurrent_kernel = (
+        positive(*shape) for shape in ((batch, 1, features), (batch, units), (features, units), (units, units))
+    )
+    options = Options(activation="linear")
+    operands = (x, kernel, recurrent_kernel, None, (h,), None, None, None)
+    y, _, tape = _numpy.forward(options, operands, keep_tape=True)
+    wide = [array.astype(np.float64) for array in (x[:, 0], h, kernel, recurrent_kernel)]
+    assert_within_ulps(y[:, 0], wide[0] @ wide[2] + wide[1] @ wide[3])
+    dy = positive(batch, 1, units)
+    back = _numpy.backward(options, operands, y, tape, dy, (None,))
+    assert_within_ulps(back.dx[:, 0], dy[:, 0].astype(np.float64) @ wide[2].T)
+    assert_within_ulps(back.dinitial_states[0], dy[:, 0].astype(np.float64) @ wide[3].T)
+
+
+@pytest.mark.parametrize("shape", [(8, 20_000), (1, 150_000), (150_000, 1)])
+def test_a_sum_over_many_steps_is_as_exact_as_a_short_one(shape: tuple[int, int]) -> None:
+    x, dy = positive(*shape, 1), positive(*shape, 1)
+    options = Options(activation="linear")
+    operands = (
+        x,
+        np.ones((1, 1), np.float32),
+        np.zeros((1, 1), np.float32),
+        np.zeros(1, np.float32),
+        (),
+        None,
+        None,
+        None,
+    )
+    y, _, tape = _numpy.forward(options, operands, keep_tape=True)
+    back = _numpy.backward(options, operands, y, tape, dy, (None,))
+    truth = np.array([[np.sum(x.astype(np.float64) * dy)]]), np.array([np.sum(dy.astype(np.float64))])
+    assert_within_ulps(back.dkernel, truth[0])
+    assert_within_ulps(back.dbias, truth[1])
 
 
 # --- identities ------------------------------------------------------------------------------------------------
@@ -362,3 +410,20 @@ def test_a_gradient_of_any_size_is_clipped(dtype: str, arriving: float) -> None:
     gradients = _numpy.backward(options, operands, y, tape, None, (np.full((1, 2), arriving, dtype),))
     np.testing.assert_allclose(gradients.dinitial_states[0], limit / np.sqrt(2), rtol=1e-6)
     np.testing.assert_allclose(gradients.norms[0, -1], np.sqrt(2) * arriving, rtol=1e-6)
+
+
+def test_the_instruction_set_is_chosen_for_one_thread(isa: str) -> None:
+    library = _native.library()
+    assert library.elman_isa().decode() == isa
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(library.elman_isa).result() == library.elman_isas().split(b",")[-1]
+    assert library.elman_set_isa(b"abacus") == 3
+    assert b'elman_set_isa got "abacus"; expected one of' in library.elman_last_error()
+    assert library.elman_isa().decode() == isa
+
+
+def test_the_environment_chooses_the_instruction_set(isa: str) -> None:
+    asked = "from elman import _native; print(_native.library().elman_isa().decode())"
+    environment = {**os.environ, "ELMAN_ISA": isa}
+    said = subprocess.run([sys.executable, "-c", asked], env=environment, capture_output=True, text=True, check=True)
+    assert said.stdout.split() == [isa]

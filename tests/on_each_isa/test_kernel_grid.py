@@ -1,25 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
 """The native library against the reference over a grid of shapes, with every pair of options met on the way.
 
-Truth is the reference in long double. The yardstick of float32 is the reference in float32: stock's formula
-with NumPy's products. ELMAN_ISA chooses the instruction set of the process; `size` says how often the grid repeats
-with other numbers and features.
+Truth is the reference in long double, computed once for all instruction sets. The yardstick of float32 is the reference
+in float32: stock's formula with NumPy's products. `size` says how often the grid repeats with other numbers.
 """
 
 from __future__ import annotations
 
 import functools
 import itertools
-import os
 from collections.abc import Iterator
 
 import numpy as np
 import pytest
 
 import cases
+import isa
 import size
 import tolerance
-from elman import _native
 
 pytestmark = pytest.mark.medium
 PASSES = size.by_size(1, 1, 5)
@@ -32,16 +30,19 @@ CHUNKS = {  # units, batch, time, and the features that take turns
 }
 
 
+Grids = dict[str, tolerance.Grid]  # by instruction set
+
+
 @functools.cache
-def measured(chunk: str) -> tolerance.Grid:
-    """Every case of a chunk held to the rule, and the errors found."""
+def measured(chunk: str) -> Grids:
+    """Every case of a chunk checked by the rule, and the errors found."""
     number = list(CHUNKS).index(chunk)
-    grid = tolerance.Grid()
+    grids = {level: tolerance.Grid() for level in isa.LEVELS}
     for turn in range(PASSES):
         first = 10_000 * (number + len(CHUNKS) * turn)
         for case in cases.grid(shapes(chunk, turn), first):
-            hold(case, grid)
-    return grid
+            check(case, grids)
+    return grids
 
 
 def shapes(chunk: str, turn: int) -> Iterator[tuple[int, int, int, int]]:
@@ -50,14 +51,14 @@ def shapes(chunk: str, turn: int) -> Iterator[tuple[int, int, int, int]]:
         yield batch, time, features[(i + i // len(features) + turn) % len(features)], units
 
 
-def hold(case: cases.Case, grid: tolerance.Grid) -> None:
-    """One case, in both dtypes."""
-    truth = cases.by_reference(case, np.longdouble)
-    for name, got in cases.by_native(case, np.float64).items():
-        tolerance.assert_float64(got, truth[name], f"{case}: {name}")
-    stock = cases.by_reference(case, np.float32)
-    for name, got in cases.by_native(case, np.float32).items():
-        grid.check(name, got, truth[name], stock[name], case)
+def check(case: cases.Case, grids: Grids) -> None:
+    """One case, in both dtypes, at every instruction set."""
+    truth, stock = cases.by_reference(case, np.longdouble), cases.by_reference(case, np.float32)
+    for level in isa.each():
+        for name, got in cases.by_native(case, np.float64).items():
+            tolerance.assert_float64(got, truth[name], f"{level}: {case}: {name}")
+        for name, got in cases.by_native(case, np.float32).items():
+            grids[level].check(name, got, truth[name], stock[name], f"{level}: {case}")
 
 
 @pytest.mark.parametrize("chunk", CHUNKS)
@@ -65,10 +66,11 @@ def test_every_tensor_is_within_the_rule(chunk: str) -> None:
     measured(chunk)
 
 
-def test_the_whole_grid_is_about_as_exact_as_stock_arithmetic() -> None:
+@pytest.mark.parametrize("level", isa.LEVELS)
+def test_the_whole_grid_is_about_as_exact_as_stock_arithmetic(level: str) -> None:
     grid = tolerance.Grid()
     for chunk in CHUNKS:
-        grid.extend(measured(chunk))
+        grid.extend(measured(chunk)[level])
     grid.assert_root_mean_square()
 
 
@@ -76,9 +78,3 @@ def test_the_covering_set_meets_every_pair_of_options() -> None:
     for (one, values), (other, others) in itertools.combinations(cases.FACTORS.items(), 2):
         met = {(row[one], row[other]) for row in cases.COVERING}
         assert met == set(itertools.product(values, others)), (one, other)
-
-
-def test_the_environment_chooses_the_instruction_set() -> None:
-    library = _native.library()
-    isa, levels = library.elman_isa().decode(), library.elman_isas().decode().split(",")
-    assert isa == os.environ.get("ELMAN_ISA", levels[-1])
