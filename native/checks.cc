@@ -39,8 +39,7 @@ bool check_spec(const elman_spec& spec) {
   if (spec.flags & ~kFlags || spec.truncate_gradient < 0 || !(spec.clip_state_gradient >= 0)) {
     set_error(
         "the call asks for flags 0x%x, truncate_gradient %lld and clip_state_gradient %g; expected flags of elman.h "
-        "and "
-        "numbers from 0. Use the elman package that this library came with.",
+        "and numbers from 0. Use the elman package that this library came with.",
         unsigned(spec.flags), static_cast<long long>(spec.truncate_gradient), spec.clip_state_gradient);
     return false;
   }
