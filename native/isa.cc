@@ -11,7 +11,7 @@ namespace {
 
 // Slowest first.
 std::vector<const Level*> levels_here() {
-#if defined(__x86_64__)
+#if defined(__x86_64__) && !defined(ELMAN_BASELINE_ONLY)
   std::vector<const Level*> levels{&baseline::kLevel};
   __builtin_cpu_init();
   if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
