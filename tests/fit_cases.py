@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Small tables for the tests of fit and predict: a noisy wave and noise beside it."""
+"""Small tables for the tests of fit and predict: a noisy wave, and noise."""
 
 from __future__ import annotations
 

@@ -7,10 +7,12 @@ import subprocess
 import sys
 
 import pytest
+import typer
 from rich.console import Console
 
 import elman
 from elman.cli.info import show
+from elman.cli.screen import say, table_of, usage_errors
 from elman.info import Framework, Info, Library
 
 COMMANDS = ("fit", "predict", "diagnose", "bench", "info")
@@ -74,6 +76,43 @@ def found():
             Framework("jax", "0.10.2", False, "the arrays are on [gpu:0], and the native path runs on the CPU"),
         ],
     )
+
+
+NAMES = ["speed [m/s]", "rate [/s]", "[b]", "[/]", ":smile:", "[link=http://x]y", "$x$", "a\\[b]"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_names_are_printed_as_they_are(name):
+    output = io.StringIO()
+    console = Console(file=output, width=100, highlight=False, force_terminal=True, color_system="truecolor")
+    console.print(table_of(("model", name), [("1", name)]))
+    say(console, [name])
+    assert output.getvalue().count(name) == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "printed"), [("a\x1b[31mb", r"a\x1b[31mb"), ("a\nb\tc", r"a\nb\tc"), ("\x9b2J", r"\x9b2J")]
+)
+def test_a_name_does_not_control_the_terminal(text, printed, capsys):
+    output = io.StringIO()
+    console = Console(file=output, width=100, highlight=False)
+    console.print(table_of(("model", text), [("1", text)]))
+    say(console, [text])
+    with pytest.raises(typer.Exit), usage_errors():
+        raise elman.DataError(f"column {text}\x1b")
+    assert output.getvalue().count(printed) == 3
+    error = capsys.readouterr().err
+    assert "\x1b" not in error + output.getvalue()
+    assert len(error.splitlines()) == 1
+
+
+def test_the_former_name_of_cell_is_taken_with_a_warning(tmp_path):
+    (tmp_path / "data.csv").write_text("temp\n1\n2\n")
+    done = run("fit", str(tmp_path / "data.csv"), "--layer", "GURU")
+    first, second = done.stderr.splitlines()
+    assert first == "elman: --layer is now --cell; --layer will be removed."
+    assert second.startswith("elman: cell is 'GURU'")
+    assert done.returncode == 2
 
 
 def test_info_prints_one_line_per_framework_and_no_colour_off_a_terminal(found):

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The recordings that ship: each is there, passes the checks of fit as its facts say, and says where it comes from."""
+"""The recordings that ship: each is there, passes the checks of fit with its facts, and names its source."""
 
 import polars as pl
 import pytest
 
 from elman import datasets
-from elman.forecasting import table as tables
+from elman.forecasting import reading
+from elman.forecasting.settings import Settings
 from elman.forecasting.source import open_table
 
 
@@ -14,11 +15,10 @@ def test_a_recording_fits_its_facts(name):
     facts = datasets.DATASETS[name]
     known = datasets.arguments(name)
     assert pl.read_parquet(known["table"]).null_count().sum_horizontal().item() == 0
-    asked = {"target": facts.target, "features": None, "time": facts.time, "group": None}
-    read = tables.read(open_table(known["table"]), asked, None)
+    read = reading.read(open_table(known["table"]), Settings(target=facts.target, time=facts.time))
     assert facts.time is None or read.chosen.time == facts.time
     assert all((facts.title, facts.source, facts.licence, facts.citation, facts.changes))
-    said = " ".join(datasets.told(name))
+    said = " ".join(datasets.described(name))
     assert facts.licence in said
     assert facts.source in said
 

@@ -6,25 +6,24 @@ import polars as pl
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from elman.forecasting import baselines, checks, report
-from elman.forecasting import table as tables
-from elman.forecasting import windows as of_windows
+from elman.forecasting import baselines, checks, reading, report
 from elman.forecasting.scores import Bootstrap
+from elman.forecasting.settings import Settings
 from elman.forecasting.source import open_table
+from elman.forecasting.windows import PARTS, default_window, parts_of, windows_of
 from fit_cases import DAYS, NOISE, ROWS, WAVE, frame
 
 
 def prepare(table, window=5, ahead=2, fill=None, group=None, target="temp"):
-    asked = {"target": target, "features": None, "time": None, "group": group}
-    read = tables.read(open_table(table), asked, fill)
-    part = of_windows.parts_of(read)
-    return read, part, of_windows.windows(read, part, window, ahead)
+    read = reading.read(open_table(table), Settings(target=target, group=group, fill=fill))
+    part = parts_of(read)
+    return read, part, windows_of(read, part, window, ahead)
 
 
 def test_targets_lie_in_their_part_and_inputs_may_reach_back():
     _, part, windows = prepare(frame())
     assert np.bincount(part).tolist() == [140, 30, 30]
-    for i, name in enumerate(of_windows.PARTS):
+    for i, name in enumerate(PARTS):
         starts = windows.starts[name]
         assert set(part[starts[:, None] + np.arange(5, 7)].ravel()) == {i}
     assert windows.starts["test"][0] + 5 == 170
@@ -62,7 +61,7 @@ def test_a_window_holds_its_rows_and_what_follows():
     ("period", "longest", "window"), [(None, 900, 24), (52, 900, 64), (5, 900, 8), (20, 900, 25), (20, 90, 11)]
 )
 def test_the_window_follows_the_period_and_leaves_enough(period, longest, window):
-    assert of_windows.default_window(longest, 1, period) == window
+    assert default_window(longest, 1, period) == window
 
 
 def test_the_period_is_found_under_noise_and_a_trend():
@@ -147,6 +146,34 @@ def test_models_are_told_apart_only_where_they_differ():
     for words, squares in found.items():
         assert words in report.errors(squares, 2)["verdict"]
         assert ("not better" in report.errors(squares, 2)["verdict"]) == (words != "beats")
+
+
+@pytest.mark.parametrize("windows", [2, 13, 40])
+def test_an_interval_contains_its_error(windows):
+    rising = np.repeat(np.arange(1.0, windows + 1)[:, None] ** 4, 3, axis=1)  # the last windows are the worst
+    for squares in (rising, rising[::-1]):
+        score = Bootstrap(windows, 12).score(squares)
+        assert score.low <= score.rmse <= score.high
+
+
+@pytest.mark.parametrize(
+    ("windows", "ahead", "enough"), [(2, 1, False), (11, 12, False), (13, 6, False), (100, 2, True)]
+)
+def test_few_windows_have_no_winner(windows, ahead, enough):
+    bad, good = np.full((windows, ahead), 4.0), np.ones((windows, ahead))
+    for network, other in ((good, bad), (bad, good)):
+        found = report.errors({"last_value": other, "linear": other, "network": network}, ahead)
+        said = found["verdict"].startswith("Too few held-out windows to say which model is better")
+        assert said == (not enough)
+        assert found["difference"]["distinct"] == found["enough"] == enough
+
+
+def test_an_error_of_zero_is_compared_as_well():
+    zero, some = np.zeros((90, 1)), np.full((90, 1), 0.04)
+    verdict = report.errors({"last_value": zero, "linear": some, "network": some}, 1)["verdict"]
+    assert "its error is 0.2, and that of the last value is 0" in verdict
+    verdict = report.errors({"last_value": zero, "linear": some, "network": zero}, 1)["verdict"]
+    assert "its error is that of the last value" in verdict
 
 
 @pytest.mark.parametrize("windows", [1, 2, 3])

@@ -2,12 +2,15 @@
 """Bad input to elman.fit: one sentence that names the row and the column, before Keras is imported, and no folder."""
 
 import errno
+import importlib
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import polars as pl
 import pytest
 
@@ -15,6 +18,7 @@ import elman
 from fit_cases import DATED, DAYS, LINES, NOISE, ROWS, WAVE, csv_file, frame, replaced
 
 TEXT = "\n".join(LINES) + "\n"
+fitting = importlib.import_module("elman.forecasting.fit")  # the package has a function of this name
 
 
 @pytest.fixture(autouse=True)
@@ -30,23 +34,26 @@ FILES = {
     "empty": (b"", "data.csv is empty"),
     "a header alone": (b"temp,wind\n", "has a header and no rows"),
     "blank lines": (b"\n\n", "no column names"),
-    "text far down": (replaced(LINES, 150, "1.5,oops"), "row 150, column 'wind': 'oops' is no number"),
+    "text far down": (replaced(LINES, 150, "1.5,oops"), "row 150, column 'wind': 'oops' is not a number"),
     "an empty cell": (replaced(LINES, 50, ",1.2"), "row 50, column 'temp' is empty.*--fill"),
     "a blank line": (replaced(LINES, 77, ""), "row 77, column 'temp' is empty"),
-    "a longer row": (replaced(LINES, 77, "1,2,3"), "row 77: fields 3, and in the header 2"),
-    "a shorter row": (replaced(LINES, 77, "1"), "row 77: fields 1, and in the header 2"),
+    "a longer row": (replaced(LINES, 77, "1,2,3"), "row 77 has 3 fields, the header has 2"),
+    "a shorter row": (replaced(LINES, 77, "1"), "row 77 has 1 field, the header has 2"),
     "Latin-1": (replaced(LINES, 90, "1,é").encode("latin-1"), "row 90: byte 0xe9 is not UTF-8"),
     "UTF-16": (TEXT.encode("utf-16"), "is UTF-16 text; expected UTF-8"),
     "UTF-16 without a mark": (TEXT.encode("utf-16-le"), "is not text"),
-    "an archive": (b"PK\3\4\0\0\1", "is not text"),
+    "an archive": (b"PK\3\4\0\0\1", "is a ZIP archive, as .xlsx files are; expected a CSV file.*Save the sheet as CSV"),
     "half a character": (TEXT.encode() + "é".encode()[:1], "ends inside a UTF-8 character"),
     "CR alone": (TEXT.replace("\n", "\r"), "ends its rows with CR alone"),
-    "no Parquet": (b"PAR1 and no more", "is no readable Parquet file"),
+    "no Parquet": (b"PAR1 and no more", "is not a readable Parquet file"),
     "a name twice": (TEXT.replace("wind", "temp"), "has the column 'temp' 2 times"),
     "infinity": (replaced(LINES, 33, "inf,1"), "row 33, column 'temp': inf is beyond float32"),
     "beyond float64": (replaced(LINES, 33, "1,1e400"), "row 33, column 'wind': inf is beyond float32"),
     "beyond float32": (replaced(LINES, 33, "-1e39,1"), "row 33, column 'temp': -1e\\+39 is beyond float32"),
-    "a thousands comma": (replaced(LINES, 9, '"1,234",1'), "row 9, column 'temp': '1,234' is no number"),
+    "a thousands comma": (
+        replaced(LINES, 9, '"1,234",1'),
+        "row 9, column 'temp': '1,234' is not a number. Write it without a thousands separator",
+    ),
 }
 
 
@@ -65,8 +72,30 @@ def test_a_missing_file_offers_the_nearest(tmp_path):
 
 
 def test_a_shorter_row_is_not_filled(tmp_path):
-    with pytest.raises(elman.DataError, match="row 77: fields 1"):
+    with pytest.raises(elman.DataError, match="row 77 has 1 field"):
         elman.fit(csv_file(tmp_path, replaced(LINES, 77, "1")), "temp", fill="linear")
+
+
+OTHERS = {
+    "gzip": (b"\x1f\x8b\x08\0", "is compressed with gzip; .* Unpack it"),
+    "old Excel": (b"\xd0\xcf\x11\xe0", "is an old Excel file; .* Save the sheet as CSV"),
+    "JSON": (b'[{"temp": 1}]', "is JSON; .* Convert it"),
+}
+
+
+@pytest.mark.parametrize(("content", "sentence"), OTHERS.values(), ids=OTHERS)
+def test_a_file_of_another_kind_is_named(content, sentence, tmp_path):
+    with pytest.raises(elman.DataError, match=sentence):
+        elman.fit(csv_file(tmp_path, content))
+
+
+def test_what_can_be_read_only_once_is_refused(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", "/dev/null"):
+        with pytest.raises(elman.DataError, match="is a pipe or a device, which can be read only once; expected a CSV"):
+            elman.fit(path)
+    with pytest.raises(elman.DataError, match="https://example.org/a.csv is a web address.*Download it first"):
+        elman.fit("https://example.org/a.csv")
 
 
 TIMES = {
@@ -99,10 +128,15 @@ TABLES = {
     "a constant target": (lambda: frame(temp=np.ones(ROWS)), "column 'temp' is constant.*It is the target"),
     "counts beyond float32": (lambda: frame(id=1.7e9 + 10 * NOISE), "column 'id' goes up to.*Subtract a constant"),
     "large integers": (lambda: frame(id=2**60 + np.arange(ROWS) ** 2), "column 'id' goes up to.*Subtract a constant"),
+    "too large a change": (lambda: frame(large=1e20 * NOISE), "column 'large' varies by .*in which it varies by less"),
+    "a year of five digits": (
+        lambda: frame(day=DAYS + np.timedelta64(9000 * 365, "D")),
+        "column 'day': .* is not within the years 1 to 9999",
+    ),
     "hardly a change": (lambda: frame(small=1e-9 * NOISE), "column 'small' varies by"),
     "the future": (
         lambda: pl.DataFrame({"temp": NOISE[:-3], "leak": 2 * NOISE[3:] + 1}),
-        "column 'leak' equals the target 'temp' of 3 rows later",
+        "column 'leak' contains the target 'temp' from 3 rows ahead",
     ),
     "a group without a name": (
         lambda: frame(g=["a"] * 100 + [None] * 100),
@@ -128,13 +162,24 @@ def test_a_bad_table(table, sentence):
 
 
 ARGUMENTS = {
-    "target": ({"target": "tmep"}, "target names 'tmep'.*Did you mean 'temp'"),
-    "features": ({"features": ["wnid"]}, "features names 'wnid'.*Did you mean 'wind'"),
-    "time": ({"time": "when"}, "time names 'when'"),
+    "target": ({"target": "tmep"}, "target is 'tmep', which is not a column.*Did you mean 'temp'"),
+    "features": ({"features": ["wnid"]}, "features is 'wnid', which is not a column.*Did you mean 'wind'"),
+    "time": ({"time": "when"}, "time is 'when', which is not a column"),
     "time twice": ({"time": "temp"}, "expected different columns"),
     "time in features": ({"time": "wind", "features": ["wind"]}, "features has 'wind', the column of the time"),
     "no target": ({"target": None}, "2 columns of numbers: temp, wind"),
     "units": ({"units": 0}, "units is 0"),
+    "a list of targets": ({"target": ["temp"]}, "target is list; expected the name of one column"),
+    "an array as target": ({"target": WAVE}, "target is ndarray; expected the name of one column"),
+    "features that are not a list": ({"features": 3.5}, "features is float; expected a list of column names"),
+    "a number as unit": ({"unit": 3}, "unit is 3; expected text"),
+    "more units than memory": ({"units": 1_000_000}, "units of 1000000 .* GB to train, and this machine has"),
+    "more layers than memory": ({"units": [8, 900_000], "cell": "LSTM"}, "units of 8, 900000 .* Choose fewer units"),
+    "units without end": ({"units": 10**20}, "units is 100000000000000000000; expected a positive integer up to 214"),
+    "a window without end": ({"window": 10**20}, "window is 1000.* up to 2147483647"),
+    "ahead without end": ({"ahead": 10**20}, "ahead is 1000.* up to 2147483647"),
+    "the largest window": ({"window": 2**31 - 1}, "window of 2147483647 .* leaves none for the train part"),
+    "the largest ahead": ({"ahead": 2**31 - 1}, "2147483647 ahead leaves none for the train part"),
     "negative units": ({"units": [8, -3]}, "units is -3"),
     "no units": ({"units": []}, "units is empty"),
     "ahead": ({"ahead": 0}, "ahead is 0"),
@@ -143,7 +188,7 @@ ARGUMENTS = {
     "window beyond the table": ({"window": 500}, "window of 500 .* leaves none for the train part"),
     "epochs": ({"epochs": 0}, "epochs is 0"),
     "seed": ({"seed": -1}, "seed is -1"),
-    "layer": ({"layer": "SimpelRNN"}, "layer is 'SimpelRNN'.*Did you mean 'SimpleRNN'"),
+    "cell": ({"cell": "SimpelRNN"}, "cell is 'SimpelRNN'.*Did you mean 'SimpleRNN'"),
     "fill": ({"fill": "liner"}, "fill is 'liner'.*Did you mean 'linear'"),
     "learning rate": ({"learning_rate": float("nan")}, "learning_rate is nan"),
     "batch size": ({"batch_size": 0}, "batch_size is 0"),
@@ -158,20 +203,81 @@ def test_a_bad_argument(arguments, sentence):
 
 @pytest.mark.parametrize("rows", [1, 5])
 def test_too_few_rows(rows):
-    with pytest.raises(elman.DataError, match="rows without a break are needed"):
+    with pytest.raises(elman.DataError, match="rows without a gap are needed"):
         elman.fit(WAVE[:rows])
 
 
-def test_a_ramp_and_a_slow_wave_are_no_leak():
+def test_a_ramp_and_a_slow_wave_are_not_taken_for_leakage():
     slow = np.sin(np.arange(2000) / 500)
     table = pl.DataFrame({"temp": slow, "cos": np.cos(np.arange(2000) / 500), "ramp": np.arange(2000) ** 1.1})
     with pytest.raises(ImportError, match="needs Keras"):  # all checks passed
         elman.fit(table, "temp", out="run")
 
 
+def test_numbers_of_numpy_and_columns_named_by_numbers_are_taken(tmp_path):
+    table = pd.DataFrame({0: WAVE, 1: NOISE})
+    sizes = {"units": np.array([4, 3]), "window": np.int64(6), "seed": np.uint8(3), "learning_rate": np.float32(0.5)}
+    with pytest.raises(ImportError, match="needs Keras"):
+        elman.fit(table, 0, features=[1], bidirectional=np.bool_(True), out="run", **sizes)
+    config = json.loads(Path("run/run.json").read_text())
+    assert (config["target"], config["features"], config["units"]) == ("0", ["1"], [4, 3])
+
+
+def test_the_former_name_of_cell_is_taken_with_a_warning():
+    with pytest.warns(FutureWarning, match="is now cell"), pytest.raises(elman.DataError, match="cell is 'GURU'"):
+        elman.fit(frame(), "temp", layer="GURU")
+
+
+@pytest.mark.parametrize("name", ["model.keras", "metrics.json", "forecast.csv", "checkpoint.safetensors", "run.json"])
+@pytest.mark.parametrize("fresh", [False, True])
+def test_a_file_of_somebody_else_is_left_alone_whatever_its_name(name, fresh, tmp_path):
+    csv_file(tmp_path, "{}", name)
+    with pytest.raises(elman.DataError, match=f"{name}.*expected.*--out") as error:
+        elman.fit(frame(), "temp", out=tmp_path, fresh=fresh)
+    assert "--fresh" not in str(error.value)
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [(name, "{}")]
+
+
+@pytest.mark.parametrize("content", ["[]", "null", "3", "[" * 100_000, "", '{"tool": "another"}', '{"sha256": 1'])
+def test_a_run_json_that_is_not_elmans_protects_the_folder(content, tmp_path):
+    csv_file(tmp_path, content, "run.json")
+    csv_file(tmp_path, "three weeks", "model.keras")
+    for fresh in (False, True):
+        with pytest.raises(elman.DataError, match="run.json is damaged, or was not written by elman fit"):
+            elman.fit(frame(), "temp", out=tmp_path, fresh=fresh)
+    assert (tmp_path / "model.keras").read_text() == "three weeks"
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[]", "null", "[" * 100_000, '{"checksum": "0"}'])
+def test_damaged_metrics_are_neither_read_nor_replaced(content, tmp_path):
+    with pytest.raises(ImportError):
+        elman.fit(frame(), "temp", out="run")
+    path = csv_file(tmp_path / "run", content, "metrics.json")
+    for call in (lambda: elman.predict("run", frame()), lambda: elman.fit(frame(), "temp", out="run")):
+        with pytest.raises(elman.DataError, match="metrics.json is damaged.*--fresh"):
+            call()
+    assert path.read_text() == content
+
+
+def test_a_folder_that_another_run_took_meanwhile_is_left_alone(monkeypatch):
+    prepare = fitting._prepare
+
+    def slow(*arguments):
+        """While the table is read, another process begins a run in the same folder."""
+        monkeypatch.setattr(fitting, "_prepare", prepare)
+        with pytest.raises(ImportError):
+            elman.fit(frame(), "temp", out="run", seed=1)
+        return prepare(*arguments)
+
+    monkeypatch.setattr(fitting, "_prepare", slow)
+    with pytest.raises(elman.DataError, match="holds a run with another seed"):
+        elman.fit(frame(), "temp", out="run")
+    assert json.loads(Path("run/run.json").read_text())["seed"] == 1
+
+
 def test_foreign_files_are_left_alone(tmp_path):
     other = csv_file(tmp_path, "precious", "notes.txt")
-    with pytest.raises(elman.DataError, match=r"holds other files \(notes.txt\)"):
+    with pytest.raises(elman.DataError, match=r"holds files that are not of a run \(notes.txt\)"):
         elman.fit(frame(), "temp", out=tmp_path)
     with pytest.raises(elman.DataError, match="is a file; expected a folder"):
         elman.fit(frame(), "temp", out=other)
@@ -201,8 +307,8 @@ def test_a_full_disk_leaves_nothing(monkeypatch):
 
     monkeypatch.setattr(os, "fsync", refuse)
     with pytest.raises(elman.DataError, match="the disk is full"):
-        elman.fit(frame(), "temp", out="run")
-    assert not Path("run").exists()
+        elman.fit(frame(), "temp", out="new/run")
+    assert not Path("new").exists()
 
 
 @pytest.mark.parametrize(
@@ -212,7 +318,7 @@ def test_a_full_disk_leaves_nothing(monkeypatch):
         (("data.csv", "--target", "tmep"), "Did you mean 'temp'?"),
         (("data.csv", "--target", "temp", "--units", "many"), "units is 'many'"),
         ((), "takes either DATA"),
-        (("--data", "tempratures"), "no data set is named 'tempratures'"),
+        (("--data", "tempratures"), "no recording is named 'tempratures'"),
     ],
 )
 def test_the_command_prints_one_line_and_ends_with_status_2(arguments, sentence, tmp_path):

@@ -7,7 +7,9 @@ import polars as pl
 import pytest
 from numpy.testing import assert_array_equal
 
-from elman.forecasting import table as tables
+from elman import DataError
+from elman.forecasting import reading
+from elman.forecasting.settings import Settings
 from elman.forecasting.source import open_table
 from fit_cases import DATED, DAYS, LINES, NOISE, ROWS, WAVE, csv_file, frame
 
@@ -16,8 +18,7 @@ TEXT = "\n".join(LINES) + "\n"
 
 
 def read(table, fill=None, **asked):
-    wanted = {"target": "temp", "features": None, "time": None, "group": None} | asked
-    return tables.read(open_table(table), wanted, fill)
+    return reading.read(open_table(table), Settings(**{"target": "temp", "fill": fill} | asked))
 
 
 FILES = {
@@ -55,7 +56,7 @@ def test_parquet_and_tables_in_memory_are_the_same(tmp_path):
         assert_array_equal(read(np.asarray(array), target="x0").rows, WANTED)
 
 
-def test_columns_that_are_no_numbers_are_left_out_and_said_so():
+def test_columns_that_are_not_numbers_are_left_out_with_a_note():
     found = read(frame(flag=NOISE > 0, city=["a"] * ROWS, row=np.arange(ROWS)))
     assert found.chosen.features == ["temp", "wind", "flag"]
     assert found.chosen.time == "row"
@@ -77,16 +78,120 @@ TIMES = {
 def test_times_are_read_however_they_are_written(form, tmp_path):
     days = [day.astype(object).strftime(form) for day in DAYS]
     found = read(csv_file(tmp_path, "\n".join(["day,temp", *(f"{d},{a}" for d, a in zip(days, WAVE, strict=True))])))
-    assert found.temporal
+    assert found.clock.temporal
     assert_array_equal(found.times.astype("int64").astype("datetime64[us]").astype("datetime64[D]"), DAYS)
 
 
-def test_an_index_of_pandas_is_the_time_in_utc():
+def test_the_file_that_is_named_is_read(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "~" / "a=1").mkdir(parents=True)
+    (tmp_path / "home" / "a=1").mkdir(parents=True)
+    for name in ("data[1]", "d*", "d?", "~/data", "~/a=1/data"):
+        for other in ("data1", "data", "home/data", "home/a=1/data"):
+            frame(temp=WAVE + 9).write_csv(tmp_path / f"{other}.csv")
+            frame(temp=WAVE + 9).write_parquet(tmp_path / f"{other}.parquet")
+        frame().write_csv(f"./{name}.csv")
+        frame().write_parquet(tmp_path / f"{name}.parquet")
+        for suffix in ("csv", "parquet"):
+            found = read(f"{name}.{suffix}")
+            assert found.chosen.features == ["temp", "wind"]
+            assert_array_equal(found.rows, WANTED)
+
+
+def numbered(cells, separator=";"):
+    return f"day{separator}temp\n" + "".join(f"d{i}{separator}{cell}\n" for i, cell in enumerate(cells))
+
+
+@pytest.mark.parametrize("separator", [";", "\t", "|"])
+@pytest.mark.parametrize(
+    "cells",
+    [
+        ["998", "1,002", "1,005"],
+        ["1,002", "1,005", "1,010"],
+        ["998.5", "1,002", "999.5"],
+        ["1,234,567", "12", "15"],
+        ["998", "1.002", "999"],
+        ["0,5", "1.002", "2,5"],
+    ],
+)
+def test_what_may_be_a_fraction_or_thousands_is_refused(cells, separator, tmp_path):
+    with pytest.raises(DataError, match=r"row \d, column 'temp': '1[.,]\S+' may be a fraction or a number with a thou"):
+        read(csv_file(tmp_path, numbered(cells, separator)))
+
+
+@pytest.mark.parametrize(
+    ("cells", "values"),
+    [
+        (["0,998", "1,002", "1,005"], [0.998, 1.002, 1.005]),
+        (["1,002", "12,50", "1,005"], [1.002, 12.5, 1.005]),
+        (["1234,567", "1,005", "-3,125"], [1234.567, 1.005, -3.125]),
+        (["0.998", "1.002", "1.005"], [0.998, 1.002, 1.005]),
+        (["1.002", "1500", "3"], [1.002, 1500, 3]),
+        (["12.345", "13.500", "14.125"], [12.345, 13.5, 14.125]),
+    ],
+)
+def test_a_cell_that_shows_what_the_mark_is_decides(cells, values, tmp_path):
+    assert_array_equal(read(csv_file(tmp_path, numbered(cells))).rows[:, 0], np.array(values, "float32"))
+
+
+def test_one_cell_decides_for_all_that_follow_it(tmp_path, monkeypatch):
+    monkeypatch.setattr("elman.forecasting.source._BATCH", 2)
+    cells = ["12,5", "13,5", "1,002", "1,005", "1,010"]
+    assert_array_equal(read(csv_file(tmp_path, numbered(cells))).rows[2:, 0], np.array([1.002, 1.005, 1.01], "float32"))
+
+
+@pytest.mark.parametrize("form", ["%d.%m.%y", "%d/%m/%y", "%y-%m-%d", "%y/%m/%d", "%m/%d/%y", "%d.%m.%y %H:%M"])
+def test_years_of_two_digits_are_not_guessed(form, tmp_path):
+    days = [day.astype(object).strftime(form) for day in DAYS]
+    path = csv_file(tmp_path, "\n".join(["day,temp", *(f"{d},{a}" for d, a in zip(days, WAVE, strict=True))]))
+    found = read(path)
+    assert found.times is None
+    assert found.notes == ["Left out: day (text; if these are times, write them as 2024-01-31)."]
+    with pytest.raises(DataError, match="column 'day' has times such as .* expected dates as 2024-01-31"):
+        read(path, time="day")
+
+
+def test_dates_of_eight_digits_are_times(tmp_path):
+    days = [int(day.astype(object).strftime("%Y%m%d")) for day in DAYS]
+    for table in (frame(day=days), csv_file(tmp_path, frame(day=days).write_csv())):
+        found = read(table)
+        assert found.chosen.time == "day"
+        assert_array_equal(found.times.astype("int64").astype("datetime64[us]").astype("datetime64[D]"), DAYS)
+    assert read(frame(code=19_000_000 + np.arange(ROWS) * 791_907 % 1_999_999)).chosen.features == [
+        "temp",
+        "wind",
+        "code",
+    ]
+
+
+@pytest.mark.parametrize("kind", ["categories", "enumeration"])
+def test_text_that_is_stored_as_categories_is_text(kind, tmp_path):
+    text = frame(day=DAYS).with_columns(pl.all().cast(pl.String))
+    words = pl.Enum(pl.concat([text[name] for name in text.columns]).unique())
+    path = tmp_path / "data.parquet"
+    text.with_columns(pl.all().cast(pl.Categorical if kind == "categories" else words)).write_parquet(path)
+    for table in (path, pl.read_parquet(path)):
+        found = read(table)
+        assert found.chosen.time == "day"
+        assert_array_equal(found.rows, WANTED)
+    pandas = pd.DataFrame(text.to_dict(as_series=False)).astype("category")
+    assert_array_equal(read(pandas).rows, WANTED)
+
+
+def test_a_time_column_without_a_name_is_the_time(tmp_path):
+    path = csv_file(tmp_path, frame(**{"": DAYS}).select("", "temp", "wind").write_csv())
+    assert read(path).chosen.time == ""
+    with pytest.raises(DataError, match="column '' .the time.: a gap"):
+        read(csv_file(tmp_path, frame(**{"": np.where(np.arange(ROWS) < 9, DAYS, DAYS + 7)}).write_csv()))
+
+
+def test_an_index_of_pandas_is_the_time_in_its_zone():
     index = pd.date_range("2024-03-30", periods=ROWS, freq="h", tz="Europe/Berlin")  # over a change of the clocks
     found = read(pd.DataFrame({"temp": WAVE}, index=index))
     assert found.chosen.time == "time"
     assert_array_equal(np.diff(found.times), 3600e6)
-    assert tables.time_text(found.times[0], temporal=True) == "2024-03-29 23:00:00"
+    assert found.clock.text(found.times[0]) == "2024-03-30 00:00:00+01:00"
 
 
 def test_a_clock_that_jitters_is_the_time():
@@ -129,11 +234,10 @@ def test_series_side_by_side_are_put_one_after_the_other():
 
 
 def test_rows_that_do_not_fit_into_memory_are_mapped(monkeypatch):
-    monkeypatch.setattr(tables, "IN_MEMORY", 100)
-    monkeypatch.setattr(tables, "CHUNK", 7)
+    monkeypatch.setattr("elman.forecasting.table.IN_MEMORY", 100)
+    monkeypatch.setattr("elman.forecasting.table.CHUNK", 7)
     monkeypatch.setattr("elman.forecasting.source._BATCH", 16)
-    table = frame(g=["b", "a"] * (ROWS // 2))
-    found = read(table, group="g")
+    found = read(frame(g=["b", "a"] * (ROWS // 2)), group="g")
     assert isinstance(found.rows, np.memmap)
     assert_array_equal(found.rows, np.concatenate([WANTED[::2], WANTED[1::2]]))
     assert isinstance(read(frame()).rows, np.memmap)

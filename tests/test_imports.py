@@ -19,6 +19,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = (
     {"options", "operands", "cells", "checks", "backend", "errors", "_hooks", "charts", "plain_values"},
     {"files"},
+    {"checkpoint"},
     {"reference", "_plain", "_native", "_portable"},
     {"route"},
     {"_numpy", "_tensorflow", "_jax", "_torch"},

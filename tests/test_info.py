@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`elman.info`: what it says of a framework that works, is absent, breaks, crashes, or is wrong."""
+"""`elman.info`: what it reports of a framework that works, is absent, breaks, crashes, or is wrong."""
 
 import importlib.util
 import sys
@@ -35,7 +35,7 @@ def test_every_installed_framework_works_natively_and_none_is_loaded_here():
             "its check ended with status 1: OSError: two lines",
         ),
         ("__version__ = '1.0'; print('elman')", "1.0", "its check ended with status 1: KeyError: 'broken'"),
-        ("import os; os._exit(3)", None, "its check ended with status 3: it said nothing"),
+        ("import os; os._exit(3)", None, "its check ended with status 3: it printed nothing"),
     ],
 )
 def test_a_framework_that_does_not_survive_its_check_is_a_line_in_the_report(

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The exception for data and files that a user can mend."""
+"""The exception for data and files that the user can correct."""
 
 from __future__ import annotations
 
 
 class DataError(ValueError):
-    """A table, an argument or a run folder that cannot be used; the sentence says what to do."""
+    """A table, an argument, a file or a folder that cannot be used. The message says what to do."""

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes whole files or none: to another name in the same folder, to the disk, then renamed.
+"""Writes whole files or none: under another name in the same folder, to the disk, then renamed.
 
-In: a path and bytes, or something that writes a file. Out: the file. A process that is killed leaves the old file or
-the new one, and at most a name that begins with `.writing-`, which the next run removes. A full disk or a folder that
-cannot be written is a `DataError`.
+In: a path and bytes, or a function that writes a file. Out: the file. If the process is killed, the path holds the old
+file or the new one, and at most a file whose name begins with `.writing-` is left, which the next run removes. A full
+disk, or a folder or file that cannot be written, is a `DataError`.
 """
 
 from __future__ import annotations
@@ -11,12 +11,21 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import stat
+import struct
+import tempfile
+import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from elman.errors import DataError
 
 PREFIX = ".writing-"
+ARCHIVE_ERRORS = (  # what zipfile raises if a bit of an archive has changed
+    *(zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError),
+    *(KeyError, NotImplementedError, RuntimeError, UnicodeDecodeError),
+)
 
 
 def write(path: Path, content: bytes | str) -> None:
@@ -26,14 +35,33 @@ def write(path: Path, content: bytes | str) -> None:
 
 
 def write_with(path: Path, writer: Callable[[Path], object]) -> None:
-    """Lets `writer` write to a path of the same suffix, and puts that in the place of `path`."""
-    temporary = path.with_name(f"{PREFIX}{path.name}")
-    with telling(path):
+    """Lets `writer` write to a path of the same suffix, and then puts that file where `path` is.
+
+    A symbolic link stays, and the file that it names is replaced. A replaced file keeps its mode and, where this
+    process may set it, its owner. A pipe or a device is written to, and not replaced.
+
+    Raises:
+        DataError: If the path cannot be written.
+    """
+    with file_errors(path):
+        target = Path(os.path.realpath(path))
+        try:
+            old = target.stat()
+        except FileNotFoundError:
+            old = None
+        if old is not None and not stat.S_ISREG(old.st_mode) and not stat.S_ISDIR(old.st_mode):
+            _write_through(path, writer)
+            return
+        if old is not None and not (old.st_mode & 0o222 and os.access(target, os.W_OK)):
+            raise PermissionError(errno.EACCES, "the file is read-only")
+        temporary = target.with_name(f"{PREFIX}{target.name}")
         try:
             writer(temporary)
+            if old is not None:
+                _keep_rights(temporary, old)
             _to_disk(temporary)
-            temporary.replace(path)
-            _to_disk(path.parent)
+            temporary.replace(target)
+            _to_disk(target.parent)
         except BaseException:
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
@@ -42,29 +70,56 @@ def write_with(path: Path, writer: Callable[[Path], object]) -> None:
 
 def clear(folder: Path) -> None:
     """Removes what a killed process left half-written."""
-    with telling(folder):
+    with file_errors(folder):
         for path in folder.glob(f"{PREFIX}*"):
             path.unlink()
 
 
 @contextlib.contextmanager
-def telling(path: Path) -> Iterator[None]:
+def file_errors(path: Path) -> Iterator[None]:
     """Turns the file system's errors into sentences."""
     try:
         yield
     except OSError as error:
         if error.errno in {errno.ENOSPC, errno.EDQUOT}:
             raise DataError(
-                f"{path} cannot be written: the disk is full. Free some space, or choose out (--out)."
+                f"{path} cannot be written: the disk is full. Free some space, or choose another place with out "
+                "(--out)."
             ) from error
         raise DataError(
-            f"{path} cannot be written: {error.strerror or error}. Choose another folder with out (--out)."
+            f"{path} cannot be written: {error.strerror or error}. Choose another place with out (--out)."
         ) from error
 
 
 def _write_all(path: Path, data: bytes) -> None:
     with path.open("wb") as file:
         file.write(data)
+
+
+def _write_through(path: Path, writer: Callable[[Path], object]) -> None:
+    """Writes to a pipe or a device: first a whole file elsewhere, then its bytes."""
+    with tempfile.TemporaryDirectory() as folder:
+        temporary = Path(folder, path.name)
+        writer(temporary)
+        data = temporary.read_bytes()
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_NONBLOCK)  # without a reader, opening a pipe would wait for ever
+    except OSError as error:
+        if error.errno == errno.ENXIO:
+            raise OSError(errno.ENXIO, "nothing reads from it") from error
+        raise
+    os.set_blocking(handle, True)
+    with os.fdopen(handle, "wb") as file:
+        file.write(data)
+
+
+def _keep_rights(path: Path, old: os.stat_result) -> None:
+    """Gives a file the owner and the mode of the one that it replaces."""
+    now = path.stat()
+    if (now.st_uid, now.st_gid) != (old.st_uid, old.st_gid):
+        with contextlib.suppress(PermissionError):  # only root may give files away
+            os.chown(path, old.st_uid, old.st_gid)
+    path.chmod(stat.S_IMODE(old.st_mode))
 
 
 def _to_disk(path: Path) -> None:

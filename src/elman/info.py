@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is installed here, and whether the native path works under each framework: found by running it.
+"""What is installed here, and whether the native path works under each framework, which is found by running it.
 
-In: nothing. Out: an `Info`. Each framework runs one small forward and backward in a process of its own and is
-compared with the reference there, so frameworks never meet and a crash is a line in the report. Nothing is
-printed here but a process's answer.
+In: nothing. Out: an `Info`. Each framework runs one small forward and backward in a process of its own and is compared
+with the reference there. So the frameworks cannot disturb each other, and a crash is a line in the report. Only the
+answer of a process is printed.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from elman.options import Options
 
 Array = np.ndarray
 SECONDS = 120  # for one framework's process; TensorFlow's import takes a few
-ULPS = 32  # a float32 result may be off by that many units of its tensor's largest value
-MARK = "elman-info: "  # begins each line of an answer; frameworks print lines of their own
+ULPS = 32  # largest error of a float32 result, in units in the last place of its tensor's largest value
+MARK = "elman-info: "  # starts each line of an answer, since frameworks print lines as well
 TENSORS = ("y", "h", "dx", "dkernel", "drecurrent_kernel", "dbias", "dinitial_state")
 
 
@@ -86,7 +86,7 @@ class Info:
 
 
 def collect() -> Info:
-    """Looks around, and tries every installed framework in a process of its own.
+    """Collects versions, and tries every installed framework in a process of its own.
 
     Returns:
         An `Info`. It takes as long as the slowest framework's import, and a little more.
@@ -115,7 +115,7 @@ def _version(distribution: str) -> str | None:
 
 
 def _ask(name: str) -> tuple[Framework, Library | None]:
-    """What a framework's own process said, and how it ended if it did not get to the end."""
+    """The answer of a framework's process, and how the process ended if it did not finish."""
     if importlib.util.find_spec(name) is None:
         return Framework(name, None, False, "not installed"), None
     code = f"import sys; sys.path = {sys.path!r}; from elman.info import answer; answer({name!r})"
@@ -124,22 +124,21 @@ def _ask(name: str) -> tuple[Framework, Library | None]:
     except subprocess.TimeoutExpired:
         return Framework(name, None, False, f"its check did not end within {SECONDS} s"), None
     lines = [line.removeprefix(MARK) for line in done.stdout.splitlines() if line.startswith(MARK)]
-    said = {key: value for line in lines for key, value in json.loads(line).items()}
-    reason = said["reason"] if "reason" in said else _ending(done)
-    library = said.get("library")
-    return Framework(name, said.get("version"), reason is None, reason), library and Library(**library)
+    answers = {key: value for line in lines for key, value in json.loads(line).items()}
+    reason = answers["reason"] if "reason" in answers else _ending(done)
+    library = answers.get("library")
+    return Framework(name, answers.get("version"), reason is None, reason), library and Library(**library)
 
 
 def _ending(done: subprocess.CompletedProcess[str]) -> str:
     if done.returncode < 0:
         return f"its check was ended by {signal.Signals(-done.returncode).name}"
     last = [line.strip() for line in done.stderr.splitlines() if line.strip()][-1:]
-    return f"its check ended with status {done.returncode}: {''.join(last) or 'it said nothing'}"
+    return f"its check ended with status {done.returncode}: {''.join(last) or 'it printed nothing'}"
 
 
 def answer(name: str) -> None:
-    """Tries one framework in this process and says what comes of it as it is found, so that what is known before a
-    crash is known after it."""
+    """Tries one framework in this process, and prints each finding at once, so that a crash does not lose it."""
     sys.excepthook = lambda kind, error, _: print(f"{kind.__name__}: {' '.join(str(error).split())}", file=sys.stderr)
     _say(library=_library())
     _say(version=importlib.import_module(name).__version__)
@@ -164,7 +163,7 @@ def probe(name: str) -> str | None:
     """Runs the native path under one framework, which this imports.
 
     Args:
-        name: A name out of `PROBES`.
+        name: One of `PROBES`.
 
     Returns:
         `None` if every output and gradient agrees with the reference, else a sentence.
@@ -182,7 +181,7 @@ def probe(name: str) -> str | None:
         return str(error)
     for tensor, got, expected in zip(TENSORS, results, _truth(arrays, dy, dh), strict=True):
         off, allowed = np.abs(got - expected).max(), ULPS * np.spacing(np.float32(np.abs(expected).max()))
-        if not off <= allowed:  # a NaN is no agreement
+        if not off <= allowed:  # true for NaN as well
             return f"{tensor} is off by {off:.2g}; expected at most {allowed:.2g}. Please report it."
     return None
 

@@ -4,10 +4,13 @@
 import itertools
 import json
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import threading
+import time
+import zipfile
 from pathlib import Path
 
 import keras
@@ -21,9 +24,9 @@ from safetensors import safe_open
 from typer.testing import CliRunner
 
 import elman
-from elman import files
+from elman import checkpoint, files
 from elman.cli.app import app
-from elman.forecasting import report, training
+from elman.forecasting import network, report, training
 from fit_cases import DAYS, NOISE, ROWS, WAVE, csv_file, frame
 
 TESTS = Path(__file__).resolve().parents[1]
@@ -144,6 +147,83 @@ def test_a_finished_run_is_reported_again(run, capsys):
     assert "<table>" in again._repr_html_()
 
 
+def test_the_file_of_the_model_does_not_depend_on_the_clock(run, tmp_path, monkeypatch):
+    early = time.struct_time((1970, 1, 2, 0, 0, 0, 4, 2, 0))
+    monkeypatch.setattr("time.localtime", lambda *_: early)  # a board without a battery; zipfile refuses such a date
+    network.save(run.model, tmp_path / "model.keras")
+    monkeypatch.undo()
+    assert elman.load_model(tmp_path / "model.keras").get_config() == run.model.get_config()
+    dates = {entry.date_time for entry in zipfile.ZipFile(run.folder / "model.keras").infolist()}
+    assert dates == {(1980, 1, 1, 0, 0, 0)}
+
+
+def damaged(path, change):
+    """A copy of a run whose file `path` is changed."""
+    path.write_bytes(change(path.read_bytes()))
+
+
+def flipped(at):
+    """A change of one bit, `at` counted as a share of the file."""
+
+    def change(content):
+        place = int(at * len(content))
+        return content[:place] + bytes([content[place] ^ 4]) + content[place + 1 :]
+
+    return change
+
+
+@pytest.mark.parametrize("name", ["model.keras", "metrics.json"])
+@pytest.mark.parametrize(
+    "change", [flipped(0.2), flipped(0.5), flipped(0.99), lambda c: c[:-40], lambda c: b""], ids=list("abcde")
+)
+def test_a_damaged_run_is_one_sentence(run, tmp_path, name, change):
+    folder = shutil.copytree(run.folder, tmp_path / "run")
+    damaged(folder / name, change)
+    with pytest.raises(elman.DataError, match=f"{name}.*damaged"):
+        elman.predict(folder, frame())
+    if name == "metrics.json":
+        with pytest.raises(elman.DataError, match="damaged.*--fresh"):
+            elman.fit(frame(), out=folder, **SMALL)
+
+
+def test_a_missing_model_is_one_sentence(run, tmp_path):
+    folder = shutil.copytree(run.folder, tmp_path / "run")
+    (folder / "model.keras").unlink()
+    with pytest.raises(elman.DataError, match="model.keras is missing"):
+        elman.predict(folder, frame())
+
+
+@pytest.mark.once
+def test_a_damaged_checkpoint_is_not_resumed_from(tmp_path):
+    def stop(now):
+        if now.epoch == 3:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        elman.fit(frame(), out=tmp_path, tell=stop, **SMALL)
+    path = tmp_path / "checkpoint.safetensors"
+    whole = path.read_bytes()
+    changes = [lambda c: b"", lambda c: c[:-1], *(flipped(at) for at in (0, 0.001, 0.05, 0.3, 0.6, 0.999))]
+    for change in changes:
+        path.write_bytes(change(whole))
+        with pytest.raises(elman.DataError, match="checkpoint.safetensors is damaged.*--fresh"):
+            elman.fit(frame(), out=tmp_path, **SMALL)
+        assert path.read_bytes() == change(whole)
+    path.write_bytes(whole)
+    assert elman.fit(frame(), out=tmp_path, **SMALL).metrics["training"]["epochs"] == SMALL["epochs"]
+
+
+@pytest.mark.once
+def test_names_of_all_kinds_do_not_lose_a_run(tmp_path):
+    table = pl.DataFrame({"=$x$[/b]": WAVE, "ahead": ["@$_$"] * ROWS, "": DAYS})
+    run = elman.fit(table, "=$x$[/b]", group="ahead", unit="[/m]$_$", units=2, epochs=1, out=tmp_path / "run")
+    assert names(run.folder) == FINAL
+    assert run.forecast.columns == elman.predict(run, table).columns == ["ahead", "after", "", "ahead_", "=$x$[/b]"]
+    assert run.forecast["ahead"].to_list() == ["@$_$"]
+    done = CliRunner().invoke(app, ["predict", str(run.folder), str(csv_file(tmp_path, table.write_csv()))])
+    assert (done.exit_code, "=$x$[/b]" in done.output, "@$_$" in done.output) == (0, True, True)
+
+
 def test_the_model_opens_in_plain_keras(run, tmp_path):
     rows = np.column_stack([WAVE, NOISE]).astype("float32")[None, :6]
     code = (
@@ -178,11 +258,11 @@ def test_predict_says_what_follows_every_window(run):
 def test_predict_refuses_what_the_run_was_not_trained_on(run):
     with pytest.raises(elman.DataError, match=r"no column 'wind', .* Did you mean 'wnid'\?"):
         elman.predict(run, frame().rename({"wind": "wnid"}))
-    with pytest.raises(elman.DataError, match="fewer than 6 rows without a break"):
+    with pytest.raises(elman.DataError, match="fewer than 6 rows without a gap"):
         elman.predict(run, frame().tail(5))
     with pytest.raises(elman.DataError, match="row 3 .*'wind' is empty"):
         elman.predict(run, frame(wind=[None if i == 3 else v for i, v in enumerate(NOISE)]))
-    with pytest.raises(elman.DataError, match="holds no finished run"):
+    with pytest.raises(elman.DataError, match="does not hold a finished run"):
         elman.predict(run.folder / "none", frame())
 
 
@@ -204,6 +284,15 @@ def test_groups_times_and_several_steps(tmp_path):
     found = elman.predict(run, table[:ROWS].assign(g="new"))
     assert set(found["g"]) == {"new"}
     assert_allclose(found["temp"], run.forecast["temp"], rtol=1e-6)
+
+
+@pytest.mark.once
+def test_a_table_that_ends_with_a_gap_has_no_forecast(tmp_path):
+    table = frame(day=np.where(np.arange(ROWS) < ROWS - 3, DAYS, DAYS + 9))
+    run = elman.fit(table, fill="split", out=tmp_path, **SMALL | {"epochs": 1})
+    assert run.metrics["notes"][-1] == "No forecast: the table ends with fewer than 6 rows without a gap."
+    assert (run.forecast.height, run.forecast.columns) == (0, ["after", "ahead", "temp"])
+    assert names(tmp_path) == FINAL
 
 
 # --- what stops it ---------------------------------------------------------------------------------------------------
@@ -292,7 +381,7 @@ def test_ctrl_c_ends_the_epoch_and_the_same_call_goes_on(ctrl_c, tmp_path):
 
 @pytest.mark.medium
 @pytest.mark.once
-def test_fresh_begins_anew_and_another_backend_is_refused(tmp_path):
+def test_fresh_starts_again_and_another_backend_is_refused(tmp_path):
     arguments = SMALL | {"epochs": 2}
 
     def stop(_):
@@ -304,11 +393,10 @@ def test_fresh_begins_anew_and_another_backend_is_refused(tmp_path):
 
     with pytest.raises(InterruptedError):
         elman.fit(frame(), out=tmp_path, tell=after_an_epoch, **arguments)
-    checkpoint = tmp_path / "checkpoint.safetensors"
-    content = checkpoint.read_bytes()
-    backend = keras.config.backend().encode()
-    files.write(checkpoint, content.replace(b'"backend":"' + backend, b'"backend":"' + b"x" * len(backend)))
-    with pytest.raises(elman.DataError, match=f"was begun on xxx.*runs on {backend.decode()}.*--fresh"):
+    path = tmp_path / "checkpoint.safetensors"
+    arrays, texts = checkpoint.read(path)
+    checkpoint.write(path, arrays, texts | {"backend": "another"})
+    with pytest.raises(elman.DataError, match=f"was begun on another.*runs on {keras.config.backend()}.*--fresh"):
         elman.fit(frame(), out=tmp_path, **arguments)
     (tmp_path / "notes.txt").write_text("precious")
     with pytest.raises(InterruptedError):
@@ -323,7 +411,7 @@ def test_a_disk_that_fills_while_training_is_one_sentence(tmp_path, monkeypatch)
 
     def full(path, content):
         if path.name == "checkpoint.safetensors":
-            with files.telling(path):
+            with files.file_errors(path):
                 raise OSError(28, "No space left on device")
         write(path, content)
 
@@ -389,25 +477,25 @@ def test_the_commands_print_tables_and_json(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
-        ({"layer": "LSTM", "units": [4, 3]}, "network (LSTM, 4 + 3 units)"),
-        ({"layer": "GRU", "bidirectional": True}, "network (Bidirectional GRU, 4 units)"),
+        ({"cell": "LSTM", "units": [4, 3]}, "network (LSTM, 4 + 3 units)"),
+        ({"cell": "GRU", "bidirectional": True}, "network (Bidirectional GRU, 4 units)"),
     ],
     ids=["stacked", "bidirectional"],
 )
-def test_another_layer_stacked_or_both_ways(asked, said, tmp_path):
+def test_another_cell_stacked_or_both_ways(asked, said, tmp_path):
     run = elman.fit(frame(), out=tmp_path / "run", **{**SMALL, "epochs": 1, **asked})
     assert said in [label for label, *_ in report.rows(run.metrics)]
     assert run.metrics["route"]["path"] == "native"
     assert run.metrics["difference_from_stock"] < 1e-5
     layers = {type(part) for part in run.model._flatten_layers() if isinstance(part, keras.layers.RNN)}
-    assert layers == {getattr(keras.layers, asked["layer"])}
+    assert layers == {getattr(keras.layers, asked["cell"])}
 
 
 @pytest.mark.once
 @pytest.mark.parametrize(
-    ("asked", "sentence"), [({"layer": "lstm"}, "Did you mean 'LSTM'"), ({"bidirectional": 1}, "1")]
+    ("asked", "sentence"), [({"cell": "lstm"}, "Did you mean 'LSTM'"), ({"bidirectional": 1}, "1")]
 )
-def test_a_layer_that_there_is_not(asked, sentence, tmp_path):
+def test_a_cell_that_does_not_exist(asked, sentence, tmp_path):
     with pytest.raises(elman.DataError, match=sentence):
         elman.fit(frame(), out=tmp_path / "run", **{**SMALL, **asked})
     assert not (tmp_path / "run").exists()

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The `elman` command: it parses and prints; the work is in the functions that it calls.
 
-Typer and Rich come with `elman[cli]`; without them the command says how to get them.
+Typer and Rich come with `elman[cli]`; without them the command prints how to install them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def main() -> None:
             file=sys.stderr,
         )
         raise SystemExit(2)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's notes on its build are not for who runs a command
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # notes on TensorFlow's own build
     from elman.cli.app import app
 
     app(prog_name="elman")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The commands, gathered. A command is a function of the same name in a module of the same name."""
+"""All commands. A command is a function in a module of the same name."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`elman info`: `elman.info.collect` called, its answer printed as a table or as JSON."""
+"""`elman info`: calls `elman.info.collect` and prints the answer as a table or as JSON."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A bar for training, with the time left, on a terminal's standard error; nothing anywhere else."""
+"""A progress bar for training, with the time left, if standard error is a terminal."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 @contextmanager
 def bar() -> Iterator[Callable[[Any], None] | None]:
-    """Yields what `elman.fit` is to call after each step, or `None` off a terminal."""
+    """Yields the function that `elman.fit` calls after each step, or `None` if there is no terminal."""
     console = Console(stderr=True, highlight=False)
     if not console.is_terminal:
         yield None

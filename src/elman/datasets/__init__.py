@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The recordings that ship with elman: a Parquet file each, and a row of facts.
 
-In: a name. Out: the arguments with which `elman.fit` takes it, and where it comes from. Only NumPy and Polars read
-them.
+In: a name. Out: the arguments with which `elman.fit` takes it, and where it comes from. Nothing is read here.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ class Dataset(NamedTuple):
         unit: The target's.
         source: Where it was published.
         licence: Its SPDX name, or what it is.
-        citation: How its authors want to be named.
+        citation: How its authors want to be cited.
         changes: What was done to it.
     """
 
@@ -71,18 +70,21 @@ DATASETS = {
 
 
 def names() -> list[str]:
-    """The names of all."""
+    """The names of all recordings."""
     return list(DATASETS)
 
 
 def arguments(name: str) -> dict[str, Any]:
-    """What `elman.fit` is to be called with.
+    """The arguments to call `elman.fit` with.
 
     Args:
         name: One of `names()`.
 
+    Returns:
+        `table` (a path), `target`, `time`, `ahead`, `window` and `unit`.
+
     Raises:
-        ValueError: If there is none of that name.
+        ValueError: If no recording has that name.
 
     Example:
 
@@ -92,14 +94,14 @@ def arguments(name: str) -> dict[str, Any]:
     """
     if name not in DATASETS:
         raise ValueError(
-            f"no data set is named {name!r}; there are {', '.join(DATASETS)}.{did_you_mean(name, DATASETS)}"
+            f"no recording is named {name!r}; there are {', '.join(DATASETS)}.{did_you_mean(name, DATASETS)}"
         )
     facts = DATASETS[name]
     kept = ("target", "time", "ahead", "window", "unit")
     return {"table": Path(__file__).with_name(f"{name}.parquet"), **{key: getattr(facts, key) for key in kept}}
 
 
-def told(name: str) -> list[str]:
-    """What a recording is, and whose, in lines to print."""
+def described(name: str) -> list[str]:
+    """What a recording is and who published it, in lines to print."""
     facts = DATASETS[name]
     return [f"{name}: {facts.title}.", f"Source: {facts.source}; {facts.licence}; {facts.changes}."]

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a network has to beat: the last value, the value one period ago, and a linear model of the same window.
 
-In: windows. Out: forecasts in the target's units, float64. The linear model is ridge regression on the standardized
-window, for the change from the last value; it is solved by normal equations that are added up chunk by chunk, as the
-windows of a large table do not fit into memory side by side.
+In: windows. Out: forecasts in the target's units, float64. The linear model is ridge regression from the standardized
+window to the change from the last value. Its normal equations are summed chunk by chunk, since the windows of a large
+table do not fit into memory at once.
 """
 
 from __future__ import annotations
@@ -12,20 +12,20 @@ from typing import NamedTuple
 
 import numpy as np
 
-from elman.forecasting.windows import Windows, chunks
+from elman.forecasting.windows import Windows, chunks, gathered
 
 _PENALTIES = 10.0 ** np.arange(-6, 3)  # of a standardized input's variance
-_MOST_INPUTS = 2000  # of the linear model; of a wider window it has the latest rows
-_CLEAR = 0.1  # least rise of the autocorrelation to a period, from its lowest value before
-_SURE = 4  # standard deviations of noise's autocorrelation that a period's own is above
-_NEARLY = 0.8  # of the highest rise; the shortest such period is taken
+_MOST_INPUTS = 2000  # of the linear model, which sees only the latest rows of a window with more
+_CLEAR = 0.1  # smallest rise of the autocorrelation at a period above its lowest value at shorter lags
+_SURE = 4  # standard deviations of the autocorrelation of noise; that of a period is larger
+_NEARLY = 0.8  # share of the highest rise; the shortest period that reaches it is taken
 
 
 def period_of(series: list[np.ndarray], longest: int) -> int | None:
-    """The period of a series in rows: where its autocorrelation rises highest above its lowest value before.
+    """The period of a series in rows: where its autocorrelation rises most above its lowest value at shorter lags.
 
     Args:
-        series: Stretches of the training part, float64; the longest is looked at.
+        series: Stretches of the training part, float64; the longest one is used.
         longest: Largest period allowed.
 
     Returns:
@@ -33,11 +33,11 @@ def period_of(series: list[np.ndarray], longest: int) -> int | None:
     """
     values = max(series, key=len)
     n = len(values)
-    longest = min(longest, n // 2)  # of which it has two at least
+    longest = min(longest, n // 2)  # two periods at least
     if longest < 2:
         return None
     t = np.linspace(-1, 1, n)
-    values = values - np.polynomial.Polynomial.fit(t, values, 2)(t)  # a trend is no period
+    values = values - np.polynomial.Polynomial.fit(t, values, 2)(t)  # a trend is not a period
     spectrum = np.abs(np.fft.rfft(values, 2 * n)) ** 2
     correlation = np.fft.irfft(spectrum)[: longest + 2]
     if not correlation[0] > 0:
@@ -97,7 +97,7 @@ def fit_linear(windows: Windows, mean: np.ndarray, std: np.ndarray) -> Linear:
     Args:
         windows: The windows.
         mean: `(features,)`, of the training part.
-        std: `(features,)`, likewise.
+        std: `(features,)`, of the training part.
 
     The formula is that of Hoerl and Kennard, "Ridge regression: biased estimation for nonorthogonal problems", 1970.
     """
@@ -125,7 +125,7 @@ def fit_linear(windows: Windows, mean: np.ndarray, std: np.ndarray) -> Linear:
 
 
 def _inputs(windows: Windows, starts: np.ndarray, rows: int, mean: np.ndarray, std: np.ndarray) -> np.ndarray:
-    latest = windows.rows[starts[:, None] + np.arange(windows.window - rows, windows.window)]
+    latest = gathered(windows.rows, starts + windows.window - rows, rows)
     return ((latest - mean) / std).reshape(len(starts), -1)
 
 

@@ -1,117 +1,109 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is wrong with arguments before a table is read, and with its values after.
+"""What is wrong with the values of a table as a whole, and whether a network of the size asked for fits into memory.
 
-In: the arguments of `fit`; a `Table` and its parts. Out: nothing, or a `DataError`. Single cells are the business of
-`table`. No framework.
+In: a `Table` and its parts. Out: moments, or a `DataError`. Single cells are checked in `reading`, arguments in
+`settings`. No framework.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import os
 
 import numpy as np
 
 from elman.cells import BY_KERAS
-from elman.checks import did_you_mean, is_integer, is_real, positive_integer
 from elman.errors import DataError
-from elman.forecasting.table import CHUNK, FILLS, Table
+from elman.forecasting.moments import Moments
+from elman.forecasting.settings import Settings
+from elman.forecasting.table import CHUNK, Table
+from elman.forecasting.windows import Windows
+from elman.forecasting.words import counted
 
-LAYERS = tuple(BY_KERAS)
-_SAME = 0.9999  # correlation of changes from which on one column tells another
-_OWN_PAST = 8  # changes of the target from which it may be told as well
+_SAME = 0.9999  # correlation of changes, above which one column gives the other away
+_OWN_PAST = 8  # changes of the target that may predict the next one as well
 _SAMPLE = 100_000  # rows
-_LEAST_VARIANCE = 1e-12  # Keras's Normalization takes less for none
-
-
-def check_arguments(
-    *,
-    window: Any,
-    ahead: Any,
-    units: Any,
-    layer: Any,
-    epochs: Any,
-    seed: Any,
-    bidirectional: Any,
-    fill: Any,
-    batch_size: Any,
-    learning_rate: Any,
-) -> None:
-    """Raises DataError for the first argument of a wrong kind."""
-    whole = {"ahead": ahead, "epochs": epochs}
-    whole |= {name: value for name, value in (("window", window), ("batch_size", batch_size)) if value is not None}
-    sizes = units if isinstance(units, Sequence) and not isinstance(units, str) else [units]
-    for name, value in [*whole.items(), *(("units", size) for size in sizes)]:
-        positive_integer(name, value, error=DataError)
-    if not sizes:
-        raise DataError("units is empty; expected a positive integer, or one for each layer.")
-    if not is_integer(seed, least=0) or seed >= 2**31:
-        raise DataError(f"seed is {seed!r}; expected an integer from 0 to 2147483647.")
-    if layer not in LAYERS:
-        raise DataError(f"layer is {layer!r}; expected one of {', '.join(LAYERS)}.{did_you_mean(layer, LAYERS)}")
-    if not isinstance(bidirectional, bool):
-        raise DataError(f"bidirectional is {bidirectional!r}; expected True or False.")
-    if fill is not None and fill not in FILLS:
-        raise DataError(f"fill is {fill!r}; expected one of {', '.join(FILLS)}.{did_you_mean(fill, FILLS)}")
-    rate = learning_rate
-    if not is_real(rate) or rate <= 0:
-        raise DataError(f"learning_rate is {rate!r}; expected a positive number.")
+# Keras's Normalization takes a smaller variance for zero, and computes the variance in float32.
+_LEAST_VARIANCE, _LARGEST_VARIANCE = 1e-12, 1e38
+# While training: weights, gradients, two moments of Adam, the best weights so far, and what is being written.
+_COPIES = 6
+_BYTES = 4  # of a float32
 
 
 def moments(table: Table, part: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation of each column over the training part, in float64.
 
     Raises:
-        DataError: If a column is constant there.
+        DataError: If a column is constant there, or varies too little or too much for the network.
     """
-    columns = table.rows.shape[1]
-    count, total, squares = 0, np.zeros(columns), np.zeros(columns)
-    first = table.rows[int((part == 0).argmax())].astype("float64")  # as an offset, so that squares stay small
+    sums = Moments(table.rows.shape[1])
     for start in range(0, len(table.rows), CHUNK):
-        rows = table.rows[start : start + CHUNK][part[start : start + CHUNK] == 0] - first
-        count, total, squares = count + len(rows), total + rows.sum(0), squares + (rows**2).sum(0)
-    mean = total / max(count, 1)
-    variance = np.maximum(squares / max(count, 1) - mean**2, 0)
-    for name, offset, value in zip(table.chosen.features, first + mean, variance, strict=True):
-        if value == 0:
+        sums.add(table.rows[start : start + CHUNK][part[start : start + CHUNK] == 0])
+    for name, mean, std in zip(table.chosen.features, sums.mean, sums.std, strict=True):
+        if std == 0:
             raise DataError(
-                f"column {name!r} is constant over the training part, the first 70 %, at {offset:g}; it tells nothing. "
+                f"column {name!r} is constant over the training part, the first 70 %, at {mean:g}, so there is nothing "
+                "to learn from it. "
                 + ("It is the target." if name == table.chosen.target else "Leave it out with features (--features).")
             )
-        if value < _LEAST_VARIANCE:
-            raise DataError(f"column {name!r} varies by {value**0.5:.3g}; choose a unit in which it varies by more.")
-    return first + mean, np.sqrt(variance)
+        if not _LEAST_VARIANCE <= std**2 <= _LARGEST_VARIANCE:
+            less_or_more = "more" if std < 1 else "less"
+            raise DataError(f"column {name!r} varies by {std:.3g}; choose a unit in which it varies by {less_or_more}.")
+    return sums.mean, sums.std
+
+
+def check_memory(settings: Settings, windows: Windows, batch_size: int) -> None:
+    """Raises DataError if training would take more memory than this machine has."""
+    features = windows.rows.shape[1]
+    gates, both = len(BY_KERAS[settings.cell].gates), 1 + settings.bidirectional
+    weights = min(windows.window * features, 2000) * windows.ahead  # of the linear model
+    states = 0
+    inputs = features
+    for units in settings.units:
+        weights += both * gates * units * (inputs + units + 2)
+        states += both * (gates + 2) * units
+        inputs = both * units
+    weights += inputs * windows.ahead
+    rows = min(batch_size, len(windows.starts["train"]))
+    # For every time step, the inputs and what the backward pass needs are kept, and a gradient of each.
+    needed = _BYTES * (_COPIES * weights + 2 * rows * windows.window * (features + states))
+    available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed > available:
+        sizes = ", ".join(map(str, settings.units))
+        raise DataError(
+            f"units of {sizes} with a window of {windows.window} and {counted(rows, 'window')} per step take about "
+            f"{needed / 1e9:,.0f} GB to train, and this machine has {available / 1e9:,.0f} GB. Choose fewer units, a "
+            "smaller window or a smaller batch_size."
+        )
 
 
 def check_leakage(table: Table, part: np.ndarray, window: int, ahead: int) -> None:
-    """Raises DataError if a feature has the target's future in it.
+    """Raises DataError if a feature contains the target's future.
 
-    That is so if its changes are the target's own some rows later, up to a factor, and the target cannot be told as
-    well from its own past. Looked at in the longest stretch of the training part.
+    It does if its changes equal, up to a factor, the target's changes some rows later, and if the target's own past
+    does not predict them as well. Only the longest stretch of the training part is looked at.
     """
     first, end = max(table.segments.tolist(), key=lambda segment: segment[1] - segment[0])
     rows = table.rows[first:end][part[first:end] == 0][-_SAMPLE:]
     changes = np.diff(rows.astype("float64"), axis=0)
     target = changes[:, table.target]
-    if len(changes) < 4 * _OWN_PAST or _told_by_its_past(target):
+    if len(changes) < 4 * _OWN_PAST or _follows_from_its_past(target):
         return
     for i, name in enumerate(table.chosen.features):
         if i == table.target:
             continue
         for shift in range(1, min(window + ahead, len(target) // 2)):
             if abs(_correlation(changes[:-shift, i], target[shift:])) > _SAME:
-                rows_ = "1 row" if shift == 1 else f"{shift} rows"
                 raise DataError(
-                    f"column {name!r} equals the target {table.chosen.target!r} of {rows_} later: it has the future in "
-                    "it. Leave it out with features (--features)."
+                    f"column {name!r} contains the target {table.chosen.target!r} from {counted(shift, 'row')} ahead "
+                    "(leakage). Leave it out with features (--features)."
                 )
 
 
-def _told_by_its_past(changes: np.ndarray) -> bool:
+def _follows_from_its_past(changes: np.ndarray) -> bool:
     past = np.lib.stride_tricks.sliding_window_view(changes, _OWN_PAST)[:-1]
     now = changes[_OWN_PAST:]
-    told = past @ np.linalg.lstsq(past, now, rcond=None)[0]
-    return bool(((now - told) ** 2).sum() <= (1 - _SAME**2) * (now**2).sum())
+    predicted = past @ np.linalg.lstsq(past, now, rcond=None)[0]
+    return bool(((now - predicted) ** 2).sum() <= (1 - _SAME**2) * (now**2).sum())
 
 
 def _correlation(a: np.ndarray, b: np.ndarray) -> float:

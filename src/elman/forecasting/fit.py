@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """`elman.fit`: a table in, a trained forecaster and an honest report out, in a folder of their own.
 
-The order is: arguments, table, checks, folder, and only then Keras; training; scores on the held-out end; files, the
-metrics last, whose presence means that the run is finished.
+The order is: arguments, table, checks, folder, and only then Keras; training; scores on the held-out end; files. The
+metrics are written last, so that their presence means that the run is finished.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import platform
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from importlib import metadata
 from pathlib import Path
@@ -19,10 +20,8 @@ import numpy as np
 
 import elman
 from elman import files
-from elman.forecasting import baselines, checks, folder, report
-from elman.forecasting import table as tables
-from elman.forecasting import windows as of_windows
-from elman.forecasting.forecast import forecast, last_forecast
+from elman.forecasting import baselines, checks, folder, reading, report
+from elman.forecasting.forecast import forecasts_of, last_forecast, to_csv
 from elman.forecasting.run import (
     CHECKPOINT,
     FORECAST,
@@ -31,24 +30,44 @@ from elman.forecasting.run import (
     METRICS,
     MODEL,
     Run,
+    signed,
 )
 from elman.forecasting.scores import Bootstrap
+from elman.forecasting.settings import Settings
 from elman.forecasting.source import Source, open_table
 from elman.forecasting.table import Table
-from elman.forecasting.windows import Windows
+from elman.forecasting.windows import (
+    Windows,
+    batch_size_for,
+    default_window,
+    parts_of,
+    training_series,
+    windows_of,
+)
+from elman.forecasting.words import counted, listed
 from elman.plain_values import plain
 
 _LEAST_EXAMPLES, _EXAMPLES = 16, 1024  # held-out windows on which memory is measured
 
 
 class _Prepared(NamedTuple):
-    """A table that passed all checks, and what was decided on it."""
+    """A table that passed all checks, and what was decided on it.
+
+    Attributes:
+        table: The rows.
+        windows: The windows of each part.
+        mean: `(features,)`, of the training part.
+        std: `(features,)`, likewise.
+        period: In rows, or `None`.
+        batch_size: Windows per training step.
+    """
 
     table: Table
     windows: Windows
     mean: np.ndarray
     std: np.ndarray
     period: int | None
+    batch_size: int
 
 
 def fit(
@@ -60,7 +79,7 @@ def fit(
     time: str | None = None,
     group: str | None = None,
     units: int | Sequence[int] = 32,
-    layer: str = "SimpleRNN",
+    cell: str = "SimpleRNN",
     epochs: int = 200,
     seed: int = 0,
     *,
@@ -72,37 +91,40 @@ def fit(
     out: Any = None,
     fresh: bool = False,
     tell: Callable[[Any], None] | None = None,
+    layer: str | None = None,
 ) -> Run:
     """Trains a small recurrent network to forecast a column of a table, and says whether it is worth having.
 
-    The last 15 % of the rows are held out, the 15 % before them end training early. The network begins as a linear
-    model of the window (ridge regression) and learns what that misses. Its error is compared with those of the last
-    value, the value one period ago and the linear model. After every epoch all is saved: a run that was killed goes on
-    where it was when the same call is made again, to the same numbers.
+    The last 15 % of the rows are held out; the 15 % before them decide when training ends. The network starts as a
+    linear model of the window (ridge regression) and learns what that misses. Its error is compared with those of the
+    last value, the value one period ago and the linear model. Everything is saved after every epoch. If a run is
+    killed, the same call resumes it and ends with the same numbers.
 
     Args:
         table: Path of a `.csv` or `.parquet` file, a NumPy array `(rows, columns)` (columns `x0`, `x1`, ... unless it
             is structured), or a pandas or Polars frame. Rows are in order of time.
-        target: The column to forecast; may be left out if there is one column of numbers.
-        window: Rows that the network sees. Chosen by the period found, if `None`: 8 to 64.
+        target: The column to forecast. It may be left out if the table has one column of numbers.
+        window: Rows that the network sees. `None` chooses 8 to 64 of them by the period that is found.
         ahead: Rows that it forecasts, all at once.
-        features: Columns that it sees; every column of numbers, if `None`. The target is always among them.
-        time: The column of times or row numbers; the first that looks so, if `None`.
-        group: The column that tells several series apart, which windows do not straddle.
+        features: Columns that it sees. `None` takes every column of numbers. The target is always one of them.
+        time: The column of times or row numbers. `None` takes the first one that looks so.
+        group: The column that tells several series apart. No window contains rows of two series.
         units: Size of the recurrent layer, or sizes of several.
-        layer: Name of the recurrent layer, `"SimpleRNN"`, `"LSTM"` or `"GRU"`.
-        epochs: Most passes over the data. Training ends after 15 without a better error on the validation part.
-        seed: Of the initial weights and the order of windows.
+        cell: `"SimpleRNN"`, `"LSTM"` or `"GRU"`.
+        epochs: Largest number of passes over the data. Training ends earlier after 15 passes without a smaller error
+            on the validation part.
+        seed: Seed of the initial weights and of the order of windows.
         bidirectional: Whether each layer reads the window from both of its ends.
         fill: What to do with empty cells and gaps in time: `"linear"` and `"previous"` fill them, `"split"` leaves
-            their rows out and cuts the series there, `"keep"` takes rows as they come, whatever their times; `None` is
-            an error.
-        unit: The target's unit, to be printed.
-        batch_size: Windows per step; a power of two from 32 to 1024 by their number, if `None`.
-        learning_rate: Of Adam; halved after every 5 epochs without a better error.
-        out: The run's folder; `elman-runs/<name>-<hash>` by the data and the arguments, if `None`.
-        fresh: Begin anew, even if the folder holds this run, finished or not.
+            their rows out and cuts the series there, `"keep"` takes rows as they come, whatever their times; `None`
+            raises an error.
+        unit: The target's unit, for the report.
+        batch_size: Windows per step. `None` chooses a power of two from 32 to 1024 by their number.
+        learning_rate: Of Adam. It is halved after every 5 epochs without a smaller error.
+        out: The run's folder. `None` names it `elman-runs/<name>-<hash>`, by the data and the arguments.
+        fresh: Whether to start again, even if the folder holds this or another run of elman, finished or not.
         tell: Called with an `elman.forecasting.Progress` after every step.
+        layer: The former name of `cell`, accepted for one release with a warning.
 
     Returns:
         The run.
@@ -115,91 +137,82 @@ def fit(
         run = elman.fit("beach.csv", target="temp", ahead=24)
         run.metrics["errors"]["verdict"]
     """
-    checks.check_arguments(
+    if layer is not None:
+        warnings.warn("elman.fit(layer=...) is now cell=...; layer will be removed.", FutureWarning, stacklevel=2)
+        cell = layer
+    settings = Settings(
+        target=target,
         window=window,
         ahead=ahead,
-        units=units,
-        layer=layer,
+        features=features,
+        time=time,
+        group=group,
+        units=[units] if isinstance(units, int) else units,
+        cell=cell,
         epochs=epochs,
         seed=seed,
         bidirectional=bidirectional,
         fill=fill,
+        unit=unit,
         batch_size=batch_size,
         learning_rate=learning_rate,
     )
-    sizes = [int(size) for size in ([units] if isinstance(units, int | np.integer) else units)]
     source = open_table(table)
-    names = [features] if isinstance(features, str) else features
-    asked = {"target": target, "features": None if names is None else list(names), "time": time, "group": group}
-    config = {
-        **asked,
-        "window": window,
-        "ahead": ahead,
-        "units": sizes,
-        "layer": layer,
-        "epochs": epochs,
-        "seed": seed,
-        "bidirectional": bidirectional,
-        "fill": fill,
-        "unit": unit,
-        "batch_size": batch_size,
-        "learning_rate": learning_rate,
-        "sha256": source.sha256,
-        "elman": elman.__version__,
-    }
+    config = settings.to_dict() | {"sha256": source.sha256, "elman": elman.__version__}
     path = folder.path_for(source.name, config, out)
     if (run := folder.finished(path, config, fresh=fresh)) is not None:
         return run
-    prepared = _prepare(source, asked, window, int(ahead), fill)
-    with folder.held(path, config, fresh=fresh):
-        return _run(prepared, source, config, path, tell)
+    prepared = _prepare(source, settings)
+    with folder.held(path, config, fresh=fresh) as finished:
+        return finished or _run(prepared, source, settings, path, tell)
 
 
-def _prepare(source: Source, asked: dict[str, Any], window: int | None, ahead: int, fill: str | None) -> _Prepared:
-    """Reads and checks the table, and chooses the window."""
-    table = tables.read(source, asked, fill)
-    part = of_windows.parts_of(table)
-    series = of_windows.training_series(table, part)
+def _prepare(source: Source, settings: Settings) -> _Prepared:
+    """Reads and checks the table, and chooses the window and the batch size."""
+    table = reading.read(source, settings)
+    part = parts_of(table)
+    series = training_series(table, part)
     longest = max(map(len, series), default=0)
     period = baselines.period_of(series, longest) if longest else None
-    if window is None:
-        window = of_windows.default_window(longest, ahead, period)
-    windows = of_windows.windows(table, part, int(window), ahead)
+    window = settings.window or default_window(longest, settings.ahead, period)
+    windows = windows_of(table, part, window, settings.ahead)
     mean, std = checks.moments(table, part)
-    checks.check_leakage(table, part, windows.window, ahead)
+    checks.check_leakage(table, part, window, settings.ahead)
+    batch_size = settings.batch_size or batch_size_for(len(windows.starts["train"]))
+    checks.check_memory(settings, windows, batch_size)
     held_out = windows.starts["test"]
     begins = table.segments[np.searchsorted(table.segments[:, 0], held_out, "right") - 1, 0]
-    if period is not None and period > (held_out + windows.window - begins).min():
+    if period is not None and period > (held_out + window - begins).min():
         period = None  # some held-out window has no value a period ago
-    return _Prepared(table, windows, mean, std, period)
+    return _Prepared(table, windows, mean, std, period, batch_size)
 
 
 class _Trained(NamedTuple):
     """What training came to.
 
     Attributes:
-        linear: What the network began as.
-        network: With elman's layers, standardized.
-        stock: The same with Keras's own.
+        linear: The linear model that the network started as.
+        network: The network with elman's layers, for standardized targets.
+        stock: The same with Keras's own layers.
         model: `network` in the target's units.
-        handed_on: `stock` in the target's units: what the file holds.
-        batches: What it was trained on.
+        portable: `stock` in the target's units, which is what the file holds.
+        batches: The training windows.
         outcome: The history.
-        difference: Largest, of the outputs of elman's layers and Keras's on what was learned.
+        difference: Largest difference between the outputs of `model` and `portable`, on held-out windows.
     """
 
     linear: baselines.Linear
     network: Any
     stock: Any
     model: Any
-    handed_on: Any
+    portable: Any
     batches: Any
     outcome: Any
     difference: float
 
 
 def _run(
-    prepared: _Prepared, source: Source, config: dict[str, Any], path: Path, tell: Callable[[Any], None] | None
+    prepared: _Prepared, source: Source, settings: Settings, path: Path, tell: Callable[[Any], None] | None
 ) -> Run:
     """Trains, scores and writes."""
     try:
@@ -213,19 +226,21 @@ def _run(
         ) from error
     from elman.forecasting import network, pictures, speed
 
-    trained = _train(prepared, config, path, tell)
+    trained = _train(prepared, settings, path, tell)
     table, windows = prepared.table, prepared.windows
     forecasts = _forecasts(prepared, trained)
     truth = windows.targets(windows.starts["test"]).astype("float64")
     errors = report.errors({name: (values - truth) ** 2 for name, values in forecasts.items()}, windows.ahead)
-    later, short = last_forecast(trained.model, table, windows.window, source.first_row)
-    if short:
-        table.notes.append(f"Too short for a forecast: {', '.join(short)}.")
-    files.write_with(path / MODEL, trained.handed_on.save)
-    files.write(path / FORECAST, later.write_csv())
+    later, short = last_forecast(trained.model, table, windows.window, windows.ahead, source.first_row)
+    if short and table.chosen.group is not None:
+        table.notes.append(f"Too short for a forecast: {listed(short)}.")
+    elif short:
+        table.notes.append(f"No forecast: the table ends with fewer than {windows.window} rows without a gap.")
+    files.write_with(path / MODEL, lambda to: network.save(trained.portable, to))
+    files.write(path / FORECAST, to_csv(later))
     data = plain(
         {
-            **_facts(prepared, source, config),
+            **_facts(prepared, source, settings),
             "errors": errors,
             "penalty": trained.linear.penalty,
             "training": _training(trained.outcome, trained.batches.batch_size, float(prepared.std[windows.target])),
@@ -240,66 +255,61 @@ def _run(
     )
     files.write(path / FORECAST_PICTURE, pictures.forecast(data, table, windows, forecasts, later))
     files.write(path / LEARNING_PICTURE, pictures.learning(data))
-    files.write(path / METRICS, json.dumps(data, indent=2, allow_nan=False) + "\n")
+    run = Run(path, signed(data))
+    files.write(path / METRICS, json.dumps(run.metrics, indent=2, allow_nan=False) + "\n")
     if not trained.outcome.interrupted:
         (path / CHECKPOINT).unlink(missing_ok=True)
-    return Run(path, data)
+    return run
 
 
-def _train(prepared: _Prepared, config: dict[str, Any], path: Path, tell: Callable[[Any], None] | None) -> _Trained:
-    """Builds the network as the linear model and trains it; it stays that where it learns no more than chance."""
+def _train(prepared: _Prepared, settings: Settings, path: Path, tell: Callable[[Any], None] | None) -> _Trained:
+    """Builds the network as the linear model and trains it.
+
+    It stays the linear model if it learns no more than chance.
+    """
     from elman.forecasting import network, training
+    from elman.models import to_stock
 
-    table, windows, mean, std, _ = prepared
+    table, windows, mean, std, _, batch_size = prepared
     linear = baselines.fit_linear(windows, mean, std)
-    built = network.build(
-        window=windows.window,
-        ahead=windows.ahead,
-        target=windows.target,
-        linear=linear,
-        units=config["units"],
-        layer=config["layer"],
-        bidirectional=config["bidirectional"],
-        seed=config["seed"],
-    )
+    built = network.build(windows, linear, settings)
     scale = float(mean[windows.target]), float(std[windows.target])
-    size = config["batch_size"] or training.batch_size_for(len(windows.starts["train"]))
-    batches = training.Batches(windows, windows.starts["train"], size, scale, config["seed"])
+    batches = training.Batches(windows, windows.starts["train"], batch_size, scale, settings.seed)
     validation = training.Batches(windows, windows.starts["validation"], training.EVALUATION_BATCH, scale)
-    training.compile_for(built, config["learning_rate"], len(batches))
-    begun = training.weights_of(built)
-    outcome = training.train(built, batches, validation, epochs=config["epochs"], folder=path, tell=tell)
-    stock = elman.to_stock(built)
-    model, handed_on = network.in_units(built, *scale), network.in_units(stock, *scale)
+    training.compile_for(built, settings.learning_rate, len(batches))
+    untrained = training.weights_of(built)
+    outcome = training.train(built, batches, validation, epochs=settings.epochs, folder=path, tell=tell)
+    stock = to_stock(built)
+    model, portable = network.in_units(built, *scale), network.in_units(stock, *scale)
     few = windows.starts["test"][: training.EVALUATION_BATCH]
-    ours, theirs = (forecast(each, table, few, windows.window) for each in (model, handed_on))
+    ours, theirs = (forecasts_of(each, table, few, windows.window, windows.ahead) for each in (model, portable))
     if outcome.best_epoch > 0 and not _learned(model, table, windows, linear):
-        built.set_weights(begun)
-        stock.set_weights(begun)
+        built.set_weights(untrained)
+        stock.set_weights(untrained)
         outcome = outcome._replace(best_epoch=0)
         table.notes.append(
             "What the network learned is no more than chance on the validation part, so it stays the linear model."
         )
     difference = float(np.abs(ours - theirs).max())
-    return _Trained(linear, built, stock, model, handed_on, batches, outcome, difference)
+    return _Trained(linear, built, stock, model, portable, batches, outcome, difference)
 
 
 def _forecasts(prepared: _Prepared, trained: _Trained) -> dict[str, np.ndarray]:
-    """For each model its forecasts of the held-out windows, `(windows, ahead)`."""
+    """The forecasts of the held-out windows by each model, `(windows, ahead)`."""
     windows = prepared.windows
     held_out = windows.starts["test"]
     found = {"last_value": baselines.last_value(windows, held_out)}
     if prepared.period is not None:
         found["seasonal"] = baselines.seasonal(windows, held_out, prepared.period)
     found["linear"] = trained.linear(windows, held_out)
-    found[report.NETWORK] = forecast(trained.model, prepared.table, held_out, windows.window)
+    found[report.NETWORK] = forecasts_of(trained.model, prepared.table, held_out, windows.window, windows.ahead)
     return found
 
 
 def _memory(model: Any, windows: Windows) -> dict[str, Any] | None:
-    """How far back the recurrent layers look, on held-out windows; `None` where nothing can be told.
+    """How far back the recurrent layers remember, on held-out windows; `None` if these are too few or constant.
 
-    The linear path beside them keeps the whole window, whatever they forget.
+    The linear path next to them sees the whole window, whatever they forget.
     """
     starts = windows.starts["test"]
     if len(starts) < _LEAST_EXAMPLES or windows.window < 2:
@@ -308,38 +318,31 @@ def _memory(model: Any, windows: Windows) -> dict[str, Any] | None:
     targets = windows.targets(some)
     if not np.ptp(targets, axis=0).any():
         return None
-    found = elman.diagnose(model, windows.inputs(some), targets)
+    from elman.diagnosis import diagnose
+
+    found = diagnose(model, windows.inputs(some), targets)
     return {"horizon": found.horizon, "verdict": found.verdict, "because": found.because}
 
 
 def _learned(model: Any, table: Table, windows: Windows, linear: baselines.Linear) -> bool:
-    """Whether the trained network is better than the linear model it began as, by more than chance.
+    """Whether the trained network is better than the linear model that it started as, by more than chance.
 
-    The best of many epochs is better by chance alone, and where one outlier makes up the error, much so.
+    The best of many epochs is better by chance alone, and much better if one outlier makes up most of the error.
     """
     starts = windows.starts["validation"]
     truth = windows.targets(starts)
-    now, then = (forecast(model, table, starts, windows.window) - truth) ** 2, (linear(windows, starts) - truth) ** 2
-    return Bootstrap(len(starts), windows.ahead).surely_better(now, then)
+    network = (forecasts_of(model, table, starts, windows.window, windows.ahead) - truth) ** 2
+    return Bootstrap(len(starts), windows.ahead).surely_better(network, (linear(windows, starts) - truth) ** 2)
 
 
-def _facts(prepared: _Prepared, source: Source, config: dict[str, Any]) -> dict[str, Any]:
-    """What was fitted, on what, as asked and as decided."""
-    table, windows, *_, period = prepared
+def _facts(prepared: _Prepared, source: Source, settings: Settings) -> dict[str, Any]:
+    """What was fitted, on which data, as asked and as decided."""
+    table, windows = prepared.table, prepared.windows
     times = table.times
-    ends = (None, None) if times is None else (tables.time_text(t, table.temporal) for t in (times.min(), times.max()))
-    first, last = ends
-    found = None
-    if period is not None:
-        text = f"{period} rows"
-        if times is not None:
-            steps = np.diff(times)[np.diff(table.groups) == 0]
-            text += f" ({tables.step_text(period * float(np.median(steps)), table.temporal)})" if table.temporal else ""
-        found = {"rows": period, "text": text}
     return {
         "command": sys.argv,
-        "seed": config["seed"],
-        "arguments": config,
+        "seed": settings.seed,
+        "arguments": settings.to_dict() | {"sha256": source.sha256, "elman": elman.__version__},
         "table": {
             "name": source.name,
             "sha256": source.sha256,
@@ -347,26 +350,36 @@ def _facts(prepared: _Prepared, source: Source, config: dict[str, Any]) -> dict[
             "filled": table.filled,
             "features": table.chosen.features,
             "time": table.chosen.time,
+            "zone": table.clock.zone,
             "group": table.chosen.group,
             "groups": len(table.group_names),
-            "first": first,
-            "last": last,
+            "first": None if times is None else table.clock.text(times.min()),
+            "last": None if times is None else table.clock.text(times.max()),
         },
         "target": table.chosen.target,
-        "unit": config["unit"],
-        "layer": config["layer"],
-        "bidirectional": config["bidirectional"],
-        "units": config["units"],
+        "unit": settings.unit,
+        "cell": settings.cell,
+        "bidirectional": settings.bidirectional,
+        "units": settings.units,
         "window": windows.window,
         "ahead": windows.ahead,
         "windows": {name: len(starts) for name, starts in windows.starts.items()},
-        "period": found,
+        "period": _period(table, prepared.period),
         "notes": table.notes,
     }
 
 
+def _period(table: Table, rows: int | None) -> dict[str, Any] | None:
+    """The period in rows, and as text with its length in time."""
+    if rows is None:
+        return None
+    first, end = max(table.segments.tolist(), key=lambda segment: segment[1] - segment[0])
+    length = "" if table.times is None else table.clock.period_text(table.times[first:end], rows)
+    return {"rows": rows, "text": counted(rows, "row") + (f" ({length})" if length else "")}
+
+
 def _training(outcome: Any, batch_size: int, std: float) -> dict[str, Any]:
-    """What came of training; errors as RMSE in the target's units."""
+    """How training went. Errors are RMSE in the target's units."""
 
     def rmse(value: float | None) -> float | None:
         return None if value is None else float(np.sqrt(value)) * std

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The folder of a run: which it is, whether it holds this run already, and its making.
+"""The folder of a run: its path, whether it holds this run already, and a lock on it.
 
-In: what was asked for. Out: a path whose `run.json` says the same, or a `DataError`. What a folder holds that is not of
-this run is never touched.
+In: the arguments. Out: a path whose `run.json` holds the same ones, or a `DataError`. Files in a folder that no run of
+elman began are never touched.
 """
 
 from __future__ import annotations
@@ -19,13 +19,14 @@ from typing import Any
 
 from elman import files
 from elman.errors import DataError
-from elman.forecasting.run import CONFIG, FILES, METRICS, Run
+from elman.forecasting.run import CONFIG, FILES, METRICS, Run, read_json
 
 RUNS = "elman-runs"
+_WORDS = {"sha256": "table", "elman": "version of elman"}
 
 
 def path_for(name: str, config: dict[str, Any], out: Any) -> Path:
-    """The folder that was asked for, or one that is named by the table and the hash of all that was asked."""
+    """The folder that was asked for, or one named by the table and a hash of the arguments."""
     if out is not None:
         return Path(out)
     digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
@@ -38,21 +39,25 @@ def finished(folder: Path, config: dict[str, Any], *, fresh: bool) -> Run | None
     Raises:
         DataError: If the folder holds another run, or other files.
     """
-    with files.telling(folder):
+    with files.file_errors(folder):
         if folder.exists() and not folder.is_dir():
             raise DataError(f"{folder} is a file; expected a folder for the run. Choose another with out (--out).")
-        there = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
-    begun = CONFIG in there
-    foreign = [name for name in there if name not in FILES and not name.startswith(files.PREFIX)]
-    if foreign and not begun:
-        raise DataError(f"{folder} holds other files ({foreign[0]}); expected an empty or new folder, or this run's.")
-    if not begun or fresh:
+        names = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+    names = [name for name in names if not name.startswith(files.PREFIX)]
+    if CONFIG not in names:
+        if names:
+            raise DataError(
+                f"{folder} holds files that are not of a run ({names[0]}); expected an empty or new folder, or the "
+                "folder of this run. Choose another with out (--out)."
+            )
         return None
-    differing = _differing(folder, config)
-    if differing:
+    before = _config_of(folder)
+    if fresh:
+        return None
+    if differing := [_WORDS.get(key, key) for key in config if before.get(key) != config[key]]:
         raise DataError(
             f"{folder} holds a run with another {' and '.join(differing)}. Choose another folder with out (--out), or "
-            "begin anew in this one with fresh (--fresh)."
+            "replace that run with fresh (--fresh)."
         )
     if not (folder / METRICS).exists():
         return None
@@ -60,28 +65,39 @@ def finished(folder: Path, config: dict[str, Any], *, fresh: bool) -> Run | None
     return None if run.metrics["training"]["interrupted"] else run
 
 
-def _differing(folder: Path, config: dict[str, Any]) -> list[str]:
-    try:
-        before = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{folder / CONFIG} cannot be read; choose another folder with out (--out).") from error
-    words = {"sha256": "table", "elman": "version of elman"}
-    return [words.get(key, key) for key in config if before.get(key) != config[key]]
+def _config_of(folder: Path) -> dict[str, Any]:
+    """The content of `run.json`.
+
+    Raises:
+        DataError: If it is not elman's, or damaged. Then the folder's other files may be the user's, so that `fresh` is
+            refused too.
+    """
+    config = read_json(folder / CONFIG)
+    if config is None or not {"sha256", "elman", "target"} <= set(config):
+        raise DataError(
+            f"{folder / CONFIG} is damaged, or was not written by elman fit; expected the folder of this run. Choose "
+            "another folder with out (--out)."
+        )
+    return config
 
 
 @contextlib.contextmanager
-def held(folder: Path, config: dict[str, Any], *, fresh: bool) -> Iterator[None]:
-    """Makes the folder and keeps other processes out of it; a process that is killed lets go of it.
+def held(folder: Path, config: dict[str, Any], *, fresh: bool) -> Iterator[Run | None]:
+    """Makes the folder and keeps other processes out of it. When a process is killed, its lock ends.
+
+    Yields:
+        The run, if another process has finished it since `finished` was asked; else `None`.
 
     Raises:
-        DataError: If another one is at work in it, or it cannot be written.
+        DataError: If another process is at work in the folder or has begun another run there, or if the folder cannot
+            be written.
     """
-    new = not folder.exists()
-    with files.telling(folder):
+    new = [path for path in (folder, *folder.parents) if not path.exists()]
+    with files.file_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         handle = os.open(folder, os.O_RDONLY)
     try:
-        with files.telling(folder):
+        with files.file_errors(folder):
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
@@ -89,22 +105,25 @@ def held(folder: Path, config: dict[str, Any], *, fresh: bool) -> Iterator[None]
                     f"another elman fit is at work in {folder}; expected one at a time. Wait until it has ended, or "
                     "choose another folder with out (--out)."
                 ) from error
-        _begin(folder, config, new=new, fresh=fresh)
-        yield
+        run = finished(folder, config, fresh=fresh)  # again: reading the table took time
+        if run is None:
+            _begin(folder, config, new, fresh=fresh)
+        yield run
     finally:
         os.close(handle)
 
 
-def _begin(folder: Path, config: dict[str, Any], *, new: bool, fresh: bool) -> None:
-    """Clears out what `fresh` or a killed process leaves there, and says whose folder it is."""
+def _begin(folder: Path, config: dict[str, Any], new: list[Path], *, fresh: bool) -> None:
+    """Removes files that `fresh` replaces or a killed process left, and writes `run.json`."""
     files.clear(folder)
     if fresh:
-        with files.telling(folder):
-            for name in FILES:
+        with files.file_errors(folder):
+            for name in FILES:  # not run.json, which marks the others as elman's; it is replaced below
                 (folder / name).unlink(missing_ok=True)
     try:
         files.write(folder / CONFIG, json.dumps(config, indent=2) + "\n")
     except DataError:
-        if new:
-            folder.rmdir()
+        with contextlib.suppress(OSError):  # not empty: somebody else uses it
+            for path in new:
+                path.rmdir()
         raise

@@ -1,22 +1,32 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Forecasts as a table: one row for each step after a window.
+"""Forecasts as a table, one row for each step after a window, and as a CSV file.
 
-In: a Keras model, a `Table`, first rows of windows. Out: a Polars frame with the columns [group], `after` (the time or
-row that the window ends with), [the time column], `ahead` and the target. No checks of columns.
+In: a model, a `Table`, first rows of windows. Out: a Polars frame with the columns [group], `after` (the time or row
+that the window ends with), [the time column], `ahead` and the target; or its text.
 """
 
 from __future__ import annotations
 
+import io
+import re
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 
+from elman.errors import DataError
 from elman.forecasting.table import Table
-from elman.forecasting.windows import chunks
+from elman.forecasting.windows import chunks, gathered
 
-_DAY = 86_400_000_000  # microseconds
+AFTER, AHEAD = "after", "ahead"
 _LOOK = 1000  # rows by which the times are judged to be regular
+# Text that begins so is a formula to a spreadsheet; an apostrophe in front makes it text. Text with apostrophes before
+# such a beginning gets one more, so that `from_csv` can take exactly one away. A number is harmless.
+_FORMULA = r"'*\s*[=+\-@\uFF0B\uFF0D\uFF1D\uFF20]|'*[\t\r\n]"
+_ESCAPED = rf"^'({_FORMULA})"
+_NUMBER = r"[-+]?\d*\.?\d+(?:[eE][-+]?\d+)?"
 
 
 def last_windows(table: Table, window: int) -> tuple[np.ndarray, list[str]]:
@@ -31,17 +41,19 @@ def last_windows(table: Table, window: int) -> tuple[np.ndarray, list[str]]:
     return np.array(starts, "int64"), short
 
 
-def forecast(model: Any, table: Table, starts: np.ndarray, window: int) -> np.ndarray:
-    """`(len(starts), ahead)`: what a model from raw rows to target units says."""
-    found = []
+def forecasts_of(model: Any, table: Table, starts: np.ndarray, window: int, ahead: int) -> np.ndarray:
+    """`(len(starts), ahead)`: the output of a model from raw rows to target units."""
+    found = [np.zeros((0, ahead), "float32")]
     for part in chunks(starts, window * table.rows.shape[1]):
-        rows = table.rows[part[:, None] + np.arange(window)]
+        rows = gathered(table.rows, part, window)
         found.append(np.asarray(model.predict(rows, batch_size=1024, verbose=0)))
     return np.concatenate(found)
 
 
 def as_frame(table: Table, starts: np.ndarray, window: int, values: np.ndarray, first_row: int) -> pl.DataFrame:
     """Forecasts as a table.
+
+    A column of the table may be called `after` or `ahead`. Then elman's own column of that name ends with `_`.
 
     Args:
         table: Where the windows are.
@@ -50,55 +62,85 @@ def as_frame(table: Table, starts: np.ndarray, window: int, values: np.ndarray, 
         values: `(len(starts), ahead)`.
         first_row: How the user counts the first row.
     """
-    ahead = values.shape[1]
+    ahead, chosen = values.shape[1], table.chosen
     last = np.repeat(starts + window - 1, ahead)
-    steps = np.tile(np.arange(1, ahead + 1), len(starts))
+    theirs = {chosen.target, chosen.group} | ({chosen.time} if table.times is not None else set())
+    after, step = (_free(name, theirs) for name in (AFTER, AHEAD))
     columns: dict[str, Any] = {}
-    chosen = table.chosen
-    if chosen.group:
-        columns[chosen.group] = [table.group_names[g] for g in table.groups[last]]
-    if table.times is None:
-        if not chosen.group:
-            columns["after"] = last + first_row
-    else:
-        columns["after"] = _readable(table.times[last], temporal=table.temporal)
-        found = [_later(table, table.times, int(start) + window - 1, ahead) for start in starts]
-        later = [times for times in found if times is not None]
-        if len(later) == len(found):
-            columns[str(chosen.time)] = _readable(np.concatenate(later), temporal=table.temporal)
-    return pl.DataFrame(columns | {"ahead": steps, chosen.target: values.reshape(-1).astype("float64")})
+    if chosen.group is not None:
+        columns[chosen.group] = pl.Series([table.group_names[g] for g in table.groups[last]], dtype=pl.String)
+    if table.times is not None:
+        columns |= _times(table, starts + window - 1, ahead, after)
+    elif chosen.group is None:
+        columns[after] = last + first_row
+    columns[step] = np.tile(np.arange(1, ahead + 1), len(starts))
+    return pl.DataFrame(columns | {chosen.target: values.reshape(-1).astype("float64")})
 
 
-def _later(table: Table, all_times: np.ndarray, last: int, ahead: int) -> np.ndarray | None:
-    """The times after a row, where the times before it are regular: an even step, or so many months."""
-    first = max(int(table.segments[np.searchsorted(table.segments[:, 0], last, "right") - 1, 0]), last - _LOOK)
-    times = all_times[first : last + 1]
-    if len(times) < 2:
-        return None
-    steps = np.diff(times)
-    if np.allclose(steps, steps[-1], rtol=1e-6, atol=0):
-        return times[-1] + steps[-1] * np.arange(1, ahead + 1)
-    if not table.temporal or (times % _DAY).any():
-        return None
-    dates = times.astype("int64").astype("datetime64[us]").astype("datetime64[D]")
-    months = dates.astype("datetime64[M]")
-    of_month = (dates - months).astype("int64")
-    step = np.diff(months.astype("int64"))
-    if (step != step[-1]).any() or step[-1] < 1 or of_month.min() != of_month.max() or of_month[0] > 27:
-        return None
-    later = months[-1] + step[-1] * np.arange(1, ahead + 1)
-    return (later.astype("datetime64[D]") + of_month[0]).astype("datetime64[us]").astype("int64").astype("float64")
+def _free(name: str, taken: set[str | None]) -> str:
+    while name in taken:
+        name += "_"
+    return name
 
 
-def _readable(times: np.ndarray, *, temporal: bool) -> pl.Series:
-    if not temporal:
-        whole = bool((times == np.rint(times)).all())
-        return pl.Series(times.astype("int64") if whole else times)
-    series = pl.Series(np.rint(times).astype("int64").astype("datetime64[us]"))
-    return series.cast(pl.Date) if not (times % _DAY).any() else series
+def _times(table: Table, last: np.ndarray, ahead: int, after: str) -> dict[str, pl.Series]:
+    """The time that each window ends with, and the times of the steps after it if all of them are known."""
+    assert table.times is not None
+    dates = table.clock.whole_days(table.times)
+    columns = {after: table.clock.series(np.repeat(table.times[last], ahead), dates=dates)}
+    later = []
+    for row in last.tolist():
+        first = max(table.segment_of(row)[0], row - _LOOK)
+        later.append(table.clock.later(table.times[first : row + 1], ahead))
+    known = [times for times in later if times is not None]
+    if known and len(known) == len(later):
+        columns[str(table.chosen.time)] = table.clock.series(np.concatenate(known), dates=dates)
+    return columns
 
 
-def last_forecast(model: Any, table: Table, window: int, first_row: int) -> tuple[pl.DataFrame, list[str]]:
+def last_forecast(model: Any, table: Table, window: int, ahead: int, first_row: int) -> tuple[pl.DataFrame, list[str]]:
     """The forecast after each group's last row, and the groups that are too short for one."""
     starts, short = last_windows(table, window)
-    return as_frame(table, starts, window, forecast(model, table, starts, window), first_row), short
+    values = forecasts_of(model, table, starts, window, ahead)
+    return as_frame(table, starts, window, values, first_row), short
+
+
+# --- as a file -------------------------------------------------------------------------------------------------------
+
+
+def to_csv(frame: pl.DataFrame) -> str:
+    """A frame as CSV text in which no text is a formula to a spreadsheet."""
+    return _replaced(frame, _escaped).write_csv()
+
+
+def from_csv(path: Path, zone: str | None) -> pl.DataFrame:
+    """Reads what `to_csv` wrote.
+
+    Args:
+        path: The file.
+        zone: The zone of its times, or `None`.
+
+    Raises:
+        DataError: If it cannot be read.
+    """
+    try:
+        frame = pl.read_csv(io.BytesIO(path.read_bytes()), try_parse_dates=True)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise DataError(f"{path} is missing or damaged. Run elman fit again with fresh (--fresh).") from error
+    if zone is not None:
+        frame = frame.with_columns(pl.col(pl.Datetime("us", "*")).dt.convert_time_zone(zone))
+    return _replaced(frame, lambda text: re.sub(_ESCAPED, r"\1", text))
+
+
+def _escaped(text: str) -> str:
+    return f"'{text}" if re.match(_FORMULA, text) and not re.fullmatch(_NUMBER, text) else text
+
+
+def _replaced(frame: pl.DataFrame, replace: Callable[[str], str]) -> pl.DataFrame:
+    """The frame with its names and its text replaced."""
+    text = {
+        name: frame[name].replace(each := frame[name].drop_nulls().unique(), [replace(cell) for cell in each])
+        for name, kind in frame.schema.items()
+        if kind == pl.String
+    }
+    return frame.with_columns(**text).rename({name: replace(name) for name in frame.columns})

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`elman.predict`: a finished run and new rows in, forecasts out.
 
-The columns must be those that the run was trained on; the rows are read and checked as in `fit`. Nothing is scored.
+The table must have the columns that the run was trained on. Its rows are read and checked as in `fit`.
 """
 
 from __future__ import annotations
@@ -13,15 +13,16 @@ import polars as pl
 
 from elman.checks import did_you_mean
 from elman.errors import DataError
-from elman.forecasting import table as tables
-from elman.forecasting.columns import listed
-from elman.forecasting.forecast import as_frame, forecast, last_windows
+from elman.forecasting import reading
+from elman.forecasting.forecast import as_frame, forecasts_of, last_windows
 from elman.forecasting.run import Run
+from elman.forecasting.settings import Settings
 from elman.forecasting.source import open_table
 from elman.forecasting.table import Table
 from elman.forecasting.windows import Windows
+from elman.forecasting.words import listed
 
-_MOST = 4096  # windows as examples
+_MOST = 4096  # windows that `examples` returns
 
 
 def predict(run: Any, table: Any, every: bool = False) -> pl.DataFrame:
@@ -29,13 +30,15 @@ def predict(run: Any, table: Any, every: bool = False) -> pl.DataFrame:
 
     Args:
         run: What `fit` returned, or the path of its folder.
-        table: New rows, in order of time, of the columns that the run was trained on; as many as its window, or more.
-            Anything that `fit` takes.
-        every: Whether to forecast after every window of the table, and not only after each series's last.
+        table: New rows, in order of time, with the columns that the run was trained on; as many as its window, or more.
+            Any kind of table that `fit` takes.
+        every: Whether to forecast after every window of the table, and not only after the last one of each series.
 
     Returns:
         A Polars frame with one row for each step ahead: the group, if there are several; `after`, the time or row that
         the window ends with; the time of the step, if times are regular; `ahead`, from 1; and the target, in its units.
+        Times are in the table's zone. If a column of the table is called `after` or `ahead`, elman's own column of that
+        name ends with `_`.
 
     Raises:
         elman.DataError: If the run is not finished, or the table does not fit it; a `ValueError`.
@@ -45,20 +48,23 @@ def predict(run: Any, table: Any, every: bool = False) -> pl.DataFrame:
         elman.predict("elman-runs/beach-1f2e3d4c", "today.csv")
     """
     run, read, first_row = _read(run, table)
-    window = run.metrics["window"]
+    window, ahead = run.metrics["window"], run.metrics["ahead"]
     starts = _every(read, window) if every else _last(read, window)
-    return as_frame(read, starts, window, forecast(run.model, read, starts, window), first_row)
+    return as_frame(read, starts, window, forecasts_of(run.model, read, starts, window, ahead), first_row)
 
 
 def examples(run: Any, table: Any) -> tuple[Any, np.ndarray, np.ndarray]:
-    """A run's model, and windows of a table with what follows each: `(windows, window, features)`, `(windows, ahead)`.
+    """A run's model, and windows of a table with the values that follow each.
 
     Args:
-        run: As `predict`.
-        table: As `predict`.
+        run: What `fit` returned, or the path of its folder.
+        table: A table with the columns that the run was trained on.
+
+    Returns:
+        The model, `(windows, window, features)` and `(windows, ahead)`; of many windows 4,096 that are evenly spaced.
 
     Raises:
-        elman.DataError: As `predict`.
+        elman.DataError: If the run is not finished, or the table does not fit it.
     """
     run, read, _ = _read(run, table)
     window, ahead = run.metrics["window"], run.metrics["ahead"]
@@ -72,29 +78,37 @@ def _read(run: Any, table: Any) -> tuple[Run, Table, int]:
     """A run, a table of the columns that it was trained on, and the number of the table's first row."""
     if not isinstance(run, Run):
         run = Run.load(run)
-    facts, arguments = run.metrics["table"], run.metrics["arguments"]
+    facts = run.metrics["table"]
     features = facts["features"]
     source = open_table(table)
     needed = [name for name in (*features, facts["time"], facts["group"]) if name is not None]
-    if lost := [name for name in needed if name not in source.columns]:
+    if missing := [name for name in needed if name not in source.columns]:
         raise DataError(
-            f"the table has no column {lost[0]!r}, which {run.folder} was trained on; it has {listed(source.columns)}."
-            f"{did_you_mean(lost[0], source.columns)}"
+            f"the table has no column {missing[0]!r}, which {run.folder} was trained on; it has "
+            f"{listed(source.columns)}.{did_you_mean(missing[0], source.columns)}"
         )
-    asked = {"target": run.metrics["target"], "features": features, "time": facts["time"], "group": facts["group"]}
-    return run, tables.read(source, asked, arguments["fill"]), source.first_row
+    settings = Settings(
+        target=run.metrics["target"],
+        features=features,
+        time=facts["time"],
+        group=facts["group"],
+        fill=run.metrics["arguments"]["fill"],
+    )
+    return run, reading.read(source, settings), source.first_row
 
 
 def _last(table: Table, window: int) -> np.ndarray:
     starts, short = last_windows(table, window)
     if short:
-        of_group = f"group {short[0]!r} of the table ends with" if table.chosen.group else "the table ends with"
-        raise DataError(f"{of_group} fewer than {window} rows without a break; the run's window needs {window}.")
+        of_group = (
+            f"group {short[0]!r} of the table ends with" if table.chosen.group is not None else "the table ends with"
+        )
+        raise DataError(f"{of_group} fewer than {window} rows without a gap; the run's window needs {window}.")
     return starts
 
 
 def _every(table: Table, window: int) -> np.ndarray:
     starts = [np.arange(first, end - window + 1) for first, end in table.segments.tolist() if end - first >= window]
     if not starts:
-        raise DataError(f"the table has nowhere {window} rows without a break; the run's window needs {window}.")
+        raise DataError(f"the table has no {window} consecutive rows without a gap; the run's window needs as many.")
     return np.concatenate(starts)

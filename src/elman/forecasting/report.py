@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a run says at its end, as a dictionary, and the same as tables and sentences.
+"""The report of a run, as a dictionary, and the same as tables and sentences.
 
-In: scores, an outcome, facts. Out: plain data that JSON can hold; and from that data alone the lines that are printed,
-so that a finished run reads as it did when it ended. Nothing is computed but the verdict.
+In: scores, the history, facts. Out: plain data that JSON can hold. The lines that are printed are made from that data
+alone, so that a finished run reads as it did when it ended. Only the verdict is computed here.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from elman.forecasting.scores import Bootstrap
+from elman.forecasting.words import counted
 
 NETWORK = "network"
 MODELS = {
@@ -18,7 +19,7 @@ MODELS = {
     "linear": "linear model",
     NETWORK: "network",
 }
-_SAME = 5e-4  # of an error; a network that stays the linear model differs from it by rounding
+_SAME = 5e-4  # relative; a network that stays the linear model differs from it by rounding
 _BASELINES = {"last_value": "the last value", "seasonal": "the seasonal repeat", "linear": "the linear model"}
 
 
@@ -36,19 +37,31 @@ def errors(squares: dict[str, Any], ahead: int) -> dict[str, Any]:
     return {
         "windows": len(squares[NETWORK]),
         "block": bootstrap.block,
+        "enough": bootstrap.enough,
         "models": scores,
         "best_baseline": best,
         "difference": difference._asdict(),
-        "verdict": _verdict(scores, best, distinct=difference.distinct),
+        "verdict": _verdict(scores, best, distinct=difference.distinct, enough=bootstrap.enough),
     }
 
 
-def _verdict(scores: dict[str, Any], best: str, *, distinct: bool) -> str:
-    change = scores[NETWORK]["rmse"] / scores[best]["rmse"] - 1 if scores[best]["rmse"] else 0.0
-    if abs(change) < _SAME:
+def _verdict(scores: dict[str, Any], best: str, *, distinct: bool, enough: bool) -> str:
+    network, baseline = scores[NETWORK]["rmse"], scores[best]["rmse"]
+    if abs(network - baseline) <= _SAME * baseline:
         return f"The network is not better: its error is that of {_BASELINES[best]}. Use the simpler one."
-    than = f"its error is {abs(100 * change):.1f} % {'below' if change < 0 else 'above'} that of {_BASELINES[best]}"
-    if distinct and change < 0:
+    change = abs(network / baseline - 1) if baseline else None
+    direction = "below" if network < baseline else "above"
+    than = (
+        f"its error is {100 * change:.1f} % {direction} that of {_BASELINES[best]}"
+        if change is not None
+        else (f"its error is {network:.4g}, and that of {_BASELINES[best]} is 0")
+    )
+    if not enough:
+        return (
+            f"Too few held-out windows to say which model is better: {than}, the best baseline, but that can be "
+            "chance. Hold out more rows, with a longer table or a smaller ahead."
+        )
+    if distinct and network < baseline:
         baselines = "all three baselines" if len(scores) == len(MODELS) else "both baselines"
         return (
             f"The network beats {baselines}: {than}, the best of them, and the 95 % interval of the difference "
@@ -63,7 +76,7 @@ def _verdict(scores: dict[str, Any], best: str, *, distinct: bool) -> str:
 
 
 def rows(data: dict[str, Any]) -> list[tuple[str, str, str]]:
-    """The table of errors: model, RMSE, 95 % interval."""
+    """The table of errors: model, RMSE, 95 % interval, which is left out if there are too few windows for one."""
     unit = f" {data['unit']}" if data["unit"] else ""
     found = []
     for name, score in data["errors"]["models"].items():
@@ -72,19 +85,21 @@ def rows(data: dict[str, Any]) -> list[tuple[str, str, str]]:
             label += f", period {data['period']['text']}"
         if name == NETWORK:
             both = "Bidirectional " if data["bidirectional"] else ""
-            label += f" ({both}{data['layer']}, {' + '.join(map(str, data['units']))} units)"
-        found.append((label, f"{score['rmse']:.4g}{unit}", f"{score['low']:.4g} to {score['high']:.4g}"))
+            label += f" ({both}{data['cell']}, {' + '.join(map(str, data['units']))} units)"
+        interval = f"{score['low']:.4g} to {score['high']:.4g}" if data["errors"]["enough"] else "too few windows"
+        found.append((label, f"{score['rmse']:.4g}{unit}", interval))
     return found
 
 
 def before(data: dict[str, Any]) -> list[str]:
-    """What stands above the table."""
-    parts = data["windows"]
+    """The lines above the table."""
+    parts, table = data["windows"], data["table"]
+    size = f"{counted(table['rows'], 'row')}, {counted(len(table['features']), 'column')}"
+    ahead, window = counted(data["ahead"], "row"), counted(data["window"], "row")
     lines = [
-        f"{data['table']['name']}: {data['table']['rows']:,} rows, {len(data['table']['features'])} columns"
-        + (f", {data['table']['first']} to {data['table']['last']}" if data["table"]["first"] else ""),
-        f"Forecast of {data['target']!r}, {_rows(data['ahead'])} ahead, from a window of {_rows(data['window'])}.",
-        f"Windows: {parts['train']:,} to train, {parts['validation']:,} to stop by, {parts['test']:,} held out.",
+        f"{table['name']}: {size}" + (f", {table['first']} to {table['last']}" if table["first"] else ""),
+        f"Forecast of {data['target']!r}, {ahead} ahead, from a window of {window}.",
+        f"Windows: {parts['train']:,} to train, {parts['validation']:,} to validate, {parts['test']:,} held out.",
         *data["notes"],
     ]
     if data["period"] is None:
@@ -93,7 +108,7 @@ def before(data: dict[str, Any]) -> list[str]:
 
 
 def after(data: dict[str, Any]) -> list[str]:
-    """What stands below it."""
+    """The lines below it."""
     training, seconds, route = data["training"], data["seconds_per_epoch"], data["route"]
     ran = f"native ({route['detail']})" if route["path"] == "native" else f"Keras's own operations: {route['reason']}"
     difference = f"{data['difference_from_stock']:.2g}" + (f" {data['unit']}" if data["unit"] else "")
@@ -105,17 +120,13 @@ def after(data: dict[str, Any]) -> list[str]:
     if (memory := data.get("memory")) is not None:
         lines.append(_memory(memory, data["window"]))
     if training["interrupted"]:
-        lines.insert(1, "Training was interrupted; the same command goes on with it.")
+        lines.insert(1, "Training was interrupted; the same command resumes it.")
     return lines
 
 
 def _memory(memory: dict[str, Any], window: int) -> str:
     if memory["horizon"] == 0:
-        return "Its state plays no part in the forecast: the linear path beside it does all."
+        return "The recurrent state plays no part in the forecast: the linear path next to it makes all of it."
     if memory["horizon"] is None:
         return f"Memory: {memory['verdict']}. {memory['because']}"
-    return f"Its state looks back {memory['horizon']} of {_rows(window)}: {memory['verdict']}."
-
-
-def _rows(count: int) -> str:
-    return "1 row" if count == 1 else f"{count} rows"
+    return f"Its state looks back {memory['horizon']} of {counted(window, 'row')}: {memory['verdict']}."

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """A finished run: its folder, and what is in it.
 
-In: a folder. Out: the report, the forecast, the model, each read when it is asked for. `fit` writes the folder; here
-nothing is written.
+In: a folder. Out: the report, the forecast, the model, each read when it is asked for. `fit` writes the folder.
 """
 
 from __future__ import annotations
 
 import functools
+import hashlib
 import html
 import json
 from pathlib import Path
@@ -15,11 +15,48 @@ from typing import Any
 
 from elman.errors import DataError
 from elman.forecasting import report
+from elman.forecasting.forecast import from_csv
 
 CONFIG, METRICS, MODEL, FORECAST = "run.json", "metrics.json", "model.keras", "forecast.csv"
 FORECAST_PICTURE, LEARNING_PICTURE, CHECKPOINT = "forecast.png", "learning.png", "checkpoint.safetensors"
-# In the order in which a new start removes them: first what says that there is a finished run.
-FILES = (METRICS, CHECKPOINT, MODEL, FORECAST, FORECAST_PICTURE, LEARNING_PICTURE, CONFIG)
+# What a new start removes, in this order: first the file whose presence means that the run is finished.
+FILES = (METRICS, CHECKPOINT, MODEL, FORECAST, FORECAST_PICTURE, LEARNING_PICTURE)
+_CHECKSUM, _TIMES = "checksum", {"seconds", "seconds_per_epoch"}
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """The object that a JSON file holds; `None` if it holds anything else, or cannot be read."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def signed(metrics: dict[str, Any]) -> dict[str, Any]:
+    """The metrics with a checksum, which is the same whenever the numbers of a run are."""
+    return metrics | {_CHECKSUM: _checksum(metrics)}
+
+
+def _checksum(metrics: dict[str, Any]) -> str:
+    rest = {name: value for name, value in metrics.items() if name not in {_CHECKSUM, "command"}}
+    return hashlib.sha256(json.dumps(_without_times(rest), sort_keys=True).encode()).hexdigest()
+
+
+def _without_times(value: Any, *, timed: bool = False) -> Any:
+    """The same with every number of seconds replaced by `None`."""
+    if isinstance(value, dict):
+        return {key: _without_times(each, timed=timed or key in _TIMES) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_without_times(each, timed=timed) for each in value]
+    return None if timed and isinstance(value, int | float) else value
+
+
+def _is_intact(metrics: dict[str, Any]) -> bool:
+    try:
+        return metrics.get(_CHECKSUM) == _checksum(metrics)
+    except RecursionError:  # lists in lists in lists
+        return False
 
 
 class Run:
@@ -47,30 +84,41 @@ class Run:
             folder: Its path.
 
         Raises:
-            elman.DataError: If it holds no finished run.
+            elman.DataError: If it does not hold a finished run, or `metrics.json` is damaged.
         """
         path = Path(folder)
-        try:
-            return cls(path, json.loads((path / METRICS).read_text(encoding="utf-8")))
-        except (OSError, ValueError) as error:
+        if not (path / METRICS).exists():
+            raise DataError(f"{path} does not hold a finished run ({METRICS} is missing); expected a folder of fit.")
+        metrics = read_json(path / METRICS)
+        if metrics is None or not _is_intact(metrics):
             raise DataError(
-                f"{path} holds no finished run ({METRICS} is not there or not readable); expected a folder that fit "
-                "wrote."
-            ) from error
+                f"{path / METRICS} is damaged, or was not written by this version of elman. Run elman fit again with "
+                "fresh (--fresh), or in another folder (--out)."
+            )
+        return cls(path, metrics)
 
     @functools.cached_property
     def model(self) -> Any:
-        """The Keras model: raw rows `(batch, window, features)` to `(batch, ahead)` in the target's units."""
-        import keras
+        """The Keras model: raw rows `(batch, window, features)` to `(batch, ahead)` in the target's units.
 
-        return keras.models.load_model(self.folder / MODEL)
+        Raises:
+            elman.DataError: If `model.keras` is missing or damaged.
+        """
+        from elman.loading import load_model
+
+        path = self.folder / MODEL
+        if not path.exists():
+            raise DataError(f"{path} is missing. Run elman fit again with fresh (--fresh).")
+        return load_model(path)
 
     @functools.cached_property
     def forecast(self) -> Any:
-        """The forecast after the last row, a Polars frame."""
-        import polars as pl
+        """The forecast after the last row, a Polars frame.
 
-        return pl.read_csv(self.folder / FORECAST, try_parse_dates=True)
+        Raises:
+            elman.DataError: If `forecast.csv` is missing or damaged.
+        """
+        return from_csv(self.folder / FORECAST, self.metrics["table"]["zone"])
 
     @property
     def history(self) -> list[dict[str, Any]]:
@@ -78,7 +126,7 @@ class Run:
         return self.metrics["training"]["history"]
 
     def to_dict(self) -> dict[str, Any]:
-        """The same as `metrics`."""
+        """Returns `metrics`."""
         return self.metrics
 
     def __repr__(self) -> str:

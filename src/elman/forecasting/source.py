@@ -2,7 +2,7 @@
 """Where a table comes from: a CSV or Parquet file, NumPy, pandas or Polars, all as a stream of Polars frames.
 
 In: a path or an object in memory. Out: a `Source`: the columns' names, the frames one after another, and the hash of
-the data. A CSV's cells stay text here, so that `columns` can name the cell that is no number. Nothing is kept.
+the data. The cells of a CSV file stay text here, so that `reading` can name the cell that is not a number.
 """
 
 from __future__ import annotations
@@ -11,6 +11,9 @@ import codecs
 import csv
 import hashlib
 import os
+import re
+import stat
+import zoneinfo
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,10 +23,20 @@ import polars as pl
 
 from elman.checks import did_you_mean
 from elman.errors import DataError
+from elman.forecasting.columns import fixed_zone
+from elman.forecasting.words import counted
 
 _BATCH = 50_000  # rows
 _BLOCK = 1 << 20  # bytes
 _SEPARATORS = (",", ";", "\t", "|")
+_EXPECTED = "expected a CSV file in UTF-8, or a Parquet file"
+_OTHERS = {  # how files of other kinds begin
+    b"PK\3\4": "a ZIP archive, as .xlsx files are; {}. Save the sheet as CSV, or unpack the archive",
+    b"\x1f\x8b": "compressed with gzip; {}. Unpack it",
+    b"\xd0\xcf\x11\xe0": "an old Excel file; {}. Save the sheet as CSV",
+    b"{": "JSON; {}. Convert it",
+    b"[": "JSON; {}. Convert it",
+}
 
 
 class Source(NamedTuple):
@@ -35,7 +48,7 @@ class Source(NamedTuple):
         frames: Yields the rows as Polars frames of these columns.
         sha256: Of the file, or of the values.
         first_row: How the user counts the first row: 2 in a CSV file, below the header, else 0.
-        decimal_comma: Whether text such as 1,5 is a number.
+        decimal_comma: Whether text such as 1,5 can be a number.
         check_rows: Raises if a row has more or fewer fields than the header.
     """
 
@@ -56,9 +69,11 @@ def open_table(table: Any) -> Source:
     """Opens a table.
 
     Raises:
-        DataError: If it is none, or cannot be read.
+        DataError: If it is not a table, or cannot be read.
     """
     if isinstance(table, str | os.PathLike):
+        if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/+", str(table)):
+            raise DataError(f"{table} is a web address; {_EXPECTED}. Download it first.")
         return _open_file(Path(table))
     if isinstance(table, pl.LazyFrame):
         table = table.collect()
@@ -87,12 +102,17 @@ def _open_file(path: Path) -> Source:
         if not path.exists():
             siblings = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
             raise DataError(f"{path} does not exist.{did_you_mean(path.name, siblings)}")
+        if not stat.S_ISREG(path.stat().st_mode):  # it would be read several times
+            raise DataError(f"{path} is a pipe or a device, which can be read only once; {_EXPECTED}. Save it first.")
         with path.open("rb") as file:
             beginning = file.read(4)
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}.") from error
     if not beginning:
         raise DataError(f"{path} is empty; expected a header and rows.")
+    for mark, kind in _OTHERS.items():
+        if beginning.startswith(mark):
+            raise DataError(f"{path} is {kind.format(_EXPECTED)}.")
     return _open_parquet(path) if beginning == b"PAR1" else _open_csv(path)
 
 
@@ -101,10 +121,11 @@ def _open_parquet(path: Path) -> Source:
     for block in _blocks(path):
         digest.update(block)
     try:
-        scan = pl.scan_parquet(path)
+        # The very file: Polars takes [1] and * for patterns, ~ for a home, and a folder's a=1 for a column.
+        scan = pl.scan_parquet(path.absolute(), glob=False, hive_partitioning=False)
         columns = scan.collect_schema().names()
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise DataError(f"{path} is no readable Parquet file: {_first_line(error)}.") from error
+        raise DataError(f"{path} is not a readable Parquet file: {_first_line(error)}.") from error
     _check_header(columns, str(path))
     return Source(path.stem, columns, lambda names: _batches(scan, names, path), digest.hexdigest())
 
@@ -114,12 +135,12 @@ def _open_csv(path: Path) -> Source:
     with path.open(encoding="utf-8-sig", newline="") as file:
         first = file.readline()
         if first.endswith("\r"):
-            raise DataError(f"{path} ends its rows with CR alone; expected LF or CR LF. Save it anew.")
-        separator = max(_SEPARATORS, key=_outside_quotes(first).count)  # of equals the first, so a comma
+            raise DataError(f"{path} ends its rows with CR alone; expected LF or CR LF. Save it again.")
+        separator = max(_SEPARATORS, key=_outside_quotes(first).count)  # a comma, if no other is more frequent
         file.seek(0)
         columns = next(csv.reader(file, delimiter=separator), [])
     _check_header(columns, str(path))
-    scan = pl.scan_csv(path, separator=separator, infer_schema=False)
+    scan = pl.scan_csv(path.absolute(), separator=separator, infer_schema=False, glob=False)
 
     def check_rows() -> None:
         _check_fields(path, separator, columns)
@@ -128,7 +149,7 @@ def _open_csv(path: Path) -> Source:
         try:
             yield from _batches(scan, names, path)
         except DataError:
-            check_rows()  # says which row, where Polars does not
+            check_rows()  # names the row, which Polars does not
             raise
 
     return Source(path.stem, columns, frames, sha256, 2, separator != ",", check_rows)
@@ -164,7 +185,7 @@ def _check_text(path: Path) -> str:
                 f"{path}, row {row}: byte 0x{error.object[error.start]:02x} is not UTF-8. Save the file as UTF-8."
             ) from error
         if "\0" in text:
-            raise DataError(f"{path} is not text; expected a CSV file in UTF-8, or a Parquet file.")
+            raise DataError(f"{path} is not text; {_EXPECTED}.")
         row += block.count(b"\n")
     try:
         decoder.decode(b"", final=True)
@@ -193,8 +214,8 @@ def _check_fields(path: Path, separator: str, columns: list[str]) -> None:
             for fields in reader:
                 if len(fields) != len(columns) and fields:
                     raise DataError(
-                        f"{path}, row {reader.line_num}: fields {len(fields)}, and in the header {len(columns)}; "
-                        "expected as many in every row."
+                        f"{path}, row {reader.line_num} has {counted(len(fields), 'field')}, the header has "
+                        f"{len(columns)}; expected as many in every row."
                     )
         except csv.Error as error:
             raise DataError(f"{path}, row {reader.line_num}: {error}.") from error
@@ -219,7 +240,7 @@ def _slices(frame: pl.DataFrame, names: Sequence[str]) -> Iterator[pl.DataFrame]
 
 
 def _hash_of(frame: pl.DataFrame) -> str:
-    """Of the names, types and values; of nested columns, which are not used, the names."""
+    """A hash of names, types and values. The values of nested columns, which are not used, are left out."""
     digest = hashlib.sha256(repr(list(frame.schema.items())).encode())
     flat = [n for n, kind in frame.schema.items() if not kind.is_nested() and kind not in {pl.Binary, pl.Object}]
     for part in frame.select(flat).iter_slices(_BATCH):
@@ -241,7 +262,7 @@ def _from_numpy(array: np.ndarray) -> pl.DataFrame:
 
 
 def _from_pandas(table: Any) -> pl.DataFrame:
-    """By way of NumPy, so that pyarrow is not needed. An index that is more than a count becomes a column."""
+    """Converts through NumPy, so that pyarrow is not needed. An index with a name or times becomes a column."""
     frame = table.to_frame() if not hasattr(table, "columns") else table
     if type(frame.index).__name__ == "PeriodIndex":
         frame = frame.set_axis(frame.index.to_timestamp(), axis=0)
@@ -256,9 +277,11 @@ def _from_pandas(table: Any) -> pl.DataFrame:
 def _pandas_series(name: str, series: Any) -> pl.Series:
     kind = getattr(series.dtype, "kind", "O")
     if kind == "M":
-        if getattr(series.dt, "tz", None) is not None:
-            series = series.dt.tz_convert("UTC").dt.tz_localize(None)
-        return pl.Series(name, series.to_numpy().astype("datetime64[us]"))
+        zone = getattr(series.dt, "tz", None)
+        if zone is None:
+            return pl.Series(name, series.to_numpy().astype("datetime64[us]"))
+        moments = series.dt.tz_convert("UTC").dt.tz_localize(None).to_numpy().astype("datetime64[us]")
+        return pl.Series(name, moments).dt.replace_time_zone("UTC").dt.convert_time_zone(_zone_name(zone))
     if kind in "biuf":
         return _series(name, series.to_numpy(dtype="float64", na_value=np.nan))
     return _series(
@@ -271,6 +294,16 @@ def _pandas_series(name: str, series: Any) -> pl.Series:
             dtype=object,
         ),
     )
+
+
+def _zone_name(zone: Any) -> str:
+    """A zone's name in the time zone database, or that of its fixed offset; UTC for a zone without either."""
+    offset = zone.utcoffset(None)
+    if offset is not None:
+        hours, rest = divmod(offset.total_seconds(), 3600)
+        return fixed_zone(int(hours)) if not rest else "UTC"
+    name = str(getattr(zone, "key", None) or getattr(zone, "zone", None))
+    return name if name in zoneinfo.available_timezones() else "UTC"
 
 
 def _series(name: str, values: np.ndarray) -> pl.Series:

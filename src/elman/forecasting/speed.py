@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How long an epoch takes beside the same network in stock Keras.
+"""How long an epoch takes, and how long one takes in stock Keras.
 
-In: the trained network and its stock twin, both compiled alike. Out: seconds. Both train a bounded number of steps on
-the same batches, in turns, after a round that compiles; what they learn there is thrown away.
+In: the trained network and the same with Keras's layers, both compiled alike. Out: seconds. Both train a bounded number
+of steps on the same batches, in turns, after a round that compiles. Their weights are restored afterwards.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from typing import Any
 
 from elman.forecasting.training import Batches, weights_of
 
-_STEPS = 64  # of one timing, of the epoch's own if it has fewer
+_STEPS = 64  # of one timing; fewer if the epoch has fewer
 _ROUNDS = 3
 
 
 def seconds_per_epoch(models: dict[str, Any], batches: Batches) -> dict[str, float]:
-    """Times the training steps of an epoch. The models' weights are put back.
+    """Times the training steps of an epoch.
 
     Args:
         models: Compiled models by name.
-        batches: Of the training part.
+        batches: The windows of the training part.
 
     Returns:
-        Seconds by name; of a long epoch, those of a part of it times the number of parts.
+        Seconds by name. For a long epoch, a part of it is timed and the result scaled.
     """
     few = Batches(batches.windows, batches.starts[: _STEPS * batches.batch_size], batches.batch_size, batches.scale)
     kept = {name: weights_of(model) for name, model in models.items()}

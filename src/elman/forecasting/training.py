@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Trains a network on windows, so that it can be stopped at any moment and go on to the same end.
+"""Trains a network on windows, so that it can be stopped at any moment and resumed with the same result.
 
 In: a compiled network, windows, a folder. Out: the network with its best weights, and a history. After every epoch one
-file has it all: weights, optimizer, best weights, history. Which windows a batch holds depends on the seed and the
-epoch alone. No scores, no report.
+file holds everything: weights, optimizer, best weights, history. The windows of a batch depend on the seed and the
+epoch alone.
 """
 
 from __future__ import annotations
@@ -20,23 +20,28 @@ from typing import Any, NamedTuple
 
 import keras
 import numpy as np
-import safetensors.numpy
-from safetensors import safe_open
 
-from elman import files
+from elman import checkpoint
 from elman.errors import DataError
 from elman.forecasting.run import CHECKPOINT
 from elman.forecasting.windows import Windows
 
 EVALUATION_BATCH = 1024
 PATIENCE = 15  # epochs without a better validation error, after which training ends
-_HALVE = 5  # such epochs, after which the learning rate is halved
-_STEPS = 100  # of an epoch, at least, where there are windows enough
-_AT_ONCE = 16  # steps that TensorFlow runs per call, so that the loop costs little beside them
+_HALVE = 5  # such epochs; after each such number the learning rate is halved
+_AT_ONCE = 16  # steps that TensorFlow runs per call, so that the loop costs little
 
 
 class Progress(NamedTuple):
-    """Where training is; an epoch's errors are `None` until it ends."""
+    """How far training is.
+
+    Attributes:
+        epoch: The current one, from 1.
+        epochs: How many there are at most.
+        step: Steps done in this epoch.
+        steps: Steps of an epoch.
+        validation: Mean squared error of the standardized target after the previous epoch.
+    """
 
     epoch: int
     epochs: int
@@ -46,13 +51,13 @@ class Progress(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What came of training.
+    """The result of training.
 
     Attributes:
         history: For every epoch, and before the first: `epoch`, `train`, `validation` (mean squared errors of the
             standardized target), `seconds`.
-        best_epoch: The one whose weights the network has; 0 is before the first.
-        resumed: The epoch that a checkpoint was from, or `None`.
+        best_epoch: The epoch whose weights the network has; 0 is before the first.
+        resumed: The epoch of the checkpoint that training started from, or `None`.
         interrupted: Whether Ctrl-C ended it.
     """
 
@@ -63,7 +68,7 @@ class Outcome(NamedTuple):
 
 
 class Batches(keras.utils.PyDataset):
-    """Windows in batches, shuffled anew for every epoch, or in order; gathered as they are asked for."""
+    """Windows in batches, shuffled again for every epoch, or in order. They are gathered when they are used."""
 
     def __init__(
         self, windows: Windows, starts: np.ndarray, batch_size: int, scale: tuple[float, float], seed: int | None = None
@@ -73,7 +78,7 @@ class Batches(keras.utils.PyDataset):
         self._order = starts
 
     def shuffle(self, epoch: int) -> None:
-        """The order of an epoch."""
+        """Sets the order of an epoch."""
         self._order = np.random.default_rng((self.seed or 0, epoch)).permutation(self.starts)
 
     def __len__(self) -> int:
@@ -84,11 +89,6 @@ class Batches(keras.utils.PyDataset):
         mean, std = self.scale
         targets = (self.windows.targets(starts) - mean) / std
         return self.windows.inputs(starts), targets.astype("float32")
-
-
-def batch_size_for(windows: int) -> int:
-    """A power of two from 32 to 1024 that leaves an epoch a hundred steps or more where it can."""
-    return int(min(1024, max(32, 2 ** int(np.log2(max(windows / _STEPS, 1))))))
 
 
 def compile_for(network: Any, learning_rate: float, steps: int) -> None:
@@ -108,10 +108,10 @@ def train(
     folder: Path,
     tell: Callable[[Progress], None] | None,
 ) -> Outcome:
-    """Trains, from the folder's checkpoint if it has one, and sets the best weights.
+    """Trains, starting from the folder's checkpoint if it has one, and sets the best weights.
 
     Raises:
-        DataError: If the checkpoint cannot be written or is another backend's.
+        DataError: If the checkpoint cannot be written, is damaged, or is of another backend.
     """
     keeper = _Keeper(train_batches, folder, epochs, tell)
     keeper.set_model(network)
@@ -136,12 +136,12 @@ def train(
 
 
 def weights_of(model: Any) -> list[np.ndarray]:
-    """Copies of the weights: on PyTorch `get_weights` gives the memory that training goes on to write."""
+    """Copies of the weights. On PyTorch `get_weights` returns the memory that training writes to."""
     return [np.array(weight, order="C") for weight in model.get_weights()]
 
 
 class _Keeper(keras.callbacks.Callback):
-    """Early stopping, the learning rate, and the checkpoint. All its state is the history and the best weights."""
+    """Early stopping, the learning rate, and the checkpoint. Its state is the history and the best weights."""
 
     def __init__(self, batches: Batches, folder: Path, epochs: int, tell: Callable[[Progress], None] | None) -> None:
         super().__init__()
@@ -152,21 +152,21 @@ class _Keeper(keras.callbacks.Callback):
         self._started = 0.0
 
     def begin(self, validation: float) -> None:
-        """The untrained network is the first that may be the best."""
+        """Records the untrained network, which may turn out to be the best."""
         self.history = [{"epoch": 0, "train": None, "validation": validation, "seconds": 0.0}]
         self.best = weights_of(self.model)
 
     def interrupt(self) -> None:
-        """Lets this epoch be the last."""
+        """Makes this epoch the last one."""
         self.interrupted = True
 
     def waited(self) -> int:
-        """Epochs since the best."""
+        """Epochs since the best one."""
         errors = [epoch["validation"] for epoch in self.history]
         return len(errors) - 1 - int(np.nanargmin(errors))
 
     def ended(self) -> bool:
-        """Whether training is over, but for Ctrl-C."""
+        """Whether training is over, apart from Ctrl-C."""
         return len(self.history) > self.epochs or self.waited() >= PATIENCE
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
@@ -198,30 +198,25 @@ class _Keeper(keras.callbacks.Callback):
         return [*self.model.weights, *self.model.optimizer.variables]
 
     def save(self) -> None:
-        """Writes everything that training needs to go on."""
-        values = [keras.ops.convert_to_numpy(variable) for variable in self._variables()]
-        # In C order: safetensors writes memory as it lies, and PyTorch's orthogonal kernels lie transposed.
-        tensors = {f"now/{i}": np.asarray(value, order="C") for i, value in enumerate(values)}
-        tensors |= {f"best/{i}": value for i, value in enumerate(self.best)}
-        metadata = {"history": json.dumps(self.history), "backend": keras.config.backend()}
-        files.write(self.path, safetensors.numpy.save(tensors, metadata))
+        """Writes everything that is needed to resume training."""
+        arrays = {f"now/{i}": keras.ops.convert_to_numpy(variable) for i, variable in enumerate(self._variables())}
+        arrays |= {f"best/{i}": value for i, value in enumerate(self.best)}
+        checkpoint.write(self.path, arrays, {"history": json.dumps(self.history), "backend": keras.config.backend()})
 
     def load(self) -> int | None:
-        """Reads it back, if it is there; returns its epoch."""
+        """Reads the checkpoint, if it exists, and returns its epoch."""
         if not self.path.exists():
             return None
-        with safe_open(self.path, "np") as file:
-            metadata = file.metadata()
-            if metadata["backend"] != keras.config.backend():
-                raise DataError(
-                    f"{self.path.parent} was begun on {metadata['backend']}, and Keras runs on "
-                    f"{keras.config.backend()}. Set KERAS_BACKEND={metadata['backend']}, or begin anew with fresh "
-                    "(--fresh)."
-                )
-            for i, variable in enumerate(self._variables()):
-                variable.assign(file.get_tensor(f"now/{i}"))
-            self.best = [file.get_tensor(f"best/{i}") for i in range(len(self.model.weights))]
-        self.history = json.loads(metadata["history"])
+        arrays, texts = checkpoint.read(self.path)
+        if texts["backend"] != keras.config.backend():
+            raise DataError(
+                f"{self.path.parent} was begun on {texts['backend']}, and Keras runs on {keras.config.backend()}. Set "
+                f"KERAS_BACKEND={texts['backend']}, or start again with fresh (--fresh)."
+            )
+        for i, variable in enumerate(self._variables()):
+            variable.assign(arrays[f"now/{i}"])
+        self.best = [arrays[f"best/{i}"] for i in range(len(self.model.weights))]
+        self.history = json.loads(texts["history"])
         return len(self.history) - 1
 
 
@@ -229,7 +224,7 @@ class _Keeper(keras.callbacks.Callback):
 def _interrupts(interrupt: Callable[[], None]) -> Iterator[None]:
     """The first Ctrl-C calls `interrupt`, the second raises KeyboardInterrupt.
 
-    Signals reach the main thread alone; and where they are ignored, as in a shell's background, they stay so.
+    Signals reach only the main thread. If they are ignored, as in the background of a shell, they stay ignored.
     """
     before = signal.getsignal(signal.SIGINT)
     if threading.current_thread() is not threading.main_thread() or before is signal.SIG_IGN:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Windows over a table: which there are, which part each belongs to, and the arrays of some of them.
+"""Windows over a table: their first rows, the part that each belongs to, and the arrays of some of them.
 
-In: a `Table`, a window and how far to look ahead. Out: the first rows of all windows of a part, as integers; a batch is
-gathered from the rows when it is wanted, and the windows are never laid out side by side.
+In: a `Table`, the rows of a window and of a forecast. Out: the first row of each window of a part, as integers. A batch
+is gathered from the rows when it is used, since all windows at once may not fit into memory.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from elman.forecasting.table import Table
 
 PARTS = ("train", "validation", "test")
 _SHARES = (0.7, 0.85)  # where validation and test begin
-_SHORTEST, _LONGEST = 8, 64  # of the windows chosen here
+_SHORTEST, _LONGEST = 8, 64  # rows of a window that is chosen here
 _WITHOUT_PERIOD = 24
-_LONG_ENOUGH = 8  # a series holds at least so many windows of the length chosen
+_STEPS = 100  # of an epoch, at least, if there are windows enough
+_LONG_ENOUGH = 8  # how often a window that is chosen here fits into the series, at least
 
 
 class Windows(NamedTuple):
@@ -41,10 +42,7 @@ class Windows(NamedTuple):
 
     def inputs(self, starts: np.ndarray) -> np.ndarray:
         """`(len(starts), window, features)`: the raw rows of some windows."""
-        features = self.rows.shape[1]
-        # One block of memory each, which is several times as fast to copy as its rows one by one.
-        blocks = np.lib.stride_tricks.sliding_window_view(self.rows.reshape(-1), self.window * features)[::features]
-        return blocks[starts].reshape(len(starts), self.window, features)
+        return gathered(self.rows, starts, self.window)
 
     def targets(self, starts: np.ndarray) -> np.ndarray:
         """`(len(starts), ahead)`: the values that follow."""
@@ -55,8 +53,16 @@ class Windows(NamedTuple):
         return self.rows[starts + self.window - 1, self.target][:, None]
 
 
+def gathered(rows: np.ndarray, starts: np.ndarray, window: int) -> np.ndarray:
+    """`(len(starts), window, features)`: the rows from each start on."""
+    features = rows.shape[1]
+    # One block of memory for each window, which is several times as fast to copy as its rows one by one.
+    blocks = np.lib.stride_tricks.sliding_window_view(rows.reshape(-1), window * features)[::features]
+    return blocks[starts].reshape(len(starts), window, features)
+
+
 def chunks(starts: np.ndarray, values_each: int) -> Iterator[np.ndarray]:
-    """The windows a few thousand at a time, so that their arrays stay small."""
+    """The windows in chunks, so that the arrays of each stay small."""
     size = max(1, (1 << 23) // values_each)
     for first in range(0, len(starts), size):
         yield starts[first : first + size]
@@ -93,7 +99,7 @@ def training_series(table: Table, part: np.ndarray) -> list[np.ndarray]:
 
 
 def default_window(longest: int, ahead: int, period: int | None) -> int:
-    """A window that holds the period and a quarter of it more, between 8 and 64 rows, and leaves windows to learn from.
+    """A window of one and a quarter periods, from 8 to 64 rows, and short enough to leave windows to learn from.
 
     Args:
         longest: Rows of the longest stretch of the training part.
@@ -104,8 +110,13 @@ def default_window(longest: int, ahead: int, period: int | None) -> int:
     return max(1, min(wanted, (longest - ahead) // _LONG_ENOUGH))
 
 
-def windows(table: Table, part: np.ndarray, window: int, ahead: int) -> Windows:
-    """All windows of a table. The inputs of one may reach back over a cut, its targets not.
+def batch_size_for(windows: int) -> int:
+    """A power of two from 32 to 1024, so that an epoch has a hundred steps or more if there are windows enough."""
+    return int(min(1024, max(32, 2 ** int(np.log2(max(windows / _STEPS, 1))))))
+
+
+def windows_of(table: Table, part: np.ndarray, window: int, ahead: int) -> Windows:
+    """All windows of a table. The inputs of a window may reach back into the part before; its targets may not.
 
     Raises:
         DataError: If a part has none.
@@ -131,5 +142,5 @@ def _too_short(table: Table, window: int, ahead: int, part: str) -> str:
     enough = max(-(-ahead * 100 // 15) + 1, -(-(window + ahead) * 100 // 70) + 1)
     return (
         f"the table has {len(table.rows):,} rows{several}, and a window of {window} with {ahead} ahead leaves none for "
-        f"the {part} part; about {enough:,} rows without a break are needed. Choose a smaller window or ahead."
+        f"the {part} part; about {enough:,} rows without a gap are needed. Choose a smaller window or ahead."
     )

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A checkpoint: arrays and texts in one safetensors file, with a checksum over all of them.
+
+In: arrays and texts by name. Out: the same, or a `DataError` if one bit of the file has changed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import safetensors.numpy
+from safetensors import SafetensorError, safe_open
+
+from elman import files
+from elman.errors import DataError
+
+_CHECKSUM = "sha256"
+
+
+def write(path: Path, arrays: dict[str, np.ndarray], texts: dict[str, str]) -> None:
+    """Writes a checkpoint.
+
+    Raises:
+        DataError: If it cannot be written.
+    """
+    # In C order, since safetensors writes memory as it lies.
+    arrays = {name: np.asarray(array, order="C") for name, array in arrays.items()}
+    files.write(path, safetensors.numpy.save(arrays, texts | {_CHECKSUM: _checksum(arrays, texts)}))
+
+
+def read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """Reads a checkpoint.
+
+    Raises:
+        DataError: If the file is damaged.
+    """
+    try:
+        with safe_open(path, "np") as file:
+            texts = file.metadata() or {}
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError, TypeError) as error:
+        raise _damaged(path) from error
+    if texts.pop(_CHECKSUM, None) != _checksum(arrays, texts):
+        raise _damaged(path)
+    return arrays, texts
+
+
+def _damaged(path: Path) -> DataError:
+    return DataError(
+        f"{path} is damaged, so that training cannot be resumed from it. Remove it, or start again with fresh "
+        "(--fresh)."
+    )
+
+
+def _checksum(arrays: dict[str, np.ndarray], texts: dict[str, str]) -> str:
+    """Over names, types, shapes, values and texts."""
+    shapes = {name: [array.dtype.str, array.shape] for name, array in arrays.items()}
+    digest = hashlib.sha256(json.dumps([shapes, texts], sort_keys=True).encode())
+    for name in sorted(arrays):
+        digest.update(arrays[name].tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Order, empty cells and gaps in time: makes a `Table` of the rows as they were read.
+
+In: a `RawTable`. Out: the rows group by group, without empty cells, cut into segments that a window may not cross; or a
+`DataError` that names the row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from elman.errors import DataError
+from elman.forecasting import table
+from elman.forecasting.columns import Chosen
+from elman.forecasting.source import Source
+from elman.forecasting.table import RawTable, Table
+from elman.forecasting.words import counted
+
+_GAP = 1.5  # median steps, above which rows are missing
+
+
+def arranged(source: Source, chosen: Chosen, raw: RawTable, fill: str | None, notes: list[str]) -> Table:
+    """Checks the order, and deals with missing cells and with gaps."""
+    raw = _without_blank_end(source, raw)
+    unnamed = np.flatnonzero(raw.groups < 0)
+    if len(unnamed):
+        raise DataError(
+            f"{source.row(int(unnamed[0]))}, column {chosen.group!r} (the group) is empty; expected a name."
+        )
+    order = None
+    if (np.diff(raw.groups) < 0).any():  # rows of several series in turn; from here on one series after the other
+        order = np.argsort(raw.groups, kind="stable")
+        rows = (
+            table.in_file([raw.rows[order[i : i + table.CHUNK]] for i in range(0, len(order), table.CHUNK)])
+            if isinstance(raw.rows, np.memmap)
+            else raw.rows[order]
+        )
+        raw = raw._replace(rows=rows, groups=raw.groups[order], times=None if raw.times is None else raw.times[order])
+
+    def where(index: int) -> str:
+        return source.row(index if order is None else int(order[index]))
+
+    same = np.diff(raw.groups) == 0  # whether a row has its predecessor's group
+    _check_order(chosen, raw, same, where)
+    chunks = (raw.rows[i : i + table.CHUNK] for i in range(0, len(raw.rows), table.CHUNK))
+    missing = np.concatenate([np.isnan(rows).any(1) for rows in chunks])
+    if missing.any():
+        source.check_rows()
+        if fill in {None, "keep"}:
+            at = np.flatnonzero(missing)
+            first = int(at[0] if order is None else at[order[at].argmin()])
+            column = chosen.features[int(np.isnan(raw.rows[first]).argmax())]
+            raise DataError(
+                f"{where(first)}, column {column!r} is empty. Fill such cells with fill='linear' (--fill linear) or "
+                "'previous', or leave their rows out with 'split'."
+            )
+    extra = np.zeros(len(same), "int64") if fill == "keep" else _gaps(chosen, raw, same, fill, where)
+    if fill == "split":
+        return _split(chosen, raw, same & (extra == 0), missing, notes)
+    if fill in {"linear", "previous"} and (missing.any() or extra.any()):
+        return _filled(chosen, raw, same, extra, missing, fill, notes)
+    return _table(chosen, raw, same, 0, notes)
+
+
+def _table(chosen: Chosen, raw: RawTable, joined: np.ndarray, filled: int, notes: list[str]) -> Table:
+    """A `Table`; `joined` is whether each row but the first continues the segment of the row before it."""
+    cuts = np.flatnonzero(~joined) + 1
+    segments = np.column_stack([np.r_[0, cuts], np.r_[cuts, len(raw.rows)]])
+    return Table(raw.rows, chosen, raw.times, raw.clock, raw.groups, raw.group_names, segments, filled, notes)
+
+
+def _without_blank_end(source: Source, raw: RawTable) -> RawTable:
+    """The rows without the empty lines that a file may end with."""
+    end = len(raw.rows)
+    while end and np.isnan(raw.rows[end - 1]).all() and (raw.times is None or np.isnan(raw.times[end - 1])):
+        end -= 1
+    if not end:
+        raise DataError(f"{source.name} has {counted(len(raw.rows), 'row')}, and none with a value.")
+    times = None if raw.times is None else raw.times[:end]
+    return raw._replace(rows=raw.rows[:end], times=times, groups=raw.groups[:end])
+
+
+def _check_order(chosen: Chosen, raw: RawTable, same: np.ndarray, where: Callable[[int], str]) -> None:
+    """Raises DataError unless time rises in every group."""
+    if raw.times is None:
+        return
+    lost = np.flatnonzero(np.isnan(raw.times))
+    if len(lost):
+        raise DataError(f"{where(int(lost[0]))}, column {chosen.time!r} (the time) is empty; expected a time.")
+    back = np.flatnonzero(same & (np.diff(raw.times) <= 0))
+    if len(back):
+        now, before = (raw.clock.text(raw.times[back[0] + i]) for i in (1, 0))
+        group = (
+            ""
+            if chosen.group is not None
+            else " If the table holds several series, name the column that tells them apart with group (--group)."
+        )
+        found = f"{now} again" if now == before else f"{now} after {before}"
+        cure = "Keep one row for each time." if now == before else "Sort the table by time."
+        raise DataError(
+            f"{where(int(back[0]) + 1)}, column {chosen.time!r} (the time): {found}; expected rows in order of time. "
+            f"{cure}{group}"
+        )
+
+
+def _gaps(chosen: Chosen, raw: RawTable, same: np.ndarray, fill: str | None, where: Callable[[int], str]) -> np.ndarray:
+    """How many rows are missing before each row but the first, by the time column.
+
+    Raises:
+        DataError: If any are, and `fill` is `None`.
+    """
+    if raw.times is None or not same.any():
+        return np.zeros(len(same), "int64")
+    steps = np.diff(raw.times)
+    median = float(np.median(steps[same]))
+    gap = same & (steps > _GAP * median)
+    if gap.any() and fill is None:
+        first = int(gap.argmax())
+        before, now = (raw.clock.text(raw.times[first + i]) for i in (0, 1))
+        raise DataError(
+            f"{where(first + 1)}, column {chosen.time!r} (the time): a gap from {before} to {now}, where rows are "
+            f"{raw.clock.step_text(median)} apart. Fill gaps with fill='linear' (--fill linear) or 'previous', cut "
+            "there with 'split', or take the rows as they come with 'keep'."
+        )
+    return np.where(gap, np.maximum(np.rint(steps / median).astype("int64") - 1, 1), 0)
+
+
+def _split(chosen: Chosen, raw: RawTable, joined: np.ndarray, missing: np.ndarray, notes: list[str]) -> Table:
+    """The rows without those that lack a cell; the series is cut there and at gaps."""
+    kept = np.flatnonzero(~missing)
+    if not len(kept):
+        raise DataError("every row has an empty cell, so that none is left with fill='split'. Choose features.")
+    broken = np.r_[0, np.cumsum(~joined)]
+    runs = (np.diff(kept) == 1) & (np.diff(broken[kept]) == 0)
+    rows = raw.rows if len(kept) == len(raw.rows) else raw.rows[kept]
+    times = None if raw.times is None else raw.times[kept]
+    notes = [*notes, f"Cut at gaps and empty cells; {counted(int(missing.sum()), 'row')} left out."]
+    return _table(chosen, raw._replace(rows=rows, times=times, groups=raw.groups[kept]), runs, 0, notes)
+
+
+def _filled(
+    chosen: Chosen, raw: RawTable, same: np.ndarray, extra: np.ndarray, missing: np.ndarray, fill: str, notes: list[str]
+) -> Table:
+    """The rows with others added in the gaps, and every empty cell filled from the cells of its group."""
+    more = int(extra.sum())
+    if more > max(len(raw.rows), 1000):
+        raise DataError(
+            f"the gaps in time would take {more:,} rows to fill, more than the {len(raw.rows):,} there are. Use "
+            "fill='split' (--fill split)."
+        )
+    place = np.arange(len(raw.rows)) + np.r_[0, np.cumsum(extra)]  # where each row comes to lie
+    everywhere = np.arange(len(raw.rows) + more)
+    rows = np.full((len(everywhere), raw.rows.shape[1]), np.nan, "float32")
+    rows[place] = raw.rows
+    times = None if raw.times is None else np.interp(everywhere, place, raw.times)
+    groups = raw.groups[np.searchsorted(place, everywhere, "right") - 1]
+    axis = everywhere.astype("float64") if times is None else times
+    for group in np.unique(groups):
+        members = np.flatnonzero(groups == group)
+        for column in range(rows.shape[1]):
+            known = members[~np.isnan(rows[members, column])]
+            if not len(known):
+                raise DataError(
+                    f"column {chosen.features[column]!r} is empty throughout"
+                    + (f" in group {raw.group_names[group]!r}" if chosen.group is not None else "")
+                    + ", so that nothing can be filled. Leave it out with features (--features)."
+                )
+            if fill == "linear":
+                rows[members, column] = np.interp(axis[members], axis[known], rows[known, column])
+            else:
+                last = np.maximum(np.searchsorted(known, members, "right") - 1, 0)
+                rows[members, column] = rows[known[last], column]
+    empty = int(missing.sum())
+    note = f"Filled ({fill}): {counted(empty, 'row')} with empty cells, {counted(more, 'row')} added in gaps."
+    new = raw._replace(rows=rows, times=times, groups=groups)
+    return _table(chosen, new, np.diff(groups) == 0, empty + more, [*notes, note])

@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the user asked of `fit`, checked: one record that the table, the network and the folder's `run.json` share.
+
+In: the arguments. Out: a `Settings`, or a `DataError` for the first argument of a wrong kind. Whether the table has the
+columns, and enough rows, is checked later, where the table is known.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from elman.cells import BY_KERAS
+from elman.checks import did_you_mean, is_integer, is_real, positive_integer
+from elman.errors import DataError
+
+CELLS = tuple(BY_KERAS)
+FILLS = ("linear", "previous", "split", "keep")
+_MOST = 2**31 - 1  # of any count
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings:
+    """The arguments of `elman.fit` that decide the numbers of a run.
+
+    Attributes:
+        target: The column to forecast, or `None` for the only column of numbers.
+        window: Rows that the network sees, or `None` to choose them by the period.
+        ahead: Rows to forecast.
+        features: The input columns, or `None` for every column of numbers.
+        time: The column of times, or `None` to look for one.
+        group: The column that tells several series apart, or `None`.
+        units: Sizes of the recurrent layers, after the checks a list.
+        cell: One of `CELLS`.
+        epochs: Largest number of passes over the data.
+        seed: Seed of the initial weights and of the order of windows, from 0 to 2**31 - 1.
+        bidirectional: Whether each layer reads the window from both ends.
+        fill: What to do with empty cells and gaps in time, one of `FILLS`, or `None` for an error.
+        unit: The target's unit, for the report.
+        batch_size: Windows per training step, or `None` to choose it by their number.
+        learning_rate: Of Adam.
+    """
+
+    target: str | None = None
+    window: int | None = None
+    ahead: int = 1
+    features: Sequence[str] | None = None
+    time: str | None = None
+    group: str | None = None
+    units: Sequence[int] = (32,)
+    cell: str = "SimpleRNN"
+    epochs: int = 200
+    seed: int = 0
+    bidirectional: bool = False
+    fill: str | None = None
+    unit: str | None = None
+    batch_size: int | None = None
+    learning_rate: float = 3e-3
+
+    def __post_init__(self) -> None:
+        self._check_columns()
+        self._check_sizes()
+        if not is_integer(self.seed, least=0) or self.seed > _MOST:
+            raise DataError(f"seed is {self.seed!r}; expected an integer from 0 to {_MOST}.")
+        self._set("seed", int(self.seed))
+        _one_of("cell", self.cell, CELLS)
+        if self.fill is not None:
+            _one_of("fill", self.fill, FILLS)
+        if not isinstance(self.bidirectional, bool | np.bool_):
+            raise DataError(f"bidirectional is {self.bidirectional!r}; expected True or False.")
+        self._set("bidirectional", bool(self.bidirectional))
+        if not is_real(self.learning_rate) or self.learning_rate <= 0:
+            raise DataError(f"learning_rate is {self.learning_rate!r}; expected a positive number.")
+        self._set("learning_rate", float(self.learning_rate))
+
+    def _check_columns(self) -> None:
+        for role in ("target", "time", "group"):
+            self._set(role, _column(role, getattr(self, role)))
+        if self.features is not None:
+            names = [self.features] if isinstance(self.features, str) else self.features
+            if not isinstance(names, Sequence | np.ndarray):
+                raise DataError(f"features is {type(names).__name__}; expected a list of column names.")
+            self._set("features", [_column("features", name) for name in names])
+        if self.unit is not None and not isinstance(self.unit, str):
+            raise DataError(f"unit is {self.unit!r}; expected text such as 'm/s'.")
+
+    def _check_sizes(self) -> None:
+        for name in ("ahead", "epochs"):
+            self._set(name, _count(name, getattr(self, name)))
+        for name in ("window", "batch_size"):
+            if getattr(self, name) is not None:
+                self._set(name, _count(name, getattr(self, name)))
+        self._set("units", _sizes(self.units))
+
+    def _set(self, name: str, value: Any) -> None:
+        """Replaces an argument by the same value as plain Python, which `run.json` can hold."""
+        object.__setattr__(self, name, value)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of them, as JSON can hold them."""
+        return dataclasses.asdict(self)
+
+
+NAMES = tuple(field.name for field in dataclasses.fields(Settings))
+
+
+def _column(role: str, name: Any) -> str | None:
+    """A column's name as text, since that is how the names of pandas' columns are read."""
+    if name is None or isinstance(name, str):
+        return name
+    if is_integer(name) or isinstance(name, tuple):
+        return str(name)
+    one = "one column" if role != "features" else "columns"
+    raise DataError(f"{role} is {type(name).__name__}; expected the name of {one} of the table.")
+
+
+def _count(name: str, value: Any) -> int:
+    count = positive_integer(name, value, error=DataError)
+    if count > _MOST:
+        raise DataError(f"{name} is {count}; expected a positive integer up to {_MOST}.")
+    return count
+
+
+def _sizes(units: Any) -> list[int]:
+    sizes = list(units) if isinstance(units, Sequence | np.ndarray) and not isinstance(units, str) else [units]
+    if not sizes:
+        raise DataError("units is empty; expected a positive integer, or one for each layer.")
+    return [_count("units", size) for size in sizes]
+
+
+def _one_of(name: str, value: Any, words: Sequence[str]) -> None:
+    if not isinstance(value, str) or value not in words:
+        raise DataError(f"{name} is {value!r}; expected one of {', '.join(words)}.{did_you_mean(value, words)}")
