@@ -12,10 +12,8 @@ import json
 import logging
 import os
 import shutil
-import struct
 import tempfile
 import zipfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,6 +23,7 @@ import numpy as np
 
 from elman import compiled, keras_2
 from elman.errors import DataError
+from elman.files import ARCHIVE_ERRORS
 
 __all__ = ["load_model"]
 
@@ -32,10 +31,6 @@ _CONFIG, _METADATA, _WEIGHTS = "config.json", "metadata.json", "model.weights.h5
 _LONGEST_CONFIG = 1 << 26  # bytes: a thousand times that of a model of a thousand layers
 # Above this size, a part of a .keras file may not unpack to a hundred times its size. Keras does not compress weights.
 _UNPACKED, _EXPANSION = 1 << 28, 100
-_DAMAGES = (  # what zipfile raises where a bit is flipped
-    *(zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError),
-    *(KeyError, NotImplementedError, RuntimeError, UnicodeDecodeError),
-)
 _log = logging.getLogger("elman")
 
 
@@ -131,7 +126,7 @@ def _read_archive(path: Path) -> _File:
             if _METADATA in archive.namelist():
                 metadata = archive.read(_METADATA)
             damaged = archive.testzip()  # Keras reads damaged weights as far as it can
-    except _DAMAGES as error:
+    except ARCHIVE_ERRORS as error:
         raise _damaged(path, f"{error}") from error
     if damaged is not None:
         raise _damaged(path, f"the checksum of {damaged} is wrong")

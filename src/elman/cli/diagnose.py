@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import zipfile
 from pathlib import Path
+from tokenize import TokenError  # from the header of a .npy file
 from typing import Annotated, Any
 
 import numpy as np
@@ -14,6 +15,7 @@ import typer
 import elman
 from elman import datasets
 from elman.cli.screen import say, screen, table_of, usage_errors
+from elman.files import ARCHIVE_ERRORS
 from elman.forecasting.predict import examples
 
 
@@ -139,7 +141,7 @@ def _arrays(path: Path) -> tuple[Any, Any]:
         with path.open("rb") as file:
             content = np.load(file, allow_pickle=False)
             arrays = {"x": content} if path.suffix == ".npy" else dict(content)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except (*ARCHIVE_ERRORS, ValueError, TypeError, SyntaxError, TokenError, MemoryError) as error:
         raise elman.DataError(f"{path} cannot be read: {error}. Write it with numpy.save or numpy.savez.") from error
     if "x" not in arrays:
         raise elman.DataError(
