@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What one step of `Model.fit` takes: a SimpleRNN of elman's, of Keras's, and pooling in the layer's place.
+"""What one step of `Model.fit` takes: a SimpleRNN of elman's, of Keras's, and pooling instead of the layer.
 
     KERAS_BACKEND=jax python benchmarks/fit_step.py
 
-In: the backend that KERAS_BACKEND names. Out: one JSON object. The two recurrent models are trained side by side first,
+In: the backend that KERAS_BACKEND names. Out: one JSON object. The two recurrent models are trained in parallel first,
 and their losses compared; then each is timed in turns, whole epochs at a time.
 """
 

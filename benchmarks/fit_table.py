@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What `elman.fit` takes for a large table: memory beyond the imports, and an epoch beside stock Keras.
+"""What `elman.fit` takes for a large table: memory beyond the imports, and an epoch compared with stock Keras.
 
     KERAS_BACKEND=jax python benchmarks/fit_table.py
 
