@@ -203,3 +203,9 @@ def test_last_windows_are_the_last_of_each_series():
     starts, short = last_windows(read, 4)
     assert (starts.tolist(), short) == ([5], ["b"])
     assert as_frame(read, starts, 4, np.ones((1, 2)), 0)["g"].to_list() == ["a", "a"]
+
+
+def test_a_series_without_a_complete_row_has_no_forecast():
+    table = pl.DataFrame({"g": ["a"] * 9 + ["b"] * 9, "temp": [*WAVE[:9], *[None] * 9]})
+    found, short = forecast(table, target="temp", group="g", fill="split")
+    assert (found["g"].to_list(), short) == (["a", "a"], ["b"])

@@ -33,7 +33,8 @@ def last_windows(table: Table, window: int) -> tuple[np.ndarray, list[str]]:
     """The first row of the last window of each group, and the groups that are too short for one."""
     starts, short = [], []
     for group, name in enumerate(table.group_names):
-        first, end = max(table.segments[table.groups[table.segments[:, 0]] == group].tolist(), key=lambda s: s[1])
+        own = table.segments[table.groups[table.segments[:, 0]] == group].tolist()
+        first, end = max(own, key=lambda segment: segment[1], default=(0, 0))  # no row of it may be left after a split
         if end - first < window:
             short.append(name)
         else:
