@@ -34,6 +34,7 @@ FILES = {
     "empty": (b"", "data.csv is empty"),
     "a header alone": (b"temp,wind\n", "has a header and no rows"),
     "blank lines": (b"\n\n", "no column names"),
+    "no header": ("\n".join(DATED[1:]), r"starts with values \(2024-01-01, .*\); expected a header"),
     "text far down": (replaced(LINES, 150, "1.5,oops"), "row 150, column 'wind': 'oops' is not a number"),
     "an empty cell": (replaced(LINES, 50, ",1.2"), "row 50, column 'temp' is empty.*--fill"),
     "a blank line": (replaced(LINES, 77, ""), "row 77, column 'temp' is empty"),

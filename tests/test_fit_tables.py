@@ -179,6 +179,12 @@ def test_text_that_is_stored_as_categories_is_text(kind, tmp_path):
     assert_array_equal(read(pandas).rows, WANTED)
 
 
+@pytest.mark.parametrize("names", [("0", "1"), ("400.5", "401.0"), ("2024-01-01", "2024-01-02"), ("", "0")])
+def test_names_may_be_numbers_or_dates(names, tmp_path):
+    lines = [",".join(names), *LINES[1:]]
+    assert read(csv_file(tmp_path, "\n".join(lines)), target=names[1]).chosen.features == list(names)
+
+
 def test_a_time_column_without_a_name_is_the_time(tmp_path):
     path = csv_file(tmp_path, frame(**{"": DAYS}).select("", "temp", "wind").write_csv())
     assert read(path).chosen.time == ""

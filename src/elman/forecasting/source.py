@@ -24,11 +24,13 @@ import polars as pl
 from elman.checks import did_you_mean
 from elman.errors import DataError
 from elman.forecasting.columns import fixed_zone
-from elman.forecasting.words import counted
+from elman.forecasting.words import counted, listed
 
 _BATCH = 50_000  # rows
 _BLOCK = 1 << 20  # bytes
 _SEPARATORS = (",", ";", "\t", "|")
+_DATE = r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}(?:\D.*)?$"
+_VALUE = rf"{_DATE}|[-+]?\d*[.,]?\d+(?:[eE][-+]?\d+)?$"
 _EXPECTED = "expected a CSV file in UTF-8, or a Parquet file"
 _OTHERS = {  # how files of other kinds begin
     b"PK\3\4": "a ZIP archive, as .xlsx files are; {}. Save the sheet as CSV, or unpack the archive",
@@ -140,6 +142,8 @@ def _open_csv(path: Path) -> Source:
         file.seek(0)
         columns = next(csv.reader(file, delimiter=separator), [])
     _check_header(columns, str(path))
+    if {bool(re.match(_DATE, name)) for name in columns} == {True, False} and all(re.match(_VALUE, n) for n in columns):
+        raise DataError(f"{path} starts with values ({listed(columns)}); expected a header. Add a row of column names.")
     scan = pl.scan_csv(path.absolute(), separator=separator, infer_schema=False, glob=False)
 
     def check_rows() -> None:
