@@ -318,7 +318,7 @@ def _memory(model: Any, windows: Windows) -> dict[str, Any] | None:
     targets = windows.targets(some)
     if not np.ptp(targets, axis=0).any():
         return None
-    from elman.diagnosis import diagnose
+    from elman.diagnosis.measure import diagnose
 
     found = diagnose(model, windows.inputs(some), targets)
     return {"horizon": found.horizon, "verdict": found.verdict, "because": found.because}

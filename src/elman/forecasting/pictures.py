@@ -51,7 +51,7 @@ def forecast(
         later = later.filter(pl.col(table.chosen.group) == table.group_names[group])
     if later.height:
         values = later[data["target"]].to_numpy()
-        style = {"color": ACCENT, "markersize": 4, "linewidth": 1}
+        style: dict[str, Any] = {"color": ACCENT, "markersize": 4, "linewidth": 1}
         axes.plot(axis.later, values, "o:", label="forecast after the last row", **style)
     of_group = f", {_short(table.group_names[group])}" if table.chosen.group is not None else ""
     ahead = counted(windows.ahead, "row")
