@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tasks of which it is known how far back they ask, and small networks that learn them.
+"""Tasks for which it is known how far back they ask, and small networks that learn them.
 
 In: a task's name, a lag, a seed; settings of a network. Out: sequences and targets; a trained model and its error.
-Sequences begin anywhere behind masked padding, so that no network can count from their first step.
+Sequences start anywhere after masked padding, so that no network can count from their first step.
 """
 
 from __future__ import annotations

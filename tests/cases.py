@@ -294,7 +294,7 @@ def pre_activations(case: Case) -> list[tuple[str, list[Array]]]:
     return list(zip((*names, names[0]), map(valid_rows, (activation, gates, *carry)), strict=False))
 
 
-def beside_a_kink(case: Case, distance: float) -> bool:
+def near_a_kink(case: Case, distance: float) -> bool:
     """True if some sum is nearer than `distance` to a point where the slope jumps. It is on the kink of relu itself if
     it has no term or if the state has faded away."""
     functions = pre_activations(case)

@@ -115,7 +115,7 @@ class Choice:
 
     @property
     def extras(self) -> bool:
-        """Whether it asks for what stock Keras has not."""
+        """Whether it asks for what stock Keras lacks."""
         return self.truncate_gradient is not None or self.clip_state_gradient is not None
 
     def options(self, direction: str) -> Options:
@@ -319,7 +319,7 @@ def draw(choice: Choice, masks: Sequence[Masks]) -> list[Call]:
     while choice.shape.time:
         for _ in range(20):
             calls = _draw(choice, masks, rng)
-            with contextlib.suppress(FloatingPointError), np.errstate(over="raise"):  # what overflows is no problem
+            with contextlib.suppress(FloatingPointError), np.errstate(over="raise"):  # an overflow is not an error here
                 if _fair(calls, rng):
                     return calls
         choice = dataclasses.replace(choice, shape=choice.shape._replace(time=choice.shape.time // 2))

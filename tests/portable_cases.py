@@ -75,7 +75,7 @@ def model(layer_class: type, name: str, batch: int | None = None) -> keras.Model
 
 
 def inputs(batch: int = 2) -> Array:
-    """Sequences of which Masking hides the first step, one in the middle, and the end of the last."""
+    """Sequences in which Masking hides the first step, one in the middle, and the end of the last."""
     x = np.random.default_rng(1).normal(size=(batch, TIME, FEATURES)).astype("float32")
     x[0, [0, 2]] = 0
     x[-1, 3:] = 0

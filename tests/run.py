@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs the checks and adds them up: pytest, one process per framework, and the linters.
 
-In: names of suites. Out: each line of their output as it comes, behind the name of the run and in build/test/<run>.log;
+In: names of suites. Out: each line of their output as it comes, after the name of the run and in build/test/<run>.log;
 then `N passed, N failed[, N skipped]` alone on the last line. The status is 0 if nothing failed and every run ran
 something. The folder of a test decides where it runs: files of tests/ itself once and without a framework,
 on_each_isa/ once, and again under sanitizers, on_<framework>/ and

@@ -162,7 +162,7 @@ def test_shapes_are_read_as_they_are_written() -> None:
 
 @pytest.mark.parametrize("text", ["", "32x50x8", "32x50x8x0", "axbxcxd", "1x2x3x4;1x2x3x4", "1x2x3x-4"])
 def test_what_is_no_shape_is_told(text: str) -> None:
-    with pytest.raises(ValueError, match=r"is no shape; expected batch x time x features x units"):
+    with pytest.raises(ValueError, match=r"is not a shape; expected batch x time x features x units"):
         parse(text)
 
 
@@ -171,7 +171,7 @@ def test_wrong_arguments_are_told() -> None:
         bench(cell="lstn")
     with pytest.raises(ValueError, match=r"repeats is 0; expected a positive number"):
         bench(repeats=0)
-    with pytest.raises(ValueError, match=r"'theano' is no backend; expected some of numpy, tensorflow"):
+    with pytest.raises(ValueError, match=r"'theano' is not a backend; expected some of numpy, tensorflow"):
         bench(backends=["theano"])
 
 
@@ -188,7 +188,7 @@ def test_nothing_is_timed_without_the_native_library(monkeypatch: pytest.MonkeyP
         bench(quick=True, backends=["numpy"])
 
 
-# --- results are compared before a time is told -----------------------------------------------------------
+# --- results are compared before a time is shown ---------------------------------------------------------
 
 
 @pytest.mark.parametrize("tensor", range(len(check.TENSORS)))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`when_imported`, on modules made for the purpose. The real ones have their tests beside their frameworks."""
+"""`when_imported`, on modules made for the purpose. The real ones are tested with their frameworks."""
 
 import importlib
 import importlib.machinery

@@ -57,7 +57,7 @@ def loss(case: cases.Case) -> np.longdouble:
 @pytest.mark.parametrize("cell", cases.FACTORS["cell"])
 def test_gradients_are_those_of_finite_differences(cell: str) -> None:
     for case in small_cases({**SMOOTH, "cell": (cell,), "initial_state": (True,)}, size.by_size(1, 1, 2), EVERY):
-        if cases.beside_a_kink(case, MOVED):
+        if cases.near_a_kink(case, MOVED):
             continue
         gradients = cases.by_reference(case, np.longdouble)
         for result, operand in cases.OPERANDS.items():
@@ -126,7 +126,7 @@ def by_steps(case: cases.Case) -> dict[str, Array]:
 @pytest.mark.parametrize("cell", cases.FACTORS["cell"])
 def test_limited_gradients_and_norms_are_those_of_single_steps(cell: str) -> None:
     for case in small_cases({**FACTORS, "cell": (cell,), "initial_state": (True,)}, 1, EVERY):
-        if cases.beside_a_kink(case, MOVED):
+        if cases.near_a_kink(case, MOVED):
             continue
         got = cases.by_reference(case, np.longdouble)
         for name, truth in by_steps(case).items():

@@ -27,10 +27,10 @@ def blocks(page):
     others = [line for name, line in FRAMEWORKS.items() if name != backend]
     for code, text in BLOCK.findall(page.read_text()):
         if not any(line in code for line in others):
-            yield code, text.splitlines() if text else said_beside(code)
+            yield code, text.splitlines() if text else shown_next_to(code)
 
 
-def said_beside(code):
+def shown_next_to(code):
     """The comments, each up to its explanation, with the instruction set of this machine."""
     said = [re.split(r": (?=\w+ \w+)", text)[0] for text in re.findall(r"^print\(.*\)  # (.*)$", code, re.MULTILINE)]
     return [re.sub(r"detail='\w+'", f"detail='{_native.environment().isa}'", text) for text in said]

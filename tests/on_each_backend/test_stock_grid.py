@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The native library held to the rule with stock Keras as the yardstick: its recurrent layers in float32 on the
+"""The native library checked by the rule with stock Keras as the yardstick: its recurrent layers in float32 on the
 backend that KERAS_BACKEND names, their gradients by that backend's own autodiff.
 
 Truth is the reference in long double. Options that stock lacks, and masks on which its backends disagree, are
@@ -127,7 +127,7 @@ def stock_cases() -> Iterator[cases.Case]:
 
 @functools.cache
 def measured() -> tolerance.Grid:
-    """Every case held to the rule, and the errors found."""
+    """Checks every case by the rule; returns the errors."""
     grid = tolerance.Grid()
     for case in stock_cases():
         truth = cases.by_reference(case, np.longdouble)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the native library promises beside its numbers: gradients of its own forward, the same bits whatever the
+"""What the native library promises besides its numbers: gradients of its own forward, the same bits whatever the
 threads, masked steps that no number crosses, and callers' memory and modes left alone.
 
 Every comparison but that with finite differences is of bytes.
@@ -66,7 +66,7 @@ def test_gradients_are_those_of_finite_differences(cell: str) -> None:
     for seed, (choice, shape) in enumerate(zip(rows, itertools.cycle(DIFFERENTIATED), strict=False)):
         bias = choice["bias"] or not shape[2]  # else states fade away, and every sum is near the kink of relu
         case = cases.make(shape, {**choice, "bias": bias, "want_dx": True}, seed, kink=0.001).astype(np.float64)
-        if cases.beside_a_kink(case, MOVED):
+        if cases.near_a_kink(case, MOVED):
             continue
         results = by_native(case, np.float64)
         for result, operand in cases.OPERANDS.items():

@@ -30,7 +30,7 @@ X, KERNEL, RECURRENT_KERNEL = (np.full(shape, 0.1, np.float32) for shape in ((2,
 
 @pytest.fixture
 def ask_again() -> Iterator[None]:
-    """The answer about this process is remembered; a test that changes the process asks anew."""
+    """The answer about this process is remembered; a test that changes the process asks again."""
     _jax._register.cache_clear()
     yield
     _jax._register.cache_clear()

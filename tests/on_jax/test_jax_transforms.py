@@ -316,7 +316,7 @@ def test_eight_threads_at_once() -> None:
     jax.tree.map(np.testing.assert_array_equal, together, [run(problem) for problem in problems])
 
 
-# --- what the native path has not ----------------------------------------------------------------------------------
+# --- what the native path lacks ------------------------------------------------------------------------------------
 
 Function = Callable[[Any], Any]
 FORWARD_MODE: dict[str, Callable[[Function, Any], Any]] = {

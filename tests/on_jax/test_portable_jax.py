@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Files that `elman.portable()` makes on JAX, opened in a process without elman: `jax.export`, and Keras's SavedModel.
 
-Stock Keras's own file is opened beside each. A model is exported after it has run natively, by the very `jax.jit` that
+Stock Keras's own file is opened next to each. A model is exported after it has run natively, by the very `jax.jit` that
 did so. Left out: Keras's ONNX export from JAX, whose converter (jax2onnx) brings Flax, Equinox and Orbax.
 """
 
@@ -36,7 +36,7 @@ def open_and_run(path, x):
     loaded = tf.saved_model.load(path)
     return loaded.serve(tf.constant(x)).numpy()
 """
-# Exports stock's and elman's models into the folders that it is given; TensorFlow is loaded there, beside JAX.
+# Exports stock's and elman's models into the folders that it is given; TensorFlow is loaded there next to JAX.
 WRITE_SAVED_MODELS = """
 import pathlib, sys
 import keras, numpy as np

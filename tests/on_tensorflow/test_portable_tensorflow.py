@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Files that `elman.portable()` makes on TensorFlow, opened in a process without elman: SavedModel, LiteRT and ONNX.
 
-Stock Keras's own file is opened beside each. A model is exported after it has run natively. LiteRT files come from
+Stock Keras's own file is opened next to each. A model is exported after it has run natively. LiteRT files come from
 TensorFlow's converter for a batch of one: of Keras's own `export(format="litert")` stock's file wants Flex.
 """
 

@@ -430,7 +430,7 @@ def test_plain_operations_have_second_derivatives(options):
     reverse = tape.gradient(along, x)
     step = 1e-5
     differences = (gradient(x + step * direction) - gradient(x - step * direction)) / (2 * step)
-    if not options:  # what acts on the gradient is no function's derivative, and its own has no symmetry
+    if not options:  # the gradient options give a result that is not a derivative, so its own has no symmetry
         assert tolerance.error(reverse.numpy(), differences.numpy()) <= 1e-7 * np.abs(reverse).max()
     assert np.all(np.isfinite(reverse))
     assert np.any(reverse.numpy() != 0)
@@ -490,7 +490,7 @@ def test_where_xla_cannot_be_detected_graphs_are_plain_and_eager_calls_native(x,
     assert "ElmanForward" not in node_types(run.get_concrete_function(x))
 
 
-def test_beside_a_gpu_only_a_scope_of_the_cpu_is_native(x, weights, monkeypatch):
+def test_next_to_a_gpu_only_a_scope_of_the_cpu_is_native(x, weights, monkeypatch):
     monkeypatch.setattr(_tensorflow, "_accelerator", lambda: "/physical_device:GPU:0")
 
     def run():

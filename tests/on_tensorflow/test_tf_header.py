@@ -14,7 +14,7 @@ import tensorflow as tf
 
 NATIVE = Path(__file__).resolve().parents[2] / "native"
 OURS = '#include "tf_c_api.h"\n'
-# With TensorFlow's types in the place of ours, so that pointers to them compare too.
+# With TensorFlow's types instead of ours, so that pointers to them compare too.
 THEIRS = """
 #include "tensorflow/c/kernels.h"
 #include "tensorflow/c/ops.h"

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Files that `elman.portable()` makes on PyTorch, opened in a process without elman: torch.export and ONNX.
 
-Stock Keras's own file is opened beside each. A model is exported after it has run natively. Left out where stock's
+Stock Keras's own file is opened next to each. A model is exported after it has run natively. Left out where stock's
 file does not work: `go_backwards` in Keras's own ONNX export (torch's newer exporter has it), an unknown length, a
 stateful layer, and SavedModel, which needs torch_xla.
 """

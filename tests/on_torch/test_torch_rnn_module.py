@@ -39,7 +39,7 @@ WEIGHTS = ("kernel", "recurrent_kernel", "bias")
 
 
 def problem(number: int) -> list[cases.Case]:
-    """A case for each direction, of which the first brings x and, for both, the activation."""
+    """A case for each direction. The first has x and the activation of both."""
     row = ROWS[number]
     shape = tuple(row[name] for name in ("batch", "time", "features", "units"))
     activation = row["activation"] if row["cell"] == "simple_rnn" else "tanh"  # torch's others have no choice
@@ -50,7 +50,7 @@ def problem(number: int) -> list[cases.Case]:
     # It gets the x of the first, with which no pre-activation of a relu may come near its kink either.
     for seed in itertools.count(1000 * (number + 1)):
         second = cases.make(shape, choice | {"go_backwards": True}, seed).replace(x=first.x)
-        if not cases.beside_a_kink(second, KINK):
+        if not cases.near_a_kink(second, KINK):
             return [first, second]
     raise AssertionError("itertools.count has no end")
 
@@ -161,13 +161,13 @@ def truth_of(halves: list[cases.Case]) -> dict[str, Array]:
 
 @functools.cache
 def measured(number: int) -> tolerance.Grid:
-    """A problem held to the rule in both dtypes, and the errors found in float32."""
+    """Checks a problem by the rule in both dtypes; returns the errors in float32."""
     halves, grid = problem(number), tolerance.Grid()
     truth, wide, theirs = truth_of(halves), by_torch(halves, np.float64), by_torch(halves, np.float32)
     what = ROWS[number]
     for name, array in by_elman(halves, np.float64).items():
         tolerance.assert_float64(array, truth[name], f"{what}: {name}")
-        tolerance.assert_float64(array, wide[name], f"{what}: {name}, beside torch's own")
+        tolerance.assert_float64(array, wide[name], f"{what}: {name}, next to torch's own")
     for name, array in by_elman(halves, np.float32).items():
         grid.check(name.rpartition(" ")[2], array, truth[name], theirs[name], what)
     return grid

@@ -15,8 +15,8 @@ class Subject(NamedTuple):
     """Attributes:
     name: Implementation and framework.
     backend: The process that it runs in.
-    role: `"elman"` and `"peer"` meet in the ratio; `"native"` (NumPy, no framework) is for information.
-    stock: It is Keras's own layer, so that its error is a yardstick.
+    role: `"elman"` and `"peer"` are compared in the ratio; `"native"` (NumPy, no framework) is for information.
+    stock: Whether it is Keras's own layer, whose error is a yardstick.
     """
 
     name: str
@@ -42,7 +42,7 @@ BACKENDS = ("numpy", "tensorflow", "jax", "torch")
 
 NOTES = """\
 forward + backward returns y and the gradients of kernel, recurrent kernel and bias for a given dy; dx is not \
-needed (a first layer) and computed by nobody.
+needed (a first layer) and not computed.
 TensorFlow runs concrete functions (jit: with jit_compile=True), JAX one jit, PyTorch eagerly; torch.compile is left \
 out: it breaks Keras's loop over time into many small graphs, and leaves torch.nn (its RNN, LSTM or GRU) as it is.
 ratio: the fastest peer's median over elman's on its fastest framework; NumPy's call is for information.
@@ -64,7 +64,7 @@ def installed(backends: Iterable[str]) -> tuple[list[str], list[str]]:
     here, sentences = [], []
     for backend in dict.fromkeys(backends):
         if backend not in BACKENDS:
-            raise ValueError(f"{backend!r} is no backend; expected some of {', '.join(BACKENDS)}.")
+            raise ValueError(f"{backend!r} is not a backend; expected some of {', '.join(BACKENDS)}.")
         needed = ("numpy",) if backend == "numpy" else (backend, "keras")
         missing = [module for module in needed if importlib.util.find_spec(module) is None]
         if missing:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a run found: medians, ratios, shares; as plain data, and as the tables that show it.
+"""The results of a run: medians, ratios and shares, as plain data and as tables.
 
-In: samples in seconds. Out: `Report.data`, made for JSON, and `tables(data)`, which reads nothing else: a file holds
-everything that a table shows. No terminal is known here.
+In: samples in seconds. Out: `Report.data`, made for JSON, and `tables(data)`, which reads nothing else, so a file holds
+everything that a table shows. Nothing is printed here.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def _fastest(times: Mapping[str, dict[str, Any]], role: str) -> str | None:
 
 
 def row(measured: Measured, which: str, cell: str) -> dict[str, Any]:
-    """The figures of one pass on one shape. A refused subject leaves the row without a ratio: it might have won."""
+    """The figures of one pass on one shape. If a subject is refused there is no ratio, as it might have been fastest."""
     times = {
         name: _time(samples, measured.counts[name, p]) for (name, p), samples in measured.samples.items() if p == which
     }
@@ -141,7 +141,7 @@ class Report(NamedTuple):
         facts: Mapping[str, Mapping[str, Any]],
         run: Mapping[str, Any],
     ) -> Report:
-        """The figures of what was measured; `one_step` is the NumPy call alone, `facts` is told by each worker."""
+        """The figures of what was measured; `one_step` is the NumPy call alone, `facts` are those of each worker."""
         rows = [row(each, which, run["cell"]) for which in PASSES for each in measured]
         native = facts.get("numpy", {})
         peaks: dict[str, float] = {}
@@ -254,7 +254,7 @@ def tables(data: Mapping[str, Any]) -> list[Table]:
 
 
 def lines(data: Mapping[str, Any]) -> list[str]:
-    """What is said beneath the tables, beginning with the figures."""
+    """The lines below the tables, the figures first."""
     said = [_summary_line(which, found) for which, found in data["summary"].items()]
     if step := data["one_step"]:
         said.append(
@@ -282,7 +282,7 @@ def _summary_line(which: str, found: Mapping[str, Any]) -> str:
 
 
 def _remarks(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What went wrong with a subject, each sentence once with the shapes that it is about."""
+    """What went wrong with a subject: each sentence once, with its shapes."""
     shapes: dict[str, list[str]] = {}
     for row in rows:
         spinning = [f"{name} was still spinning when the next one was timed." for name in row["restless"]]

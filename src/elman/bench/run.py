@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One run: every worker alive from the first shape to the last, checked on each shape, then timed in turns.
+"""One run: all workers live from the first shape to the last; on each shape they are checked, then timed in turns.
 
-In: what to time. Out: a `Report`. Rounds are interleaved, so that a machine that slows down slows all alike.
+In: what to time. Out: a `Report`. Rounds are interleaved, so that a change of the machine's speed affects all alike.
 """
 
 from __future__ import annotations
@@ -41,20 +41,20 @@ def bench(
 
     Args:
         cell: `"simple_rnn"`, `"lstm"` or `"gru"`.
-        shapes: Shapes to time; `DEFAULT` unless told.
+        shapes: Shapes to time; `DEFAULT` if there are none.
         backends: Names out of `BACKENDS`. One that is not installed is left out, and the report says so. The
             shares of the machine's peak need `"numpy"`.
-        repeats: Rounds over all workers; medians are over rounds. 15 unless told.
-        quick: Two small shapes, 3 rounds and short timings, where nothing else is told.
+        repeats: Rounds over all workers; medians are over rounds. 15 by default.
+        quick: Two small shapes, 3 rounds and short timings, unless `shapes` or `repeats` say otherwise.
         seed: Seed of the arrays.
-        command: The words of the command that made the report, to be kept in it.
-        tell: Called with a sentence as the run goes along.
+        command: The words of the command that made the report; the report keeps them.
+        tell: Called with a sentence at each stage of the run.
 
     Returns:
         A `Report`.
 
     Raises:
-        ValueError: If an argument is none of the expected.
+        ValueError: If an argument is not one of the expected.
         elman.NativeUnavailable: If the native library cannot be opened: there is nothing to time.
         RuntimeError: If a framework's process ends.
     """

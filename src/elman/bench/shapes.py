@@ -44,7 +44,7 @@ DEFAULT = tuple(
     )
 )
 QUICK = (Shape(32, 5, 3, 10), Shape(7, 33, 5, 47))
-ONE_STEP = Shape(1, 1, 8, 32)  # what a call costs beside the arithmetic
+ONE_STEP = Shape(1, 1, 8, 32)  # what a call costs besides the arithmetic
 
 
 def parse(text: str) -> tuple[Shape, ...]:
@@ -58,7 +58,7 @@ def parse(text: str) -> tuple[Shape, ...]:
         sizes = part.strip().split("x")
         if len(sizes) != 4 or not all(re.fullmatch("[1-9][0-9]*", size) for size in sizes):
             raise ValueError(
-                f"{part.strip()!r} is no shape; expected batch x time x features x units, four positive integers. "
+                f"{part.strip()!r} is not a shape; expected batch x time x features x units, four positive integers. "
                 "Write 32x50x8x32, and a comma between shapes."
             )
         shapes.append(Shape(*map(int, sizes)))

@@ -47,7 +47,7 @@ def bench(
             quick=quick,
             seed=seed,
             command=["elman", *sys.argv[1:]],
-            # A line, and no spinner: nothing may run beside what is timed.
+            # A line instead of a spinner: nothing may run while a call is timed.
             tell=lambda sentence: errors.print(f"elman bench: {sentence}") if errors.is_terminal else None,
         )
     except ValueError as error:

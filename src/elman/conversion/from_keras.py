@@ -2,7 +2,7 @@
 """A Keras model as an `elman.Network`: Sequential, and Functional models made of sequences, sums and concatenations.
 
 In: a model in memory, or a file. Out: a network with the same weights, once both have computed the same from random
-input. Regularizers, constraints and the optimizer stay behind. A layer that no row of the layer table holds is refused
+input. Regularizers, constraints and the optimizer are left out. A layer that no row of the layer table holds is refused
 by name. `LAYERS` has one function for each class of Keras.
 """
 

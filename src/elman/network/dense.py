@@ -18,7 +18,7 @@ def check_activation(name: str) -> None:
     """Checks that a dense layer has the activation.
 
     Raises:
-        ValueError: If it has not.
+        ValueError: If there is no such activation.
     """
     if name not in ACTIVATIONS:
         raise ValueError(

@@ -69,7 +69,7 @@ class Recurrent(Layer):
 
     @property
     def options(self) -> Options:
-        """What the native call is told besides its arrays."""
+        """The options of the native call."""
         names = set(Options._fields) & {field.name for field in dataclasses.fields(self)}
         return Options(self.cell, **{name: getattr(self, name) for name in names})
 
