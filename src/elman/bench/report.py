@@ -71,7 +71,7 @@ def _fastest(times: Mapping[str, dict[str, Any]], role: str) -> str | None:
 
 
 def row(measured: Measured, which: str, cell: str) -> dict[str, Any]:
-    """The figures of one pass on one shape. If a subject is refused there is no ratio, as it might have been fastest."""
+    """The figures of one pass on one shape. If a subject is refused there is no ratio: it might have won."""
     times = {
         name: _time(samples, measured.counts[name, p]) for (name, p), samples in measured.samples.items() if p == which
     }
