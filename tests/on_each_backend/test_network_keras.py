@@ -34,7 +34,7 @@ def recurrent(rng, return_sequences, **more):
     return layer
 
 
-def sequence_layers(rng, x):
+def sequence_layers(rng, x, masked):
     """A few layers from sequences to sequences."""
     for _ in range(int(rng.integers(0, 3))):
         units, features = int(rng.integers(1, 6)), x.shape[-1]
@@ -52,7 +52,7 @@ def sequence_layers(rng, x):
                 layers.LayerNormalization(),
                 layers.BatchNormalization(),
                 layers.Dropout(0.3) if units < 3 else layers.GaussianNoise(0.3),
-                keras.Sequential(inner),
+                layers.Dropout(0.1) if masked else keras.Sequential(inner),  # which drops a mask, with a warning
             ]
             x = one[choice](x)
     return x
@@ -60,10 +60,11 @@ def sequence_layers(rng, x):
 
 def random_model(rng):
     """A model, and an input for it."""
-    time = int(rng.integers(1, 9))
+    time, masked = int(rng.integers(1, 9)), False
     if rng.random() < 0.25:
         inputs = keras.Input((None,), dtype="int32")
-        x = layers.Embedding(9, 3, mask_zero=bool(rng.random() < 0.5))(inputs)
+        masked = bool(rng.random() < 0.5)
+        x = layers.Embedding(9, 3, mask_zero=masked)(inputs)
         value = rng.integers(0, 9, (4, time))
     else:
         inputs = keras.Input((time, 3))
@@ -72,9 +73,9 @@ def random_model(rng):
         if rng.random() < 0.3:
             x = layers.Normalization(mean=[0.5, 1.0, 0.0], variance=[1.0, 2.0, 0.5])(x)
         elif rng.random() < 0.3:
-            x = layers.Masking(0.0)(x)
+            masked, x = True, layers.Masking(0.0)(x)
             value[rng.random((4, time)) < 0.3] = 0
-    x = sequence_layers(rng, x)
+    x = sequence_layers(rng, x, masked)
     x = recurrent(rng, False)(x)
     if rng.random() < 0.3:
         x = layers.Concatenate()([x, layers.Dense(2)(x)])

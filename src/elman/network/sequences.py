@@ -119,7 +119,7 @@ class _Last(Op):
 @dataclasses.dataclass(frozen=True)
 class Reverse(Layer):
     """The steps from the last to the first. After a layer with `go_backwards=True`, its outputs are in the order of the
-    input again, as in a Bidirectional."""
+    input again, as in a Bidirectional. A mask keeps the order of the input, as in Keras."""
 
     takes: ClassVar[tuple[int, ...]] = (2,)
 
@@ -134,7 +134,7 @@ class _Reverse(Op):
 
     def forward(self, x: Array, mask: Array | None) -> tuple[Array, Array | None]:
         np.copyto(self.y, x[:, ::-1])
-        return self.y, None if mask is None else np.ascontiguousarray(mask[:, ::-1])
+        return self.y, mask
 
     def backward(self, dy: Array) -> Array | None:
         if self.dx is not None:
