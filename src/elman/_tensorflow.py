@@ -11,10 +11,11 @@ import contextlib
 import ctypes
 import functools
 import struct
+import sys
 from collections.abc import Callable
 from itertools import islice
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
@@ -22,6 +23,9 @@ from elman import _native, _plain, route
 from elman.cells import CELLS
 from elman.operands import Operands
 from elman.options import Options
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 # Both are private to TensorFlow and may be removed.
 try:
@@ -175,8 +179,26 @@ def _ops() -> ModuleType:
     for name in ("load_op_library", "RegisterGradient", "errors"):
         if not hasattr(tf, name):  # a substitute for TensorFlow, or one whose import failed
             raise _missing(f"tf.{name}")
+    ops = _ops_of_earlier_import() or _load(path)
+    for name, gradient in (("ElmanForward", _forward_gradient), ("ElmanBackward", _no_gradient)):
+        with contextlib.suppress(KeyError):  # another thread or an earlier import was faster
+            tf.RegisterGradient(name)(gradient)
+    return ops
+
+
+def _ops_of_earlier_import() -> ModuleType | None:
+    """The ops that an earlier import of elman, perhaps of another copy, has loaded in this process.
+
+    TensorFlow registers the ops of a name once, and runs no op that has two kernels. It keeps the Python functions of
+    the ops in `sys.modules`.
+    """
+    modules = list(sys.modules.values())
+    return next((module for module in modules if "elman_forward" in getattr(module, "__dict__", ())), None)
+
+
+def _load(path: Path) -> ModuleType:
     try:
-        ops = tf.load_op_library(str(path))
+        ops: ModuleType = tf.load_op_library(str(path))
     except tf.errors.OpError as error:
         raise _native.NativeUnavailable(
             f"elman's library for TensorFlow cannot be opened: {error.message}. Reinstall elman"
@@ -185,9 +207,6 @@ def _ops() -> ModuleType:
     missing.restype = ctypes.c_char_p
     if symbol := missing().decode():
         raise _missing(symbol)
-    for name, gradient in (("ElmanForward", _forward_gradient), ("ElmanBackward", _no_gradient)):
-        with contextlib.suppress(KeyError):  # another thread was faster, or this module is imported again
-            tf.RegisterGradient(name)(gradient)
     return ops
 
 

@@ -284,14 +284,13 @@ _ATTRIBUTES = (
     "bool zero_output_for_mask=False, bool return_sequences=True, int? truncate_gradient=None, "
     "float? clip_state_gradient=None, bool reset_after=True"
 )
-_library = torch.library.Library("elman", "DEF")
-_library.define(
-    f"forward({_OPERANDS}, *, {_ATTRIBUTES}, bool keep_tape=False) -> (Tensor y, Tensor[] final_states, Tensor tape)"
-)
-_library.define(
-    f"backward({_OPERANDS}, Tensor y, Tensor tape, Tensor? dy, Tensor?[] dfinal_states, *, {_ATTRIBUTES}, "
-    "bool want_dx=True, bool want_weights=True, bool want_norms=False) -> (Tensor dx, Tensor dkernel, "
-    "Tensor drecurrent_kernel, Tensor dbias, Tensor[] dinitial_states, Tensor norms)"
+_SCHEMAS = (
+    f"forward({_OPERANDS}, *, {_ATTRIBUTES}, bool keep_tape=False) -> (Tensor y, Tensor[] final_states, Tensor tape)",
+    (
+        f"backward({_OPERANDS}, Tensor y, Tensor tape, Tensor? dy, Tensor?[] dfinal_states, *, {_ATTRIBUTES}, "
+        "bool want_dx=True, bool want_weights=True, bool want_norms=False) -> (Tensor dx, Tensor dkernel, "
+        "Tensor drecurrent_kernel, Tensor dbias, Tensor[] dinitial_states, Tensor norms)"
+    ),
 )
 
 
@@ -387,14 +386,13 @@ def _check(options: Options, operands: tuple[Any, ...], arriving: Arriving | Non
 
 
 def _check_tensor(name: str, tensor: Tensor | None, sizes: tuple[int, ...], *dtypes: torch.dtype) -> None:
-    if tensor is not None and (shape(tensor) != sizes or tensor.dtype not in dtypes):
+    if tensor is not None and (shape(tensor) != sizes or tensor.dtype not in dtypes or not tensor.is_cpu):
         raise ValueError(
-            f"elman's recurrence got {name} of shape {shape(tensor)} and dtype {dtype(tensor)}; expected {sizes} and "
-            f"{' or '.join(_DTYPES[d] for d in dtypes)}."
+            f"elman's recurrence got {name} of shape {shape(tensor)} and dtype {dtype(tensor)} on {tensor.device}; "
+            f"expected {sizes} and {' or '.join(_DTYPES[d] for d in dtypes)} on the CPU."
         )
 
 
-@torch.library.impl(_library, "forward", "CPU")
 def _forward_cpu(*operands: Any, keep_tape: bool = False, **attributes: Any) -> tuple[Tensor, list[Tensor], Tensor]:
     options, x, mask = Options(**attributes), operands[0], operands[5]
     _check(options, operands)
@@ -402,7 +400,6 @@ def _forward_cpu(*operands: Any, keep_tape: bool = False, **attributes: Any) -> 
     return y, final_states, x.new_empty((*x.shape[:2], 0)) if tape is None else tape
 
 
-@torch.library.impl(_library, "backward", "CPU")
 def _backward_cpu(
     *tensors: Any, want_dx: bool = True, want_weights: bool = True, want_norms: bool = False, **attributes: Any
 ) -> tuple[Any, ...]:
@@ -414,7 +411,6 @@ def _backward_cpu(
     return *gradients, [first, second][: len(operands[4])], norms
 
 
-@torch.library.register_fake("elman::forward", lib=_library)
 def _forward_fake(*operands: Any, keep_tape: bool = False, **attributes: Any) -> tuple[Tensor, list[Tensor], Tensor]:
     options, x, units = Options(**attributes), operands[0], operands[2].shape[0]
     batch, time, _ = x.shape
@@ -424,7 +420,6 @@ def _forward_fake(*operands: Any, keep_tape: bool = False, **attributes: Any) ->
     return y, states, x.new_empty((batch, time, columns))
 
 
-@torch.library.register_fake("elman::backward", lib=_library)
 def _backward_fake(
     *tensors: Any, want_dx: bool = True, want_weights: bool = True, want_norms: bool = False, **attributes: Any
 ) -> tuple[Any, ...]:
@@ -462,10 +457,6 @@ def _raise_second_derivative(ctx: Any, *_: Any) -> None:
 
 def _raise_forward_mode(ctx: Any, *_: Any) -> None:
     raise NotImplementedError(FORWARD_MODE)
-
-
-torch.library.register_autograd("elman::forward", _forward_autograd, setup_context=_forward_setup, lib=_library)
-torch.library.register_autograd("elman::backward", _raise_second_derivative, lib=_library)
 
 
 # --- transforms --------------------------------------------------------------------------------------------
@@ -553,15 +544,48 @@ def _each(function: Callable[..., Any], tensors: Any, *others: Any) -> list[Any]
     ]
 
 
-@torch.library.register_vmap("elman::forward", lib=_library)
 def _forward_vmap(info: Any, in_dims: Any, *operands: Any, **attributes: Any) -> Any:
     return _vmap(torch.ops.elman.forward.default, False, info, in_dims, operands, attributes)
 
 
-@torch.library.register_vmap("elman::backward", lib=_library)
 def _backward_vmap(info: Any, in_dims: Any, *tensors: Any, want_weights: bool = True, **attributes: Any) -> Any:
     attributes["want_weights"] = want_weights
     return _vmap(torch.ops.elman.backward.default, want_weights, info, in_dims, tensors, attributes)
+
+
+def _register() -> torch.library.Library | None:
+    """Registers the operators; `None` if an earlier import of elman in this process has: torch takes a name once, and
+    compiled graphs hold its operators.
+
+    Raises:
+        ImportError: If those are of a version with other operators.
+    """
+    names = [schema.partition("(")[0] for schema in _SCHEMAS]
+    earlier = [getattr(torch.ops.elman, name).default._schema for name in names if hasattr(torch.ops.elman, name)]
+    if earlier:
+        if earlier != [torch._C.parse_schema(f"elman::{schema}") for schema in _SCHEMAS]:
+            raise ImportError(
+                "another version of elman has registered its operators with PyTorch in this process; expected one "
+                "version. Restart Python."
+            )
+        return None
+    library = torch.library.Library("elman", "DEF")
+    for schema in _SCHEMAS:
+        library.define(schema)
+    for name, cpu, fake, vmap in (
+        ("forward", _forward_cpu, _forward_fake, _forward_vmap),
+        ("backward", _backward_cpu, _backward_fake, _backward_vmap),
+    ):
+        library.impl(name, cpu, "CPU")
+        torch.library.register_fake(f"elman::{name}", fake, lib=library)
+        torch.library.register_vmap(f"elman::{name}", vmap, lib=library)
+    torch.library.register_autograd("elman::forward", _forward_autograd, setup_context=_forward_setup, lib=library)
+    torch.library.register_autograd("elman::backward", _raise_second_derivative, lib=library)
+    return library
+
+
+# Torch forgets the operators with it; a module that is reloaded keeps the one that it has.
+_library = _register() or vars().get("_library")
 
 
 # --- plain operations --------------------------------------------------------------------------------------
