@@ -94,8 +94,23 @@ def _register() -> str | None:
 
 
 def asarray(value: object, like: Array) -> Array:
-    """`value` as an array of this framework, of its own dtype as far as `jax_enable_x64` allows."""
-    return value if isinstance(value, jax.Array) else jnp.asarray(value)
+    """`value` as an array of this framework, of its own dtype as far as `jax_enable_x64` allows.
+
+    Raises:
+        ValueError: If it holds integers that the allowed dtype cannot hold.
+    """
+    if isinstance(value, jax.Array):
+        return value
+    array = np.asarray(value)
+    converted = jnp.asarray(array)
+    if array.dtype.kind in "iu" and array.size and converted.dtype != array.dtype:
+        allowed = jnp.iinfo(converted.dtype)
+        if array.min() < allowed.min or array.max() > allowed.max:
+            raise ValueError(
+                f"got integers from {array.min()} to {array.max()}; expected integers that fit {allowed.dtype}, as "
+                "jax_enable_x64 is off. Correct them, or call jax.config.update('jax_enable_x64', True)."
+            )
+    return converted
 
 
 def shape(array: Array) -> tuple[int, ...]:
@@ -468,15 +483,38 @@ def _vary_alike(arrays: Iterable[Array]) -> Arrays:
 
 
 def plain(options: Options, *operands: Any) -> tuple[Array, Arrays]:
-    """The recurrence as a `jax.lax.scan`. Arguments as `recurrence`."""
+    """The recurrence as a `jax.lax.scan`. Arguments as `recurrence`.
+
+    The outputs and states of a row are NaN if its length is not between 0 and time: a traced call cannot raise.
+    """
     if callable(options.activation) or callable(options.recurrent_activation):
-        return _scan(options, *operands)  # a jit would keep the values that the callable read in its first call
+        # A jit would keep the values that the callable read in its first call. Without a jit JAX compiles each scan and
+        # keeps the result, so an eager call runs step by step.
+        concrete = all(map(_is_concrete, jax.tree.leaves(operands)))
+        return _recurrence(_EagerOperations() if concrete else _Operations(), options, *operands)
     return _jitted_scan(options, *operands)
 
 
+def _is_concrete(array: Any) -> bool:
+    """True if an array has values, also while `jax.grad` or `jax.vmap` transforms it, which trace no graph."""
+    while isinstance(array, jax.core.Tracer):
+        array = array.val if hasattr(array, "batch_dim") else getattr(array, "primal", None)
+    return array is not None
+
+
 def _scan(options: Options, *operands: Any) -> tuple[Array, Arrays]:
+    return _recurrence(_Operations(), options, *operands)
+
+
+def _recurrence(operations: _Operations, options: Options, *operands: Any) -> tuple[Array, Arrays]:
     arrays, tree = jax.tree.flatten(Operands(*operands))
-    return _plain.recurrence(_Operations(), options, jax.tree.unflatten(tree, _vary_alike(arrays)))
+    given = jax.tree.unflatten(tree, _vary_alike(arrays))
+    y, states = _plain.recurrence(operations, options, given)
+    if given.mask is None or given.mask.ndim == 2:
+        return y, states
+    right = ((given.mask >= 0) & (given.mask <= given.x.shape[1]))[:, None]
+    y = jnp.where(right[..., None] if options.return_sequences else right, y, jnp.nan)
+    return y, tuple(jnp.where(right, state, jnp.nan) for state in states)
 
 
 _jitted_scan = jax.jit(_scan, static_argnums=0)
@@ -548,6 +586,20 @@ class _Operations:
     def zeros(x: Array, units: int) -> Array:
         row = jnp.zeros_like(x.sum(axis=(0, 2)))  # computed from x, so that they are spread over devices like x
         return jnp.broadcast_to(row[:, None], (x.shape[1], units))
+
+
+class _EagerOperations(_Operations):
+    """The same operations for an eager call: the loop is in Python, so that nothing is compiled for one call."""
+
+    @staticmethod
+    def scan(
+        step: Callable[[Arrays, Arrays], tuple[Arrays, Array]], carry: Arrays, inputs: Arrays
+    ) -> tuple[Arrays, Array]:
+        outputs = [jnp.empty((0, *carry[-1].shape), carry[-1].dtype)]
+        for now in zip(*map(jnp.unstack, inputs), strict=True):
+            carry, output = step(carry, now)
+            outputs.append(output[None])
+        return carry, jnp.concatenate(outputs)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))

@@ -152,7 +152,8 @@ class _NativeLoop(keras.layers.RNN):
     def call(self, sequences: Tensor, initial_state: Any = None, mask: Any = None, training: bool = False) -> Any:
         """See the class."""
         layer_checks.check_mask(self, sequences.shape, mask)
-        if _ADAPTER is not None and not _portable.active():
+        portable = _portable.active() or (_ADAPTER and _ADAPTER.is_traced(sequences) and _portable.exporting())
+        if _ADAPTER is not None and not portable:
             sequences = layer_checks.check_when_run(self, sequences, _ADAPTER)
         self._note("_begins_learned", initial_state is None and bool(self._initial_weights))
         if self._begins_learned:
@@ -173,7 +174,7 @@ class _NativeLoop(keras.layers.RNN):
         if decision.reason and not self._has_keras_cell():
             layer_checks.check_cell(self)
             return super().inner_loop(sequences, initial_state, mask, training)
-        if _ADAPTER is None or (decision.reason and not self._differs_from_stock(decision, mask, training)):
+        if _ADAPTER is None or (decision.reason and not self._differs_from_stock(decision, sequences, mask, training)):
             return super().inner_loop(sequences, initial_state, mask, training)
         operands = self._operands(sequences, initial_state, mask, training)
         y, states = (_ADAPTER.plain if decision.reason else _ADAPTER.recurrence)(options, *operands)
@@ -184,13 +185,14 @@ class _NativeLoop(keras.layers.RNN):
         """True if the cell is of the class that the layer makes, and was not replaced by another one."""
         return type(self.cell) is self._keras_cell
 
-    def _differs_from_stock(self, decision: Decision, mask: Any, training: bool) -> bool:
+    def _differs_from_stock(self, decision: Decision, sequences: Tensor, mask: Any, training: bool) -> bool:
         """True if Keras's own loop would give another result than this layer promises: it has no gradient options, and
         the defects that `stock_defects` lists."""
         gradients = not decision.portable  # an exported file has none
         if gradients and not (self.truncate_gradient is self.clip_state_gradient is None):
             return True
-        call = stock_defects.Call(self, self.compute_dtype, mask is not None, training)
+        eager = _ADAPTER is not None and not _ADAPTER.is_traced(sequences)
+        call = stock_defects.Call(self, self.compute_dtype, mask is not None, training, eager)
         return stock_defects.any_applies(call, _BACKEND, gradients)
 
     def _operands(self, sequences: Tensor, initial_state: Any, mask: Any, training: bool) -> Operands:

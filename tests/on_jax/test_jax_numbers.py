@@ -277,3 +277,72 @@ def test_lengths_out_of_range_are_told_in_plain_operations() -> None:
     x, kernel, recurrent_kernel = (jnp.ones(s, "float32") for s in ((2, 3, 4), (4, 5), (5, 5)))
     with pytest.raises(ValueError, match=r"lengths\[1\] is 9; expected 0 to 3"):
         elman.simple_rnn(x, kernel, recurrent_kernel, lengths=jnp.array([3, 9]), native=False)
+
+
+@pytest.mark.parametrize("native", ["auto", False])
+def test_a_length_that_32_bits_cannot_hold(native: Any) -> None:
+    x, kernel, recurrent_kernel = (jnp.ones(s, "float32") for s in ((2, 3, 4), (4, 5), (5, 5)))
+    with (
+        jax.enable_x64(False),
+        pytest.raises(ValueError, match="from 3 to 4294967297; expected integers that fit int32"),
+    ):
+        elman.simple_rnn(x, kernel, recurrent_kernel, lengths=np.array([3, 2**32 + 1]), native=native)
+
+
+def test_a_wrong_length_in_a_jit_of_plain_operations_makes_its_row_nan() -> None:
+    case = cases.make((4, 3, 2, 5), {"cell": "lstm"}).astype(np.float64)
+    arrays = [jnp.asarray(a) for a in (case.x, case.kernel, case.recurrent_kernel)]
+    run = jax.jit(lambda lengths: elman.lstm(*arrays, lengths=lengths, native=False))
+    y, states = run(jnp.array([3, 4, 0, -1]))
+    expected, _ = elman.lstm(*arrays, lengths=jnp.array([3, 0, 0, 0]))
+    np.testing.assert_array_equal(jnp.isnan(y).all((1, 2)), [False, True, False, True])
+    np.testing.assert_allclose(y[::2], expected[::2], rtol=1e-12)
+    for state in states:
+        np.testing.assert_array_equal(jnp.isnan(state).all(1), [False, True, False, True])
+
+
+# --- eager calls off the native path -------------------------------------------------------------------------------
+
+
+EAGER: dict[str, Callable[[Callable[..., Any]], Callable[..., Any]]] = {
+    "call": lambda f: f,
+    "grad": lambda f: jax.grad(lambda *arrays: f(*arrays).sum(), (0, 1, 2)),
+    "vmap": lambda f: lambda x, *weights: jax.vmap(lambda one: f(one, *weights))(x[None])[0],
+}
+
+
+@pytest.mark.parametrize("options", [{"native": False}, {"activation": "new"}, {"activation": "new", "mask": True}])
+@pytest.mark.parametrize("way", EAGER)
+def test_eager_calls_compile_once(way: str, options: dict[str, Any], compiled: list[str]) -> None:
+    case = cases.make((2, 4, 3, 5), {"cell": "gru", "mask": "holes"}).astype(np.float64)
+    arrays = [jnp.asarray(a) for a in (case.x, case.kernel, case.recurrent_kernel)]
+
+    def run(x: Any, *weights: Any) -> Any:
+        chosen = dict(options)
+        if "activation" in chosen:
+            chosen["activation"] = functools.partial(jnp.sin)  # another function in each call
+        if "mask" in chosen:
+            chosen["mask"] = case.mask
+        return elman.gru(x, *weights, reset_after=False, **chosen)[0]
+
+    results = [EAGER[way](run)(*arrays)]
+    expected = jax.jit(EAGER[way](run))(*arrays)
+    compiled.clear()
+    results.append(EAGER[way](run)(*arrays))
+    assert not compiled
+    for result in results:
+        jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-10, atol=1e-12), result, expected)
+
+
+@pytest.fixture
+def compiled() -> Iterator[list[str]]:
+    """Grows with each program that XLA compiles."""
+    programs: list[str] = []
+
+    def listen(event: str, seconds: float, **_: Any) -> None:
+        if event == "/jax/core/compile/backend_compile_duration":
+            programs.append(event)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    yield programs
+    jax.monitoring.unregister_event_duration_listener(listen)
