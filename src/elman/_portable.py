@@ -11,14 +11,24 @@ import functools
 import sys
 from collections.abc import Iterator
 from contextvars import ContextVar
+from types import FrameType
 from typing import Any
 
+# How the names of modules begin whose functions trace a call into a file for other programs.
+_EXPORTERS = (
+    *("keras.src.export.", "jax._src.export.", "jax.experimental.jax2tf", "torch.onnx", "tensorflow.lite.python."),
+    "tf2onnx.",
+)
 _active = ContextVar("elman_portable", default=False)
 
 
 @contextlib.contextmanager
 def portable() -> Iterator[None]:
     """Traces stock computation while the context is active.
+
+    `Model.export`, `jax.export`, jax2tf, `torch.onnx`, tf2onnx and the LiteRT converter need no context: what they
+    trace is stock computation, unless `native="require"` asks for another. `tf.saved_model.save` and `torch.export`
+    need it: without it their files hold native operations, and open only where elman is imported.
 
     Layers and functions of elman then run as Keras's own layers do, in operations of the framework alone: a SavedModel,
     an ONNX or LiteRT file, or what `jax.export` and `torch.export` make, loads where elman is absent. The context
@@ -50,8 +60,21 @@ def active() -> bool:
     return _active.get()
 
 
-# torch.compile cannot read a context variable. With this mark it uses the value of the call at trace time.
-vars(active)["_dynamo_marked_constant"] = True
+def exporting() -> bool:
+    """True if the caller is traced for a file that other programs open. The functions that write such files set nothing
+    that could be read, so this searches the call stack for them."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame:
+        if str(frame.f_globals.get("__name__")).startswith(_EXPORTERS):
+            return True
+        frame = frame.f_back
+    return False
+
+
+for _function in (active, exporting):
+    # torch.compile can read neither a context variable nor the call stack. With this mark it uses the value of the call
+    # at trace time.
+    vars(_function)["_dynamo_marked_constant"] = True
 
 
 def _traces_of_jax_apart() -> contextlib.AbstractContextManager[None]:

@@ -488,6 +488,13 @@ def _check_batch(layer: Any, batch: int | None) -> None:
                 "state for each sequence. Start the model with keras.Input(batch_shape=(batch, time, features)), or "
                 "call it on one batch before fit."
             )
+    elif type(batch).__module__.startswith("jax."):  # a symbol, which jax.export and Model.export trace with
+        expected = _batch_of_states(layer)
+        raise ValueError(
+            f"{name_of(layer)} is stateful and is exported for a batch of any size; expected {expected}, the batch it "
+            "was built with and keeps states for. Export it for that batch: model.export(path, input_signature=["
+            f"keras.InputSpec(shape=({expected}, time, features), dtype='float32')])."
+        )
     elif batch is not None and batch != _batch_of_states(layer):
         raise ValueError(partial_batch(layer, batch))
 

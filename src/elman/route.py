@@ -33,6 +33,7 @@ REASONS = {
     "asked": "native=False asks for it",
     "off": "the environment has ELMAN_NATIVE=off; unset it for the native path",
     "portable": "elman.portable() is active, so that what is traced needs no elman",
+    "export": 'what is traced here is exported, to files that other programs open; native="require" keeps it native',
     "stock": "it is Keras's own layer; elman.accelerate(model) makes it native",
     "kept": "it is Keras's own layer, and elman.accelerate(model) keeps it: it has {what}",
     "backend": "Keras runs on {backend}, and the native path on TensorFlow, JAX or PyTorch",
@@ -107,6 +108,9 @@ class Adapter(Protocol):
         """The environment, while a compiler of the framework traces the caller, which then cannot read it; else
         `None`."""
 
+    def is_traced(self, x: Any) -> bool:
+        """Whether x is traced into a function or a file."""
+
     def facts(self, x: Any) -> Facts:
         """The facts of a call on `x`."""
 
@@ -119,7 +123,7 @@ class Decision(NamedTuple):
         required: Whether the user or the environment requires the native path, so that a reason is an error.
         asked: Whether the user or the environment asked for other operations, so that a reason needs no warning.
         isa: On the native path the instruction set, e.g. `"avx512"`.
-        portable: Whether `elman.portable()` is the reason.
+        portable: Whether `elman.portable()`, or an export, is the reason.
     """
 
     reason: str | None
@@ -193,6 +197,8 @@ def decide_for(decision: Decision, adapter: Adapter | None, x: Any) -> Decision:
         return Decision(reason("portable"), asked=True, portable=True)
     if decision.reason or not adapter:
         return decision
+    if not decision.required and adapter.TRACES and adapter.is_traced(x) and _portable.exporting():
+        return Decision(reason("export"), asked=True, portable=True)
     found = _of_framework(adapter.facts(x))
     return decision._replace(reason=found, isa=None) if found else decision
 

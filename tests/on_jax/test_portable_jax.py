@@ -52,6 +52,26 @@ for name in names:
         with elman.portable():
             model.export(path, verbose=False)
 """
+# A stateful model has a fixed batch, which the signature of the file has to state.
+EXPORT_STATEFUL = """
+import sys
+import keras, numpy as np
+import tensorflow as tf
+import elman
+x = np.linspace(-1, 1, 30, dtype="float32").reshape(2, 5, 3)
+layer = elman.LSTM(4, stateful=True)
+model = keras.Sequential([keras.Input(batch_shape=x.shape), layer])
+first, second = model.predict(x, verbose=0), model.predict(x, verbose=0)
+layer.reset_states()
+try:
+    model.export(sys.argv[1], verbose=False)
+except ValueError as error:
+    print(error)
+model.export(sys.argv[1], verbose=False, input_signature=[keras.InputSpec(shape=x.shape, dtype="float32")])
+loaded = tf.saved_model.load(sys.argv[1])
+for expected in (first, second):
+    np.testing.assert_allclose(loaded.serve(x), expected, atol=1e-6)
+"""
 
 
 def save(path: Path, function: Callable, x: np.ndarray) -> None:
@@ -62,6 +82,14 @@ def save(path: Path, function: Callable, x: np.ndarray) -> None:
 def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[portable_cases.Reader]:
     with portable_cases.reader(tmp_path_factory.mktemp("reader"), READER) as reader:
         yield reader
+
+
+def test_an_export_is_portable_by_itself(reader, tmp_path):
+    x, model = portable_cases.inputs(), portable_cases.model(elman.SimpleRNN, "masked")
+    expected = portable_cases.output(model, x)
+    save(tmp_path / "model", jax.jit(lambda x: model(x, training=False)), x)
+    portable_cases.assert_same(reader.run(tmp_path / "model", x), expected)
+    portable_cases.assert_same(portable_cases.output(model, x), expected)
 
 
 @pytest.mark.medium
@@ -127,3 +155,13 @@ def test_a_saved_model_opens_without_elman(tmp_path):
     with portable_cases.reader(tmp_path, READER_OF_SAVED_MODELS) as reader:
         for written in [tmp_path / who / name for who in ("stock", "elman") for name in names]:
             portable_cases.assert_same(reader.run(written, portable_cases.inputs()), np.load(f"{written}.npy"))
+
+
+@pytest.mark.needs("tensorflow")
+def test_a_stateful_model_is_exported_for_its_own_batch(tmp_path):
+    command = [sys.executable, "-c", EXPORT_STATEFUL, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    sentence = "is exported for a batch of any size; expected 2, the batch it was built with and keeps states for."
+    assert sentence in done.stdout
+    assert "input_signature=[keras.InputSpec(shape=(2, time, features), dtype='float32')]" in done.stdout

@@ -16,6 +16,7 @@ import tensorflow as tf
 
 import elman
 import portable_cases
+from elman import route
 
 READER = """
 import onnxruntime
@@ -62,6 +63,28 @@ def test_a_saved_model_of_tensorflow_opens_without_elman(layer, reader, tmp_path
     with elman.portable():
         tf.saved_model.save(model, str(tmp_path))
     portable_cases.assert_same(reader.run(tmp_path, x), expected)
+
+
+@pytest.mark.parametrize("form", ["saved model", "litert", "required"])
+def test_an_export_is_portable_by_itself(form, reader, tmp_path):
+    x = portable_cases.inputs(1)
+    model = portable_cases.model(elman.SimpleRNN, "required" if form == "required" else "masked", batch=1)
+    expected = portable_cases.output(model, x)
+    (layer,) = (layer for layer in model.layers if isinstance(layer, elman.SimpleRNN))
+    if form == "litert":
+        path = tmp_path / "model.tflite"
+        path.write_bytes(tf.lite.TFLiteConverter.from_keras_model(model).convert())
+    else:
+        path = tmp_path
+        model.export(path, verbose=False)
+    if form == "required":
+        assert layer.route.path == "native"
+        return
+    assert layer.route == route.Route("keras", None, route.reason("export"))
+    portable_cases.assert_same(reader.run(path, x), expected)
+    portable_cases.output(model, x)
+    model(x)
+    assert layer.route.path == "native"
 
 
 @portable_cases.each_case()
