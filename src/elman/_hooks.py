@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Calls back once a module has been imported, so that elman can attach itself to a framework without importing it.
+"""Calls a function after a module has been imported, so that elman registers with a framework without importing it.
 
-In: a module's name and a function of no arguments. Out: its one call, now or later, in the thread that imports the
-module. Errors of the function are not caught here, and would fail that import: give one that tells them otherwise.
+In: the name of a module and a function without arguments. Out: one call of the function, now or later, in the thread
+that imports the module. An error in the function is not caught and makes that import fail, so pass a function that
+reports its errors in another way.
 """
 
 from __future__ import annotations
@@ -16,22 +17,21 @@ from typing import Any
 
 
 def when_imported(name: str, callback: Callable[[], object]) -> None:
-    """Calls `callback` when the module is imported; at once if it has been.
+    """Calls `callback` when the module is imported, or at once if it has been imported.
 
     Args:
         name: Full name of the module. It is not imported here.
-        callback: Called once, when the module's own code has run. An import that fails calls nothing, the next one
-            counts.
+        callback: Called once, after the module's own code has run. If an import fails, the next import calls it.
     """
     finder = _Finder(name, callback)
     sys.meta_path.insert(0, finder)
     if sys.modules.get(name) is not None:
-        importlib.import_module(name)  # waits for another thread that is in the middle of it
+        importlib.import_module(name)  # waits for a thread that is importing it
         finder.call_back()
 
 
 class _Finder:
-    """Lets the finders after it find the module, and its loader call back when it has run."""
+    """Finds a module by means of the finders after it, and makes the loader call back after it has run the module."""
 
     def __init__(self, name: str, callback: Callable[[], object]) -> None:
         self.name, self.callback = name, callback
@@ -39,7 +39,7 @@ class _Finder:
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """As `importlib.abc.MetaPathFinder` says."""
+        """See `importlib.abc.MetaPathFinder`."""
         finders = list(sys.meta_path)  # other threads may change it
         if name != self.name or self not in finders:
             return None
@@ -51,20 +51,20 @@ class _Finder:
         return None
 
     def _call_back_after(self, loader: Any) -> None:
-        """Shadows one method of this one loader, so that whoever asks for the spec sees the loader that it is."""
+        """Replaces one method of this loader object, so that a caller who asks for the spec still sees the same loader."""
         if isinstance(loader, type) or not hasattr(loader, "__dict__") or not hasattr(loader, "exec_module"):
-            return  # built into the interpreter, or none: a namespace package, the remains of an uninstalled one
+            return  # a built-in module, or a namespace package, such as what remains of an uninstalled package
         run = loader.exec_module
 
         def exec_module(module: ModuleType) -> None:
             run(module)
-            if module.__name__ == self.name:  # a loader of zip archives has other modules too
+            if module.__name__ == self.name:  # a loader of a zip archive loads other modules too
                 self.call_back()
 
         loader.exec_module = exec_module
 
     def call_back(self) -> None:
-        """Calls back, the first time."""
+        """Calls the function, the first time only."""
         try:
             sys.meta_path.remove(self)
         except ValueError:
