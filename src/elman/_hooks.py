@@ -51,7 +51,7 @@ class _Finder:
         return None
 
     def _call_back_after(self, loader: Any) -> None:
-        """Replaces one method of this loader object, so that a caller who asks for the spec still sees the same loader."""
+        """Replaces one method of this loader object, so that the spec still names the loader that found the module."""
         if isinstance(loader, type) or not hasattr(loader, "__dict__") or not hasattr(loader, "exec_module"):
             return  # a built-in module, or a namespace package, such as what remains of an uninstalled package
         run = loader.exec_module
