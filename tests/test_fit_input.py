@@ -15,6 +15,7 @@ import polars as pl
 import pytest
 
 import elman
+from elman.forecasting import folder
 from fit_cases import DATED, DAYS, LINES, NOISE, ROWS, WAVE, csv_file, frame, replaced
 
 TEXT = "\n".join(LINES) + "\n"
@@ -230,22 +231,32 @@ def test_the_former_name_of_cell_is_taken_with_a_warning():
 
 
 @pytest.mark.parametrize("name", ["model.keras", "metrics.json", "forecast.csv", "checkpoint.safetensors", "run.json"])
-@pytest.mark.parametrize("fresh", [False, True])
-def test_a_file_of_somebody_else_is_left_alone_whatever_its_name(name, fresh, tmp_path):
+def test_a_file_of_somebody_else_is_left_alone_whatever_its_name(name, tmp_path):
     csv_file(tmp_path, "{}", name)
-    with pytest.raises(elman.DataError, match=f"{name}.*expected.*--out") as error:
-        elman.fit(frame(), "temp", out=tmp_path, fresh=fresh)
-    assert "--fresh" not in str(error.value)
+    with pytest.raises(elman.DataError, match=f"{name}.*expected.*--out.*rename those files with fresh"):
+        elman.fit(frame(), "temp", out=tmp_path)
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [(name, "{}")]
+
+
+@pytest.mark.parametrize("name", ["model.keras", "checkpoint.safetensors", "run.json"])
+def test_fresh_renames_a_file_of_somebody_else(name, tmp_path):
+    config = {"sha256": "", "elman": "", "target": "temp"}
+    for content in ("first", "second"):
+        csv_file(tmp_path, content, name)
+        csv_file(tmp_path, "notes", "notes.txt")
+        with folder.held(tmp_path, config, fresh=True) as run:
+            assert run is None
+        (tmp_path / "run.json").unlink()  # so that the next one finds a folder that is not elman's
+    kept = {path.name: path.read_text() for path in tmp_path.iterdir()}
+    assert kept == {f"{name}.before": "first", f"{name}.before-1": "second", "notes.txt": "notes"}
 
 
 @pytest.mark.parametrize("content", ["[]", "null", "3", "[" * 100_000, "", '{"tool": "another"}', '{"sha256": 1'])
 def test_a_run_json_that_is_not_elmans_protects_the_folder(content, tmp_path):
     csv_file(tmp_path, content, "run.json")
     csv_file(tmp_path, "three weeks", "model.keras")
-    for fresh in (False, True):
-        with pytest.raises(elman.DataError, match="run.json is damaged, or was not written by elman fit"):
-            elman.fit(frame(), "temp", out=tmp_path, fresh=fresh)
+    with pytest.raises(elman.DataError, match="run.json is damaged, or was not written by elman fit"):
+        elman.fit(frame(), "temp", out=tmp_path)
     assert (tmp_path / "model.keras").read_text() == "three weeks"
 
 

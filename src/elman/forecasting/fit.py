@@ -122,7 +122,8 @@ def fit(
         batch_size: Windows per step. `None` chooses a power of two from 32 to 1024 by their number.
         learning_rate: Of Adam. It is halved after every 5 epochs without a smaller error.
         out: The run's folder. `None` names it `elman-runs/<name>-<hash>`, by the data and the arguments.
-        fresh: Whether to start again, even if the folder holds this or another run of elman, finished or not.
+        fresh: Whether to start again, even if the folder holds this or another run of elman, finished or not. Files of
+            other programs whose names the run needs are renamed, `model.keras` to `model.keras.before`.
         tell: Called with an `elman.forecasting.Progress` after every step.
         layer: The former name of `cell`, accepted for one release with a warning.
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The folder of a run: its path, whether it holds this run already, and a lock on it.
 
-In: the arguments. Out: a path whose `run.json` holds the same ones, or a `DataError`. Files in a folder that no run of
-elman began are never touched.
+In: the arguments. Out: a path whose `run.json` holds the same ones, or a `DataError`. Files that no run of elman wrote
+are never lost: such a folder is refused, and with `fresh` those whose names a run needs are renamed.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
+import itertools
 import json
 import os
 import re
@@ -22,6 +23,7 @@ from elman.errors import DataError
 from elman.forecasting.run import CONFIG, FILES, METRICS, Run, read_json
 
 RUNS = "elman-runs"
+_CHOOSE = "Choose another with out (--out), or rename those files with fresh (--fresh)."
 _WORDS = {"sha256": "table", "elman": "version of elman"}
 
 
@@ -44,16 +46,18 @@ def finished(folder: Path, config: dict[str, Any], *, fresh: bool) -> Run | None
             raise DataError(f"{folder} is a file; expected a folder for the run. Choose another with out (--out).")
         names = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
     names = [name for name in names if not name.startswith(files.PREFIX)]
+    if fresh or not names:
+        return None
     if CONFIG not in names:
-        if names:
-            raise DataError(
-                f"{folder} holds files that are not of a run ({names[0]}); expected an empty or new folder, or the "
-                "folder of this run. Choose another with out (--out)."
-            )
-        return None
+        raise DataError(
+            f"{folder} holds files that are not of a run ({names[0]}); expected an empty or new folder, or the folder "
+            f"of this run. {_CHOOSE}"
+        )
     before = _config_of(folder)
-    if fresh:
-        return None
+    if before is None:
+        raise DataError(
+            f"{folder / CONFIG} is damaged, or was not written by elman fit; expected the folder of this run. {_CHOOSE}"
+        )
     if differing := [_WORDS.get(key, key) for key in config if before.get(key) != config[key]]:
         raise DataError(
             f"{folder} holds a run with another {' and '.join(differing)}. Choose another folder with out (--out), or "
@@ -65,20 +69,10 @@ def finished(folder: Path, config: dict[str, Any], *, fresh: bool) -> Run | None
     return None if run.metrics["training"]["interrupted"] else run
 
 
-def _config_of(folder: Path) -> dict[str, Any]:
-    """The content of `run.json`.
-
-    Raises:
-        DataError: If it is not elman's, or damaged. Then the folder's other files may be the user's, so that `fresh` is
-            refused too.
-    """
+def _config_of(folder: Path) -> dict[str, Any] | None:
+    """The content of `run.json`; `None` if it is not elman's, or damaged. The other files may be the user's then."""
     config = read_json(folder / CONFIG)
-    if config is None or not {"sha256", "elman", "target"} <= set(config):
-        raise DataError(
-            f"{folder / CONFIG} is damaged, or was not written by elman fit; expected the folder of this run. Choose "
-            "another folder with out (--out)."
-        )
-    return config
+    return config if config is not None and {"sha256", "elman", "target"} <= set(config) else None
 
 
 @contextlib.contextmanager
@@ -118,6 +112,8 @@ def _begin(folder: Path, config: dict[str, Any], new: list[Path], *, fresh: bool
     files.clear(folder)
     if fresh:
         with files.file_errors(folder):
+            if _config_of(folder) is None:
+                _set_aside(folder)
             for name in FILES:  # not run.json, which marks the others as elman's; it is replaced below
                 (folder / name).unlink(missing_ok=True)
     try:
@@ -127,3 +123,12 @@ def _begin(folder: Path, config: dict[str, Any], new: list[Path], *, fresh: bool
             for path in new:
                 path.rmdir()
         raise
+
+
+def _set_aside(folder: Path) -> None:
+    """Renames the files that no run of elman wrote and whose names a run needs: `model.keras` to `model.keras.before`,
+    or to the first free name with a number."""
+    for path in (folder / name for name in (*FILES, CONFIG)):
+        if path.exists() or path.is_symlink():
+            names = (f"{path.name}.before{f'-{n}' if n else ''}" for n in itertools.count())
+            path.rename(next(to for to in map(path.with_name, names) if not (to.exists() or to.is_symlink())))
