@@ -130,6 +130,11 @@ def check_size(x: Tensor, axis: int, expected: int | None, sentence: str) -> Ten
         return tf.identity(x)
 
 
+def trackable(variables: list[Any]) -> list[Any]:
+    """The variables of a Keras layer in a list that TensorFlow saves."""
+    return tf.__internal__.tracking.wrap(variables)
+
+
 def _other_device() -> str | None:
     """The device that is not the CPU and may hold the arrays, or `None`. With a GPU, TensorFlow would copy to the CPU
     and back silently, unless a scope asks for the CPU."""

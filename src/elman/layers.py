@@ -147,7 +147,12 @@ class _NativeLoop(keras.layers.RNN):
                 keras.Variable(s, trainable=False, dtype=self.variable_dtype, autocast=False, name="rnn_state")
                 for s in initial
             ]
-        self._note("states", new)
+        self._note("states", _ADAPTER.trackable(new) if _ADAPTER and _BACKEND == "tensorflow" else new)
+
+    def _trackable_children(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """What TensorFlow saves (tf.train.Checkpoint, tf.saved_model.save), which asks for it by this method."""
+        children = super()._trackable_children(*args, **kwargs)
+        return {**children, "states": self.states} if self.states else children
 
     def call(self, sequences: Tensor, initial_state: Any = None, mask: Any = None, training: bool = False) -> Any:
         """See the class."""

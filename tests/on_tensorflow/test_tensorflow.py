@@ -11,6 +11,7 @@ import sys
 import threading
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -886,3 +887,29 @@ def test_lengths_out_of_range_are_told_in_plain_operations() -> None:
     x, kernel, recurrent_kernel = tf.ones((2, 3, 4)), tf.ones((4, 5)), tf.ones((5, 5))
     with pytest.raises(ValueError, match=r"lengths\[1\] is 9; expected 0 to 3"):
         elman.simple_rnn(x, kernel, recurrent_kernel, lengths=tf.constant([3, 9]), native=False)
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["stateful from the start", "made stateful when it was built"])
+def test_a_checkpoint_holds_the_states_of_a_stateful_layer(late: bool, tmp_path: Any) -> None:
+    x = tf.ones((2, 3, 4))
+    layer = elman.LSTM(5, stateful=not late)
+    model = keras.Sequential([keras.Input(batch_shape=x.shape), layer])
+    model(x)
+    layer.stateful = True
+    model(x)
+    kept = layer.get_state()
+    tf.train.Checkpoint(model=model).write(str(tmp_path / "model"))
+    layer.reset_state()
+    tf.train.Checkpoint(model=model).read(str(tmp_path / "model")).assert_consumed()
+    for state, expected in zip(layer.get_state(), kept, strict=True):
+        np.testing.assert_array_equal(state, expected)
+
+
+def test_tensorflow_itself_saves_a_stateful_model(tmp_path: Any) -> None:
+    x = tf.ones((2, 3, 4))
+    model = keras.Sequential([keras.Input(batch_shape=x.shape), elman.SimpleRNN(5, stateful=True)])
+    tf.saved_model.save(model, str(tmp_path / "model"))
+    serve = tf.saved_model.load(str(tmp_path / "model")).signatures["serving_default"]
+    for _ in range(2):  # the second call starts from the states of the first one
+        (y,) = serve(x).values()
+        np.testing.assert_allclose(y, model(x), rtol=1e-6)
