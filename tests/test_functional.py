@@ -425,6 +425,7 @@ def test_numbers_of_numpy_are_numbers(arrays: dict[str, Array]) -> None:
     expected = elman.simple_rnn(**arrays)
     given = {"truncate_gradient": np.int64(2), "clip_state_gradient": np.float32(0.5), "go_backwards": np.bool_(False)}
     assert_same(elman.simple_rnn(**arrays, **given), expected)
+    assert_same(elman.simple_rnn(**arrays, native=np.bool_(False)), elman.simple_rnn(**arrays, native=False))
 
 
 def test_lists_alone_are_of_no_framework(arrays: dict[str, Array]) -> None:

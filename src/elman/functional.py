@@ -14,7 +14,7 @@ import numpy as np
 
 from elman import _native, _numpy, route
 from elman.cells import CELLS
-from elman.checks import check_extras, did_you_mean, shape_text, shapes_agree
+from elman.checks import check_extras, did_you_mean, python_scalar, shape_text, shapes_agree
 from elman.frameworks import adapter_of
 from elman.operands import Operands
 from elman.options import ACTIVATIONS, Options
@@ -319,6 +319,7 @@ def _run(options: tuple[Any, ...], native: str | bool, given: Any, lengths: Any)
 def _run_any(options: Any, native: str | bool, given: Any, lengths: Any) -> tuple[Any, tuple[Any, ...]]:
     """Checks the arrays of one framework, and takes the route that the facts allow. Arguments as `_run`."""
     x, kernel, recurrent_kernel, bias, states, mask, _, _ = given
+    native = python_scalar(native)
     names = ("x", "kernel", "recurrent_kernel", "bias", "mask", "lengths", *("initial_state",) * len(states))
     arrays = (x, kernel, recurrent_kernel, bias, mask, lengths, *states)
     adapter, like = adapter_of(zip(names, arrays, strict=True))
