@@ -44,6 +44,7 @@ _SWITCHES = (
 )
 _OWN_SWITCHES = ("learn_initial_state", "save_state")
 _CHOICES = {"use_cudnn": ("auto", True, False), "implementation": (0, 1, 2)}
+_NOT_KEPT = ("seed", "implementation")  # which the layer's constructor passes to the cell's, and does not keep
 _OF_THE_CELL = ("activation", "recurrent_activation", "dropout", "recurrent_dropout")  # which it reads in each call
 _INPUT_BEFORE = "Keras 3 has none. Put keras.Input({}) before the layer"
 _GONE = {  # arguments of Keras 2, and what to do instead
@@ -221,9 +222,11 @@ def check_change(layer: Any, name: str, value: Any) -> Any:
         TypeError: If a switch of elman's own is not a boolean.
         ValueError: If the value is not valid, or does not go with the other options.
     """
-    if isinstance(prop := getattr(type(layer), name, None), property) and prop.fset is None:
+    if name in _NOT_KEPT or (isinstance(prop := getattr(type(layer), name, None), property) and prop.fset is None):
         _check_settable(layer, name)
-    value = _checked(type(layer).__name__, name, value) if name in (*_SWITCHES, *_CHOICES) else python_scalar(value)
+    if name in (*_SWITCHES, *_CHOICES, "activity_regularizer"):
+        value = _checked(type(layer).__name__, name, value)
+    value = keras.regularizers.get(value) if name == "activity_regularizer" else python_scalar(value)
     extras = {extra: getattr(layer, extra) for extra in ("truncate_gradient", "clip_state_gradient", "native")}
     if name in extras:
         check_extras(**{**extras, name: value})
@@ -246,7 +249,8 @@ def _check_settable(layer: Any, name: str) -> None:
             f"{name_of(layer)} cannot take a new {name} itself; expected it to be set on its cell. Set "
             f"layer.cell.{name}."
         )
-    if name in inspect.signature(type(layer)).parameters:
+    known = inspect.signature(type(layer)).parameters
+    if name in (*known, *(_GATED_ARGUMENTS if "use_cudnn" in known else ())):
         raise AttributeError(
             f"{name_of(layer)} cannot change {name} after it is made. Make a new layer with it, for example "
             f"{type(layer).__name__}.from_config({{**layer.get_config(), {name!r}: ...}}), and set its weights."

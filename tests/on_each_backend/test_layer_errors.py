@@ -813,7 +813,7 @@ def test_what_only_the_cell_can_change_names_it(name):
     says(AttributeError, sentence, lambda: setattr(layer, name, 0.0))
 
 
-@pytest.mark.parametrize("name", ["units", "use_bias", "kernel_initializer", "recurrent_regularizer"])
+@pytest.mark.parametrize("name", ["units", "use_bias", "kernel_initializer", "recurrent_regularizer", "seed"])
 def test_what_cannot_change_at_all_names_the_way_out(name):
     layer = built()
     sentence = (
@@ -821,6 +821,21 @@ def test_what_cannot_change_at_all_names_the_way_out(name):
         f"from_config({{**layer.get_config(), '{name}': ...}}), and set its weights."
     )
     says(AttributeError, sentence, lambda: setattr(layer, name, None))
+
+
+def test_implementation_cannot_change_where_it_is_an_argument():
+    gated = elman.GRU(4, implementation=1)
+    says(AttributeError, "cannot change implementation after it is made", lambda: setattr(gated, "implementation", 2))
+    assert gated.get_config()["implementation"] == 1
+
+
+def test_an_activity_regularizer_can_be_set_by_its_name():
+    layer = built()
+    layer.activity_regularizer = "l2"
+    layer(X)
+    assert len(layer.losses) == 1
+    sentence = "SimpleRNN got activity_regularizer='l3', which is not the name of a regularizer."
+    says(ValueError, sentence, lambda: setattr(layer, "activity_regularizer", "l3"))
 
 
 @pytest.mark.parametrize(
