@@ -40,7 +40,7 @@ class Arriving(NamedTuple):
 SECOND_DERIVATIVE = (
     "elman's native path has no second derivative; pass native=False, which differentiates any number of times."
 )
-FORWARD_MODE = "elman's native path has no forward-mode derivative; pass native=False, which has."
+FORWARD_MODE = "elman's native path has no forward-mode derivative; pass native=False, which has one."
 
 _DTYPES = {d: str(d).removeprefix("torch.") for d in vars(torch).values() if isinstance(d, torch.dtype)}
 _HALVES = (torch.float16, torch.bfloat16)
@@ -539,8 +539,8 @@ def _vmap(operator: Callable[..., Any], sums: bool, info: Any, in_dims: Any, ten
 def _each(function: Callable[..., Any], tensors: Any, *others: Any) -> list[Any]:
     """`function` of every tensor and of the arguments next to it, in nested lists too; `None` stays."""
     return [
-        _each(function, t, *beside) if isinstance(t, list | tuple) else None if t is None else function(t, *beside)
-        for t, *beside in zip(tensors, *others, strict=False)
+        _each(function, t, *rest) if isinstance(t, list | tuple) else None if t is None else function(t, *rest)
+        for t, *rest in zip(tensors, *others, strict=False)
     ]
 
 

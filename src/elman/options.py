@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The options of a recurrence, everything besides its arrays: one immutable, hashable value. The reference, the route
+"""The options of a recurrence, everything but its arrays: one immutable, hashable value. The reference, the route
 and every adapter share it; `_native` makes the C contract's `elman_spec` of it."""
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class Options(NamedTuple):
         return_sequences: Return every step's output, rather than the last one's.
         truncate_gradient: Integer k or `None`. The state's gradient is cut at T-k, T-2k, ...
         clip_state_gradient: Float c or `None`. Largest L2 norm, per example and over all states
-            jointly, of the gradient that one step hands to the step before it.
+            jointly, of the gradient that one step passes to the step before it.
         reset_after: A GRU's reset gate acts on the product of state and weights, which has a bias of its own, rather
             than on the state before it.
     """

@@ -2,7 +2,7 @@
 """Decides whether a recurrence runs natively: the only place that does, for the layers and for the functions.
 
 In: what the user set, and facts. Out: a `Decision`, with the reason where the native path is not taken. No framework is
-known here: its adapter tells what only the framework can know (`Facts`), and a layer tells what it is (`LayerFacts`).
+known here: its adapter supplies what only the framework can know (`Facts`), and a layer what it is (`LayerFacts`).
 """
 
 from __future__ import annotations
