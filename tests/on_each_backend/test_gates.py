@@ -134,7 +134,9 @@ def test_gates_with_a_native_activation_run_natively(name, gates):
 
 def test_gates_with_another_activation_do_not_and_say_so(name):
     ours, stock = twins(name, recurrent_activation="softsign")
-    np.testing.assert_array_equal(array(ours(X)), array(stock(X)))
+    # The same operations; on JAX an eager call runs them in one compiled loop, which rounds a few sums differently.
+    tolerance = TOLERANCE if BACKEND == "jax" else {"rtol": 0, "atol": 0}
+    np.testing.assert_allclose(array(ours(X)), array(stock(X)), **tolerance)
     assert ours.route.reason.startswith("activation softsign has no native kernel")
 
 
