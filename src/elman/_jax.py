@@ -86,11 +86,19 @@ def _register() -> str | None:
         for module in _MODULES:
             importlib.import_module(f"jax.{module}")
         for name in (FORWARD, BACKWARD):
-            handler = jax.ffi.pycapsule(getattr(_native.library(), name))
-            jax.ffi.register_ffi_target(name, handler, platform="cpu")
+            _register_handler(name, jax.ffi.pycapsule(getattr(_native.library(), name)))
     except (AttributeError, ImportError, jax.errors.JaxRuntimeError) as error:
         return route.reason("symbol", framework="jax", version=jax.__version__, missing=error)
     return None
+
+
+def _register_handler(name: str, handler: object) -> None:
+    """Registers a handler. XLA takes a name once: after another copy of elman, whose handler serves this one too."""
+    try:
+        jax.ffi.register_ffi_target(name, handler, platform="cpu")
+    except jax.errors.JaxRuntimeError as error:
+        if "Duplicate FFI handler registration" not in str(error):
+            raise
 
 
 def asarray(value: object, like: Array) -> Array:

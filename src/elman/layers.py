@@ -196,9 +196,14 @@ class _NativeLoop(keras.layers.RNN):
         gradients = not decision.portable  # an exported file has none
         if gradients and not (self.truncate_gradient is self.clip_state_gradient is None):
             return True
-        eager = _ADAPTER is not None and not _ADAPTER.is_traced(sequences)
-        call = stock_defects.Call(self, self.compute_dtype, mask is not None, training, eager)
+        call = stock_defects.Call(self, self.compute_dtype, mask is not None, training, self._is_eager(sequences))
         return stock_defects.any_applies(call, _BACKEND, gradients)
+
+    def _is_eager(self, sequences: Tensor) -> bool:
+        """True if nothing traces the call, and Keras runs it on the CPU, where it has no cuDNN."""
+        if _ADAPTER is None or _ADAPTER.is_traced(sequences) or getattr(self, "use_cudnn", False) is True:
+            return False
+        return _ADAPTER.facts(sequences).device is None
 
     def _operands(self, sequences: Tensor, initial_state: Any, mask: Any, training: bool) -> Operands:
         """The operands of the recurrence. Half types are computed in float32, each weight rounded as in Keras."""

@@ -21,7 +21,7 @@ class Call(NamedTuple):
         dtype: The dtype that it computes in.
         masked: Whether there is a mask.
         training: Whether dropout acts.
-        eager: Whether no function is traced.
+        eager: Whether nothing traces the call, which runs on the CPU.
     """
 
     layer: Any
@@ -64,11 +64,7 @@ DEFECTS = (
     Defect(
         "stateless_call fails in half types, on a GRU and with dropout", ("jax",), lambda call: call.dtype in HALVES
     ),
-    Defect(
-        "each eager call compiles the loop again, and keeps what it compiled",
-        ("jax",),
-        lambda call: call.eager and getattr(call.layer, "use_cudnn", None) is not True,  # which is Keras's to call
-    ),
+    Defect("each eager call compiles the loop again, and keeps what it compiled", ("jax",), lambda call: call.eager),
     Defect("the output of a masked first step is the initial state", ("jax",), lambda call: call.masked),
     Defect(
         "NaN and infinities at masked steps make gradients NaN", ALL, lambda call: call.masked, of_the_gradient=True
