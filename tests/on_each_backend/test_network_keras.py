@@ -12,7 +12,7 @@ import elman
 import size
 from elman.network import Network
 
-CASES = size.by_size(20, 70, 1000)
+CASES = size.by_size(10, 30, 1000)
 RECURRENT = tuple((module, name) for module in (elman, layers) for name in ("SimpleRNN", "LSTM", "GRU"))
 ACTIVATIONS = ("linear", "tanh", "relu", "sigmoid", "softplus", "elu", "hard_sigmoid")
 
