@@ -111,6 +111,15 @@ def test_names_are_texts_and_not_markup(tmp_path: Path) -> None:
         assert "1 &lt; 2 &amp; 3" in text
 
 
+def test_a_name_with_dollar_signs_is_not_a_formula(tmp_path: Path) -> None:
+    found = report({"a$_$b": layer(saturation={"$_$": 0.5}, dead=0.5)}, model="$_$", loss_name="$_$")
+    for number, shown in enumerate((found, found.compare(found))):
+        text = shown.to_html(tmp_path / f"{number}.html").read_text(encoding="utf-8")
+        assert "a$_$b" in text
+        assert r"\$" not in text
+        shown.plot()
+
+
 def test_the_title_names_model_source_date_and_version(tmp_path: Path) -> None:
     text = report().to_html(tmp_path / "page.html", source="my-run on walk").read_text(encoding="utf-8")
     assert "<title>What walk remembers: my-run on walk, measured on 2026-02-03, elman 1.2.3</title>" in text

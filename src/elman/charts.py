@@ -16,6 +16,11 @@ def lines() -> Iterator[tuple[str, str]]:
     return itertools.cycle(_LINES)
 
 
+def literal(text: str) -> str:
+    """Text that Matplotlib shows as it is: a name with two dollar signs is not a formula."""
+    return text.replace("$", r"\$")
+
+
 def finish(axes: Any) -> None:
     """Draws a light grid on Matplotlib axes, and removes the upper and the right frame line."""
     axes.grid(color=GREY, alpha=0.35, linewidth=0.6)

@@ -105,7 +105,7 @@ def figure(shown: Sequence[Panel], title: str) -> Figure:
     """Panels side by side, two in a row."""
     rows = max(1, -(-len(shown) // 2))
     made = Figure(figsize=(10, 0.4 + _HEIGHT * rows), layout="constrained")
-    made.suptitle(title, fontsize=12)
+    made.suptitle(charts.literal(title), fontsize=12)
     for place, panel in enumerate(shown, start=1):
         draw(panel, made.add_subplot(rows, 2, place))
     return made
@@ -121,7 +121,7 @@ def figure_of(panel: Panel) -> Figure:
 def draw(panel: Panel, axes: Any) -> None:
     """Draws one panel, with title, grid and legend."""
     panel.draw(axes)
-    axes.set_title(panel.title, loc="left", fontsize=10.5)
+    axes.set_title(charts.literal(panel.title), loc="left", fontsize=10.5)
     charts.finish(axes)
     if axes.get_legend_handles_labels()[0]:
         axes.legend(frameon=False, fontsize=8.5)
@@ -139,13 +139,13 @@ def _deviation(axes: Any, figures: Figures) -> None:
 def _loss(axes: Any, figures: Figures) -> None:
     axes.plot(figures.lags, figures.loss, "-", color=INK, label="loss")
     axes.axhline(figures.full_loss, linestyle="--", color=GREY, label="nothing forgotten")
-    axes.set_ylabel(str(figures.loss_name).replace("_", " "))
+    axes.set_ylabel(charts.literal(str(figures.loss_name).replace("_", " ")))
     _steps_axis(axes, _KEPT)
 
 
 def _reach(axes: Any, layers: dict[str, LayerFigures]) -> None:
     for (name, layer), (colour, dash) in zip(layers.items(), charts.lines(), strict=False):
-        axes.plot(layer.lags, _positive(layer.reach), dash, color=colour, label=name)
+        axes.plot(layer.lags, _positive(layer.reach), dash, color=colour, label=charts.literal(name))
         axes.fill_between(layer.lags, _positive(layer.reach_low), _positive(layer.reach_high), color=colour, alpha=0.12)
     axes.set_ylabel(_GRADIENT)
     _logarithmic(axes, _BACK)
@@ -154,7 +154,7 @@ def _reach(axes: Any, layers: dict[str, LayerFigures]) -> None:
 def _forgetting(axes: Any, layers: dict[str, LayerFigures]) -> None:
     for (name, layer), (colour, dash) in zip(layers.items(), charts.lines(), strict=False):
         steps = range(1, len(layer.forgetting) + 1)
-        axes.plot(steps, _positive(layer.forgetting), dash, color=colour, label=name)
+        axes.plot(steps, _positive(layer.forgetting), dash, color=colour, label=charts.literal(name))
     axes.set_ylabel("difference of states,\nrelative to the start")
     _logarithmic(axes, "steps after the start")
 
@@ -170,7 +170,14 @@ def _shares(layers: dict[str, LayerFigures]) -> dict[str, float]:
 
 
 def _saturation(axes: Any, shares: dict[str, float]) -> None:
-    bars = axes.barh(list(shares), list(shares.values()), height=0.5, color=ACCENT, edgecolor=INK, linewidth=0.6)
+    bars = axes.barh(
+        [charts.literal(name) for name in shares],
+        list(shares.values()),
+        height=0.5,
+        color=ACCENT,
+        edgecolor=INK,
+        linewidth=0.6,
+    )
     axes.bar_label(bars, [f"{share:.0f} %" for share in shares.values()], padding=3, fontsize=8.5)
     axes.set_xlim(0, 112)  # room for the label of a full bar
     axes.set_ylim(-0.6, len(shares) - 0.4)
@@ -230,7 +237,9 @@ def _horizon_caption(when: str, figures: Figures) -> str:
 def _two_deviations(axes: Any, both: Both) -> None:
     for when, figures, (colour, dash) in both:
         text = "diverged" if figures.horizon is None else f"horizon {figures.horizon}"
-        axes.plot(figures.lags, 100 * np.array(figures.deviation), dash, color=colour, label=f"{when}: {text}")
+        axes.plot(
+            figures.lags, 100 * np.array(figures.deviation), dash, color=colour, label=charts.literal(f"{when}: {text}")
+        )
     axes.axhline(100 * both[0][1].tolerance, linestyle=":", color=ACCENT)
     axes.set_ylabel(_CHANGE)
     axes.set_ylim(bottom=0)
@@ -240,7 +249,7 @@ def _two_deviations(axes: Any, both: Both) -> None:
 def _two_reaches(axes: Any, both: Both) -> None:
     for when, figures, (colour, dash) in both:
         for name, layer in figures.layers.items():
-            axes.plot(layer.lags, _positive(layer.reach), dash, color=colour, label=f"{when}: {name}")
+            axes.plot(layer.lags, _positive(layer.reach), dash, color=colour, label=charts.literal(f"{when}: {name}"))
     axes.set_ylabel(_GRADIENT)
     _logarithmic(axes, _BACK)
 
@@ -264,7 +273,7 @@ def of_trace(x: np.ndarray, layers: dict[str, TracedLayer], example: int) -> Fig
         picture = axes.imshow(
             states.T, aspect="auto", interpolation="nearest", cmap="cividis", vmin=-most, vmax=most, origin="lower"
         )
-        axes.set_title(f"{name} ({layer.kind}): state h, masked steps white", loc="left", fontsize=10.5)
+        axes.set_title(charts.literal(f"{name} ({layer.kind}): state h, masked steps white"), loc="left", fontsize=10.5)
         axes.set_ylabel("unit")
         axes.yaxis.set_major_locator(MaxNLocator(integer=True))
         made.colorbar(picture, ax=axes, pad=0.01)
