@@ -30,7 +30,7 @@ SANITIZERS = {"address": "libasan.so", "thread": "libtsan.so"}  # the first buil
 # threads of elman itself are not limited.
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 ONCE = ("tensorflow", "torch", "jax")  # tests marked `once` run on the first of these that is tested; quickest first
-LONGEST_FIRST = ("tensorflow_layers", "torch_layers", "jax_layers", "numpy", "tensorflow", "torch", "jax")
+LONGEST_FIRST = ("tensorflow_layers", "jax_layers", "torch_layers", "isa", "torch", "numpy", "jax", "tensorflow")
 
 
 class Run(NamedTuple):
