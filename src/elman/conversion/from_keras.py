@@ -118,7 +118,7 @@ def _model(model: Any) -> list[Any]:
     """The entries of a model."""
     if isinstance(model, keras.Sequential):
         return [entry for layer in model.layers for entry in _entries(layer)]
-    return _path(_graph(model))
+    return _emit(_back(_graph(model)))
 
 
 def _graph(model: Any) -> _Call:
@@ -168,11 +168,6 @@ def _tensor(argument: Any) -> str | None:
         return None
     name, _, number = argument["config"]["keras_history"]
     return name if number == 0 else None
-
-
-def _path(call: _Call) -> list[Any]:
-    """The entries from the model's input to the result of a call."""
-    return _emit(_back(call))
 
 
 def _back(call: _Call) -> list[_Call]:
@@ -361,7 +356,7 @@ def _layer_normalization(layer: Any) -> list[Any]:
 
 def _check_last_axis(layer: Any) -> None:
     axes = layer.axis if isinstance(layer.axis, (list, tuple)) else [layer.axis]
-    dimensions = len(layer._build_shapes_dict["input_shape"]) if hasattr(layer, "_build_shapes_dict") else 0
+    dimensions = len(layer.get_build_config()["input_shape"])
     if len(axes) != 1 or axes[0] not in (-1, dimensions - 1):
         raise _refused(layer, f"it has axis={layer.axis}; a Network normalizes the features, axis -1")
 
