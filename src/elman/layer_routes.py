@@ -15,7 +15,7 @@ import keras
 
 from elman import keras_rnn, layers, route
 from elman.cells import BY_KERAS
-from elman.layer_checks import name_of
+from elman.layer_arguments import name_of
 
 __all__ = ["LayerRoute", "routes"]
 

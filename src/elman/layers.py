@@ -2,8 +2,8 @@
 """The Keras layers: Keras's own layers with one native call as time loop, elman's checks, and elman's extra arguments.
 
 Keras builds weights, states, masks and dropout masks, and calls `inner_loop` for the time loop. The checks before that
-are in `layer_checks`. `route` decides whether the native path runs, and the adapter of Keras's backend runs it. There
-is no arithmetic here.
+are in `layer_arguments`, `layer_checks` and `layer_states`. `route` decides whether the native path runs, and the
+adapter of Keras's backend runs it. There is no arithmetic here.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from elman import _portable, layer_checks, stock_defects
+from elman import _portable, layer_arguments, layer_checks, layer_states, stock_defects
 from elman.cells import CELLS
 from elman.checks import check_extras, python_scalar
 from elman.operands import Operands
@@ -80,7 +80,7 @@ class _NativeLoop(keras.layers.RNN):
     def __setattr__(self, name: str, value: Any) -> None:
         """Sets an attribute; an option that is changed after the constructor is checked as the constructor does."""
         if self._made and not name.startswith("_"):
-            value = layer_checks.check_change(self, name, value)
+            value = layer_arguments.check_change(self, name, value)
         super().__setattr__(name, value)
 
     def _decide(self, options: Options, sequences: Tensor) -> Decision:
@@ -98,12 +98,12 @@ class _NativeLoop(keras.layers.RNN):
         dtype = _computed_in(self.compute_dtype)
         decision = decide(self.native, options, dtype, _ADAPTER, sequences, layer)
         if decision.reason and decision.required:
-            raise unavailable(f"{layer_checks.name_of(self)}: {decision.reason}")
+            raise unavailable(f"{layer_arguments.name_of(self)}: {decision.reason}")
         path = "keras" if decision.reason else "native"
         self._note("_route", Route(path, decision.isa, decision.reason))
         if decision.reason and not decision.asked and not self._warned:
             self._note("_warned", True)
-            _log.warning("%s runs in Keras's own operations: %s.", layer_checks.name_of(self), decision.reason)
+            _log.warning("%s runs in Keras's own operations: %s.", layer_arguments.name_of(self), decision.reason)
         return decision
 
     # --- the call ----------------------------------------------------------------------------------------------
@@ -111,7 +111,7 @@ class _NativeLoop(keras.layers.RNN):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         layer_checks.check_call(self, args, kwargs)
         if self._has_keras_cell():
-            layer_checks.check_cell_options(self, len(CELLS[self._cell].gates))
+            layer_arguments.check_cell_options(self, len(CELLS[self._cell].gates))
         if self.stateful and self.built and self.states is None:
             self._make_states((args[0] if args else kwargs["sequences"]).shape[0])
         return super().__call__(*args, **kwargs)
@@ -133,7 +133,7 @@ class _NativeLoop(keras.layers.RNN):
         """Creates the states of a layer that was built before it became stateful."""
         states = self.get_initial_state(batch)
         if _ADAPTER and _ADAPTER.is_traced(states[0]):
-            raise ValueError(layer_checks.traced_states(self))
+            raise ValueError(layer_states.traced_states(self))
         self._note_states(states)
         self._note("_expected_batch_size", batch)
 
@@ -260,8 +260,8 @@ class _NativeLoop(keras.layers.RNN):
         own = {key: store[key] for key in store.keys() if not key.startswith(_STATE)}  # noqa: SIM118  no mapping
         kept = [np.array(store[f"{_STATE}{i}"]) for i in range(len(store.keys()) - len(own))]
         if self.save_state and kept:
-            layer_checks.check_stateful(self)
-            layer_checks.check_kept_states(self, kept)
+            layer_states.check_stateful(self)
+            layer_states.check_kept_states(self, kept)
         if own or not self._initial_weights:
             super().load_own_variables(own)
         if self.save_state and kept:
@@ -276,7 +276,7 @@ class _NativeLoop(keras.layers.RNN):
         Raises:
             ValueError: If the layer is not stateful, or not built.
         """
-        layer_checks.check_stateful(self)
+        layer_states.check_stateful(self)
         return [np.array(ops.convert_to_numpy(s)) for s in self.states]
 
     def set_state(self, states: Any, rows: Any = None) -> None:
@@ -291,10 +291,10 @@ class _NativeLoop(keras.layers.RNN):
             ValueError: If the layer is not stateful or not built, or if a shape or a row does not fit. Nothing is
                 set then.
         """
-        layer_checks.check_stateful(self)
+        layer_states.check_stateful(self)
         new = self.get_state()
-        index = slice(None) if rows is None else layer_checks.check_rows(self, rows, len(new[0]))
-        for state, value in zip(new, layer_checks.check_new_states(self, states, new, index), strict=True):
+        index = slice(None) if rows is None else layer_states.check_rows(self, rows, len(new[0]))
+        for state, value in zip(new, layer_states.check_new_states(self, states, new, index), strict=True):
             state[index] = value
         for variable, state in zip(self.states, new, strict=True):
             variable.assign(state)
@@ -359,11 +359,11 @@ def _constructor(stock: type) -> Callable[..., None]:
         **kwargs: Any,
     ) -> None:
         stock_init = stock.__init__.__get__(self)  # type: ignore[misc]
-        arguments = layer_checks.check_arguments(type(self).__name__, stock_init, args, kwargs)
+        arguments = layer_arguments.check_arguments(type(self).__name__, stock_init, args, kwargs)
         native = python_scalar(native)
         check_extras(truncate_gradient, clip_state_gradient, native)
-        layer_checks.check_learn_initial_state(learn_initial_state, arguments)
-        layer_checks.check_save_state(save_state, arguments)
+        layer_arguments.check_learn_initial_state(learn_initial_state, arguments)
+        layer_arguments.check_save_state(save_state, arguments)
         stock_init(**arguments)
         # Bidirectional copies this: without allow_last_axis_squeeze it would raise its own error before the layer's.
         spec = keras.layers.InputSpec(ndim=3, allow_last_axis_squeeze=True)

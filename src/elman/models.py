@@ -20,7 +20,7 @@ import keras
 import numpy as np
 
 from elman import keras_rnn
-from elman.layer_checks import EXTRAS, name_of
+from elman.layer_arguments import EXTRAS, name_of
 from elman.layer_routes import (
     OURS,
     TWINS,

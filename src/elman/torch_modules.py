@@ -20,7 +20,7 @@ import numpy as np
 
 from elman import layers
 from elman.cells import BY_KERAS
-from elman.layer_checks import name_of
+from elman.layer_arguments import name_of
 
 __all__ = ["from_torch", "to_torch"]
 
