@@ -57,8 +57,7 @@ develop: $(DONE)/develop ## An editable install with the tools and the commit ho
 	@echo "Ready. Next:  . $(BIN)/activate && pytest"
 
 check: $(DONE)/develop ## Format, lint, types, and the tests of what changed since the last commit. BASE=main for a branch.
-	@$(BIN)/python tests/run.py lint
-	@$(BIN)/python tests/changed.py $(BASE)
+	@$(BIN)/python tests/run.py lint & $(BIN)/python tests/changed.py $(BASE); tests=$$?; wait $$! && exit $$tests
 
 test: $(DONE)/elman ## Everything that CI runs, from nothing. BACKENDS=jax for one framework.
 	@ELMAN_TEST_SIZE=medium $(BIN)/python tests/run.py $(BACKENDS) numpy isa lint
