@@ -5,6 +5,7 @@ test."""
 from __future__ import annotations
 
 import os
+import zlib
 from collections.abc import Iterator
 
 import numpy as np
@@ -27,7 +28,8 @@ if size.SIZE != "large":
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "needs(*names): collected where these modules and programs are installed")
     config.addinivalue_line("markers", "backends(*names): collected where Keras runs one of these backends")
-    config.addinivalue_line("markers", "once: where several backends are tested, collected on ELMAN_TEST_ONCE alone")
+    config.addinivalue_line("markers", "once: collected on the first of ELMAN_TEST_BACKENDS")
+    config.addinivalue_line("markers", "shared: each case is collected on one of ELMAN_TEST_BACKENDS")
     for name in size.SIZES[1:]:
         config.addinivalue_line("markers", f"{name}: collected if ELMAN_TEST_SIZE is {name} or larger")
 
@@ -58,11 +60,22 @@ def runs_here(item: pytest.Item) -> bool:
     """Whether a test's marks agree with the size, the backend and what is installed."""
     if any(item.get_closest_marker(name) for name in size.SIZES[size.SIZES.index(size.SIZE) + 1 :]):
         return False
-    if item.get_closest_marker("once") and (os.environ.get("ELMAN_TEST_ONCE") or KERAS_BACKEND) != KERAS_BACKEND:
+    if is_for_another_backend(item):
         return False
     needs = [name for mark in item.iter_markers("needs") for name in mark.args]
     backends = item.get_closest_marker("backends")
     return all(map(collecting.is_installed, needs)) and (backends is None or KERAS_BACKEND in backends.args)
+
+
+def is_for_another_backend(item: pytest.Item) -> bool:
+    """Whether another of the backends tests an item. ELMAN_TEST_BACKENDS lists those that a run of all suites has."""
+    tested = os.environ.get("ELMAN_TEST_BACKENDS", "").split()
+    if item.get_closest_marker("once") and tested:
+        return tested[0] != KERAS_BACKEND
+    if item.get_closest_marker("shared") and tested and size.SIZE != "large":
+        # A fixed choice that mixes the parameters.
+        return tested[zlib.crc32(item.name.encode()) % len(tested)] != KERAS_BACKEND
+    return False
 
 
 @pytest.fixture(autouse=True)

@@ -29,7 +29,7 @@ SANITIZERS = {"address": "libasan.so", "thread": "libtsan.so"}  # the first buil
 # With one run per CPU at a time there is no CPU for more threads, which would wait for one another in busy loops. The
 # threads of elman itself are not limited.
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-ONCE = ("tensorflow", "torch", "jax")  # tests marked `once` run on the first of these that is tested; quickest first
+QUICKEST_FIRST = ("torch", "tensorflow", "jax")  # tests marked `once` run on the first of these that is tested
 LONGEST_FIRST = ("tensorflow_layers", "jax_layers", "torch_layers", "isa", "torch", "numpy", "jax", "tensorflow")
 
 
@@ -186,8 +186,8 @@ def place(run: Run) -> int:
 
 def main(names: list[str]) -> int:
     """Runs the suites, one process per CPU at a time, and prints the sum."""
-    once = next((name for name in ONCE if name in names), "")
-    runs = sorted((run for name in names for run in suite(name, under={"ELMAN_TEST_ONCE": once})), key=place)
+    under = {"ELMAN_TEST_BACKENDS": " ".join(name for name in QUICKEST_FIRST if name in names)}
+    runs = sorted((run for name in names for run in suite(name, under=under)), key=place)
     counts = []
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         started = {pool.submit(execute, run): run for run in runs}

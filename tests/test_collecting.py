@@ -97,7 +97,11 @@ def test_with_nothing(): pass
 def test_on_no_backend(): pass
 @pytest.mark.once
 def test_once(): pass
+@pytest.mark.shared
+@pytest.mark.parametrize("n", range(30))
+def test_shared(n): pass
 """
+SHARED = [f"test_shared[{n}]" for n in range(30)]
 
 
 @pytest.mark.parametrize(
@@ -111,15 +115,26 @@ def test_once(): pass
 )
 def test_a_test_is_collected_from_its_size_on_and_where_its_needs_are_met(tmp_path, size, names):
     (tmp_path / "test_marked.py").write_text(MARKED)
-    assert collected(tmp_path, ELMAN_TEST_SIZE=size, ELMAN_TEST_ONCE="no_such_backend") == names
+    assert collected(tmp_path, ELMAN_TEST_SIZE=size, ELMAN_TEST_BACKENDS="")[: -len(SHARED)] == [*names, "test_once"]
 
 
 @pytest.mark.needs("keras")
-@pytest.mark.parametrize(("on", "runs"), [("jax", True), ("torch", False), ("", True)])
-def test_a_test_of_one_backend_runs_on_the_one_that_is_named(tmp_path, on, runs):
+@pytest.mark.parametrize(("tested", "runs"), [("jax torch", True), ("torch jax", False), ("", True)])
+def test_a_test_of_one_backend_runs_on_the_first(tmp_path, tested, runs):
     (tmp_path / "test_marked.py").write_text(MARKED)
-    names = collected(tmp_path, KERAS_BACKEND="jax", ELMAN_TEST_ONCE=on)
+    names = collected(tmp_path, KERAS_BACKEND="jax", ELMAN_TEST_BACKENDS=tested)
     assert ("test_once" in names) is runs
+
+
+@pytest.mark.needs("keras")
+def test_each_shared_case_runs_on_one_backend_and_on_all_in_the_large_size(tmp_path):
+    (tmp_path / "test_marked.py").write_text(MARKED)
+    tested = {"ELMAN_TEST_BACKENDS": "jax torch"}
+    shares = [collected(tmp_path, KERAS_BACKEND=name, **tested) for name in ("jax", "torch")]
+    assert sorted(name for share in shares for name in share if name in SHARED) == sorted(SHARED)
+    assert all(set(SHARED) & set(share) for share in shares)
+    everything = collected(tmp_path, KERAS_BACKEND="jax", ELMAN_TEST_SIZE="large", **tested)
+    assert set(SHARED) <= set(everything)
 
 
 def test_an_unknown_size_gets_a_sentence():

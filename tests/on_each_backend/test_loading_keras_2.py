@@ -22,7 +22,7 @@ import pytest
 
 import elman
 
-pytestmark = pytest.mark.medium
+pytestmark = [pytest.mark.medium, pytest.mark.shared]
 CELLS = ("SimpleRNN", "LSTM", "GRU")
 SUFFIXES = pytest.mark.parametrize("suffix", [".keras", ".h5"])
 X = np.random.default_rng(0).normal(size=(8, 5, 2)).astype("float32")

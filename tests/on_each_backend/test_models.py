@@ -18,7 +18,6 @@ import numpy as np
 import pytest
 
 import elman
-import size
 import tolerance
 from elman import route
 
@@ -209,10 +208,10 @@ def rnn(request: pytest.FixtureRequest) -> Any:
 
 
 def with_each_layer(kinds: list[Any]) -> list[Any]:
-    """Every kind of model with every layer; on JAX, which compiles each, with one layer below the large size."""
-    few = BACKEND == "jax" and size.SIZE != "large"
-    pairs = zip(kinds, itertools.cycle(OURS), strict=False) if few else itertools.product(kinds, OURS)
-    return [pytest.param(kind, rnn, id=f"{kind.__name__}-{rnn.__name__}") for kind, rnn in pairs]
+    """Every kind of model with every layer."""
+    return [
+        pytest.param(kind, rnn, id=f"{kind.__name__}-{rnn.__name__}") for kind, rnn in itertools.product(kinds, OURS)
+    ]
 
 
 # --- what is compared ----------------------------------------------------------------------------------------------
@@ -250,6 +249,7 @@ def kinds(model: Any) -> set[type]:
     return {type(layer) for layer in flat(model)}
 
 
+@pytest.mark.shared
 @pytest.mark.medium
 @pytest.mark.parametrize(("kind", "rnn"), with_each_layer(KINDS))
 def test_layers_are_replaced_and_back_and_the_model_stays_the_same(kind, rnn):
@@ -312,6 +312,7 @@ def seeded(kind: Callable[..., Any] = sequential, optimizer: Any = None, **compi
 
 
 @pytest.mark.medium
+@pytest.mark.shared
 def test_training_goes_on_where_it_was(rnn):
     model = seeded(functools.partial(sequential, rnn))
     fit(model, 3)
@@ -399,6 +400,7 @@ def test_loss_scaling_is_kept():
 
 
 @pytest.mark.medium
+@pytest.mark.shared
 def test_dropout_goes_on_with_the_seeds_it_had(rnn):
     keras.utils.set_random_seed(5)
     model = keras.Sequential([inputs(), rnn(UNITS, dropout=0.5, recurrent_dropout=0.25), keras.layers.Dropout(0.5)])
@@ -413,6 +415,7 @@ def test_dropout_goes_on_with_the_seeds_it_had(rnn):
 
 
 @pytest.mark.medium
+@pytest.mark.shared
 def test_states_are_kept(rnn):
     model = keras.Sequential(
         [keras.Input(batch_shape=(BATCH, TIME, FEATURES)), rnn(UNITS, stateful=True, return_sequences=True)]
@@ -477,6 +480,7 @@ def of_stacked_cells_built_by_a_call(cell: Any) -> Any:
 OF_CELLS = [of_a_cell, of_stacked_cells, of_stacked_cells_in_a_graph, of_stacked_cells_built_by_a_call]
 
 
+@pytest.mark.shared
 @pytest.mark.medium
 @pytest.mark.parametrize(("kind", "rnn"), with_each_layer(OF_CELLS))
 def test_an_rnn_of_cells_becomes_elmans_layers(kind, rnn, caplog):
@@ -544,6 +548,7 @@ def test_stacked_cells_become_layers_that_are_named_after_them(rnn):
 
 
 @pytest.mark.medium
+@pytest.mark.shared
 def test_dropout_of_stacked_cells_goes_on_with_the_seeds_it_had(rnn):
     keras.utils.set_random_seed(5)
     model = keras.Sequential([inputs(), RNN(three(CELLS[rnn], dropout=0.5, recurrent_dropout=0.25))])
@@ -558,6 +563,7 @@ def test_dropout_of_stacked_cells_goes_on_with_the_seeds_it_had(rnn):
 
 
 @pytest.mark.medium
+@pytest.mark.shared
 def test_states_of_stacked_cells_are_kept(rnn):
     start = keras.Input(batch_shape=(BATCH, TIME, FEATURES))
     model = keras.Sequential([start, RNN(three(CELLS[rnn]), stateful=True)])

@@ -244,6 +244,7 @@ def test_a_built_layer_can_become_stateful():
         stock(X)
 
 
+@pytest.mark.shared
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 @pytest.mark.parametrize("native", ["auto", False])
 @pytest.mark.parametrize("kind", ["SimpleRNN", "LSTM", "GRU"])

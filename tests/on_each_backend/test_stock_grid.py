@@ -22,7 +22,7 @@ import cases
 import size
 import tolerance
 
-pytestmark = pytest.mark.medium
+pytestmark = [pytest.mark.medium, pytest.mark.once]
 Array = np.ndarray
 BACKEND = keras.backend.backend()
 CASES = size.by_size(20, *{"tensorflow": (60, 90), "torch": (60, 150), "jax": (20, 25)}[BACKEND])  # JAX compiles each
