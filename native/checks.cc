@@ -56,13 +56,6 @@ bool check_spec(const elman_spec& spec) {
   return check_memory(spec, *cell);
 }
 
-// An array that a call cannot do without, unless it has no element.
-bool check_needed(const char* name, const void* address, double elements) {
-  if (address || elements == 0) return true;
-  set_error("%s is null, and has %.0f elements by the sizes of the spec. Pass its address.", name, elements);
-  return false;
-}
-
 // An array that is there exactly where the spec says so.
 bool check_announced(const char* name, const void* address, bool announced, double elements) {
   if (announced) return check_needed(name, address, elements);
@@ -95,6 +88,34 @@ bool check_common(const Call* call) {
 }
 
 }  // namespace
+
+bool check_sizes(const char* name, const void* call, int32_t dtype, std::initializer_list<int64_t> sizes) {
+  if (!call) {
+    set_error("the %s is null. Pass its address.", name);
+    return false;
+  }
+  if (!within(dtype, ELMAN_FLOAT64)) {
+    set_error("the %s has dtype %d; expected one of elman.h. Use the elman package that this library came with.", name,
+              dtype);
+    return false;
+  }
+  double elements = 1;
+  for (const int64_t size : sizes) {
+    elements *= double(size);
+    if (size < 0 || elements >= 0x1p58) {
+      set_error("a size of the %s is %lld; expected a number from 0, and less than 2^58 elements. Split the input.",
+                name, static_cast<long long>(size));
+      return false;
+    }
+  }
+  return true;
+}
+
+bool check_needed(const char* name, const void* address, double elements) {
+  if (address || elements == 0) return true;
+  set_error("%s is null, and has %.0f elements by the sizes of the call. Pass its address.", name, elements);
+  return false;
+}
 
 bool check_call(const elman_forward_call* call) { return check_common(call); }
 

@@ -45,7 +45,7 @@ extern "C" {
 #endif
 
 // Raised whenever a struct below changes; `_native.py` refuses a library of another number.
-#define ELMAN_ABI 3
+#define ELMAN_ABI 4
 
 // What a call returns; all but ELMAN_OK leave a sentence in elman_last_error().
 enum elman_status {
@@ -172,6 +172,64 @@ ELMAN_API int elman_set_num_threads(int n);  // 0: the default again
 // Multiply-adds on registers alone, the ceiling that no kernel can pass: GFLOP/s over `threads`
 // threads, best of about `milliseconds` of trials.
 ELMAN_API double elman_peak_gflops(int dtype, int threads, int milliseconds);
+
+// --- the rest of a small network's training step ---------------------------------------------------------------------
+//
+// R rows (of a batch, or of all steps of a batch), F features, N units or outputs. Results do not depend on the number
+// of threads, to the last bit.
+
+// A dense layer: y = activation(x W + b).
+typedef struct elman_dense_call {
+  int64_t rows, features, units;  // R F N; R may be 0
+  int32_t dtype, activation;
+  const void* x;       // (R, F)
+  const void* kernel;  // (F, N)  W
+  const void* bias;    // (N,)    b; null: none
+  void* y;             // (R, N); elman_dense writes it, elman_dense_backward reads it
+  const void* dy;      // (R, N); of the backward, as all that follow
+  void* dx;            // (R, F); null: not wanted
+  void* dkernel;       // (F, N)
+  void* dbias;         // (N,); null: not wanted
+} elman_dense_call;
+
+enum elman_loss_name {
+  ELMAN_MSE = 0,
+  ELMAN_MAE = 1,
+  ELMAN_HUBER = 2,                            // parameter: delta
+  ELMAN_QUANTILE = 3,                         // parameter: the share below
+  ELMAN_BINARY_CROSSENTROPY = 4,              // y: probabilities
+  ELMAN_SPARSE_CATEGORICAL_CROSSENTROPY = 5,  // y: probabilities, up to a factor for each row
+};
+
+// A loss and its gradient: sum over rows of factor l(y, target), over count, with l the mean over the outputs of a row.
+// Computed in double.
+typedef struct elman_loss_call {
+  int64_t rows, outputs;
+  double parameter, count;
+  int32_t dtype, loss;  // enum elman_loss_name
+  const void* y;        // (R, N)
+  const void* target;   // (R, N); of a categorical loss (R,) int64, the numbers of classes
+  const void* factor;   // (R,); null: ones
+  void* gradient;       // (R, N); null: not wanted
+  double* value;
+} elman_loss_call;
+
+// m <- m + (g - m) (1 - beta_1);   v <- v + (g^2 - v) (1 - beta_2);   w <- w keep - m / (sqrt(v) + epsilon) rate
+//
+// g is the gradient, scaled down to an L2 norm of clip_norm where it has a larger one.
+typedef struct elman_adam_call {
+  int64_t size;
+  double clip_norm;  // 0: none
+  double beta_1, beta_2, epsilon, rate, keep;
+  int32_t dtype;
+  const void* gradient;
+  void *weights, *m, *v;
+} elman_adam_call;
+
+ELMAN_API int elman_dense(const elman_dense_call* call);
+ELMAN_API int elman_dense_backward(const elman_dense_call* call);
+ELMAN_API int elman_loss(const elman_loss_call* call);
+ELMAN_API int elman_adam(const elman_adam_call* call);
 
 #ifdef __cplusplus
 }

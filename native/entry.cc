@@ -36,12 +36,8 @@ int interrupted() {
 // What both directions share; run(level, steps, interrupt) is the rest.
 template <class Call, class Run>
 int guarded(const Call* call, Run run) {
-  const Level* const level = level_in_use();
-  if (!level) {
-    set_error("ELMAN_ISA is \"%.40s\"; expected one of %s on this machine. Unset or correct it.", getenv("ELMAN_ISA"),
-              level_names());
-    return ELMAN_UNAVAILABLE;
-  }
+  const Level* const level = level_or_error();
+  if (!level) return ELMAN_UNAVAILABLE;
   if (!check_call(call)) return ELMAN_INVALID;
   try {
     StepList list;

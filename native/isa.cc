@@ -6,6 +6,8 @@
 
 #include <vector>
 
+#include "error.h"
+
 namespace elman {
 namespace {
 
@@ -47,6 +49,15 @@ const Level* level_in_use() {
     return asked && *asked ? find_level(asked) : levels_here().back();
   }();
   return chosen;
+}
+
+const Level* level_or_error() {
+  const Level* const level = level_in_use();
+  if (!level) {
+    set_error("ELMAN_ISA is \"%.40s\"; expected one of %s on this machine. Unset or correct it.", getenv("ELMAN_ISA"),
+              level_names());
+  }
+  return level;
 }
 
 bool set_level(const char* name) {

@@ -12,6 +12,9 @@ namespace elman {
 // null where ELMAN_ISA names none that this machine can run.
 const Level* level_in_use();
 
+// The same; where it is null, the error is set (error.h).
+const Level* level_or_error();
+
 // For this thread; null: the default again. False where this machine can run none of this name.
 bool set_level(const char* name);
 

@@ -2,11 +2,13 @@
 //
 // The kernels of one instruction set: this file is compiled once for each. It chooses the cell and the type that a call
 // asks for, and fills the table through which isa.cc finds the kernels. The loops over time are in forward.h and
-// backward.h.
+// backward.h; dense.h and adam.h have the rest of a network's training step.
 #include "level.h"
 
+#include "adam.h"
 #include "backward.h"
 #include "cell_table.h"
+#include "dense.h"
 #include "forward.h"
 
 namespace elman {
@@ -56,6 +58,13 @@ elman_status run_backward(const elman_backward_call& call, const Steps& steps, I
                                              : backward<float, Cell>(call, steps, interrupt);
   });
 }
+elman_status run_dense(const elman_dense_call& call) {
+  return call.dtype == ELMAN_FLOAT64 ? dense_forward<double>(call) : dense_forward<float>(call);
+}
+elman_status run_dense_backward(const elman_dense_call& call) {
+  return call.dtype == ELMAN_FLOAT64 ? dense_backward<double>(call) : dense_backward<float>(call);
+}
+void run_adam(const elman_adam_call& call) { call.dtype == ELMAN_FLOAT64 ? adam<double>(call) : adam<float>(call); }
 double run_multiply_adds(int dtype, int64_t rounds) {
   return dtype == ELMAN_FLOAT64 ? multiply_adds<double>(rounds) : multiply_adds<float>(rounds);
 }
@@ -64,7 +73,8 @@ double run_multiply_adds(int dtype, int64_t rounds) {
 
 #define ELMAN_TEXT(name) #name
 #define ELMAN_NAME(name) ELMAN_TEXT(name)
-const Level kLevel = {ELMAN_NAME(ELMAN_LEVEL), run_forward, run_backward, run_multiply_adds};
+const Level kLevel = {ELMAN_NAME(ELMAN_LEVEL), run_forward, run_backward,     run_dense,
+                      run_dense_backward,      run_adam,    run_multiply_adds};
 
 }  // namespace ELMAN_LEVEL
 }  // namespace elman

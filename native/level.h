@@ -24,6 +24,9 @@ struct Level {
   const char* name;
   elman_status (*forward)(const elman_forward_call& call, const Steps& steps, Interrupt& interrupt);
   elman_status (*backward)(const elman_backward_call& call, const Steps& steps, Interrupt& interrupt);
+  elman_status (*dense)(const elman_dense_call& call);
+  elman_status (*dense_backward)(const elman_dense_call& call);
+  void (*adam)(const elman_adam_call& call);
   double (*multiply_adds)(int dtype, int64_t rounds);  // runs on registers alone; returns the operations done
 };
 

@@ -23,14 +23,26 @@ from elman.options import ACTIVATIONS, Options
 if TYPE_CHECKING:
     from pathlib import Path
 
-ABI = 3
+ABI = 4
 DTYPES = ("float32", "float64")
 MOST_STEPS = 2**31 - 1  # sizes that the library takes are below it
+LOSSES = ("mse", "mae", "huber", "quantile", "binary_crossentropy", "sparse_categorical_crossentropy")
 MASKS = ("none", "mask", "int32", "int64")  # what the mask operand holds: bool (B, T), or lengths (B,)
 
 _SPEC = struct.Struct("@5qd8iP")
 _FORWARD = struct.Struct("14P")
 _BACKWARD = struct.Struct("22P")
+_DENSE = struct.Struct("@3q2i8P")
+_LOSS = struct.Struct("@2q2d2i5P")
+_ADAM = struct.Struct("@q6di4P")
+_CALLS = {  # the layout of each function's struct
+    "forward": _FORWARD,
+    "backward": _BACKWARD,
+    "dense": _DENSE,
+    "dense_backward": _DENSE,
+    "loss": _LOSS,
+    "adam": _ADAM,
+}
 pack_forward = _FORWARD.pack
 _GO_BACKWARDS, _ZERO_OUTPUT_FOR_MASK, _RETURN_SEQUENCES, _RESET_AFTER = 1, 2, 4, 8
 _OUT_OF_MEMORY, _INTERRUPTED = 2, 4
@@ -79,7 +91,8 @@ def library() -> ctypes.CDLL:
         raise NativeUnavailable(
             f"elman's native library has ABI {opened.elman_abi()}, this package expects {ABI}: reinstall elman."
         )
-    for call in (opened.elman_forward, opened.elman_backward):
+    for name in _CALLS:
+        call = getattr(opened, f"elman_{name}")
         call.argtypes, call.restype = [ctypes.c_char_p], ctypes.c_int
     for text in (opened.elman_last_error, opened.elman_version, opened.elman_isa, opened.elman_isas):
         text.argtypes, text.restype = [], ctypes.c_char_p
@@ -222,6 +235,31 @@ def backward(spec: Spec, *addresses: int) -> None:
     dkernel, drecurrent_kernel, dbias, two initial states' gradients, norms. 0: left out."""
     if status := library().elman_backward(_BACKWARD.pack(spec.address, *addresses)):
         raise_last_error(status)
+
+
+class Call:
+    """A call that is made again and again with most of its fields as they were.
+
+    Args:
+        name: Of the function, without `elman_`.
+        *fields: Of its struct, in the order of `elman.h`; 0 for an address that comes later.
+
+    Attributes:
+        fields: They, to be changed before a call.
+    """
+
+    def __init__(self, name: str, *fields: float) -> None:
+        self.function, self.pack = getattr(library(), f"elman_{name}"), _CALLS[name].pack
+        self.fields = list(fields)
+
+    def __call__(self) -> None:
+        """Calls it.
+
+        Raises:
+            ValueError: If the library refuses the call; the message says why.
+        """
+        if status := self.function(self.pack(*self.fields)):
+            raise_last_error(status)
 
 
 def raise_last_error(status: int) -> None:

@@ -9,19 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from ctypes import addressof, c_char
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from elman import _native, reference, route
 from elman._native import pack_forward
 from elman.operands import Operands, flat, pair
-from elman.options import Options
+from elman.options import ACTIVATIONS, Options
 
 Array = np.ndarray
 TRACES = False
 
 _view = c_char.from_buffer
+_BOOL = np.dtype(bool)
 _DTYPES = {np.dtype(name): name for name in _native.DTYPES}  # a dtype takes 2 us to give its name
 
 
@@ -59,7 +60,12 @@ def dtype(array: Array) -> str:
 
 def address(array: Array | None) -> int:
     """Where the data of a C-contiguous array begins; 0 for `None`."""
-    return 0 if array is None else array.ctypes.data
+    if array is None:
+        return 0
+    try:
+        return addressof(_view(array))  # a fifth of the time that `array.ctypes` takes
+    except (TypeError, ValueError):  # there is no view of an array that is read-only or empty
+        return array.ctypes.data
 
 
 def _dense(arrays: Iterable[Array | None]) -> list[Array | None]:
@@ -153,6 +159,105 @@ def backward(
     results = (dx, dkernel, drecurrent_kernel, dbias, *pair(dinitials), norms)
     _native.backward(spec, *map(address, (*arrays, *results)))
     return reference.Gradients(dx, dkernel, drecurrent_kernel, dbias, dinitials, norms)  # type: ignore[arg-type]
+
+
+def contiguous(array: Array, dtype: np.dtype) -> Array:
+    """The array itself where a call can read it: C-contiguous and of that dtype; else a copy that is."""
+    if array.dtype is dtype and array.flags.c_contiguous:
+        return array
+    return np.ascontiguousarray(array, dtype)
+
+
+class Results(NamedTuple):
+    """Where a backward writes the gradients; `None` for one that is not wanted. Shapes as in `reference.Gradients`."""
+
+    dx: Array | None
+    dkernel: Array
+    drecurrent_kernel: Array
+    dbias: Array | None
+    dinitial_states: tuple[Array, ...]
+
+
+class Recurrence:
+    """A recurrence on one shape of input whose arrays stay where they are: between calls only x, the mask and dy move.
+
+    Args:
+        options: The recurrence's options.
+        operands: Its arrays. Of `x` only shape and dtype count, and `mask` is given with each call.
+        results: Where each backward writes the gradients. `None`: there is no backward.
+
+    Attributes:
+        y: What the last forward returned.
+    """
+
+    def __init__(self, options: Options, operands: Operands, results: Results | None = None) -> None:
+        self.kept, self.dtype = (operands, results), operands.x.dtype  # a call has addresses alone
+        self.specs = [_spec(options, operands._replace(mask=mask)) for mask in (None, np.empty((0, 0), bool))]
+        spec = self.specs[0]
+        self.y = np.empty(spec.y_shape, self.dtype)
+        self.arguments: tuple[Array | None, ...] = ()
+        arrays, tape = list(map(address, flat(operands))), 0
+        if results is not None:
+            self.tape = np.empty((*operands.x.shape[:2], spec.tape_columns), self.dtype)
+            tape = address(self.tape)
+            written = (*results[:4], *pair(results.dinitial_states), None)
+            self.back = _native.Call("backward", 0, *arrays, address(self.y), tape, 0, 0, 0, *map(address, written))
+        self.call = _native.Call("forward", 0, *arrays, address(self.y), 0, 0, tape)
+
+    def forward(self, x: Array, mask: Array | None) -> Array:
+        """y, in memory that the next call overwrites."""
+        x, mask = contiguous(x, self.dtype), None if mask is None else contiguous(mask, _BOOL)
+        self.arguments = (x, mask)  # for the backward as well
+        fields = self.call.fields
+        fields[0], fields[1], fields[7] = self.specs[mask is not None].address, address(x), address(mask)
+        self.call()
+        return self.y
+
+    def backward(self, dy: Array) -> None:
+        """Writes the gradients, after a forward."""
+        dy = contiguous(dy, self.dtype)
+        fields, before = self.back.fields, self.call.fields
+        fields[0], fields[1], fields[7], fields[12] = before[0], before[1], before[7], address(dy)
+        self.back()
+
+
+class Dense:
+    """A dense layer whose arrays stay where they are: between calls only x and dy move.
+
+    Args:
+        activation: One of `options.ACTIVATIONS`.
+        kernel: (features, units).
+        bias: (units,), or `None`.
+        y: (rows, units): where the forward writes the output.
+        gradients: Memory for those of x, the kernel and the bias: `None` for one that is not wanted. Without it there
+            is no backward.
+    """
+
+    def __init__(
+        self,
+        activation: str,
+        kernel: Array,
+        bias: Array | None,
+        y: Array,
+        gradients: tuple[Array | None, Array, Array | None] | None = None,
+    ) -> None:
+        self.kept, self.dtype = (kernel, bias, y, gradients), y.dtype
+        sizes = (len(y), *kernel.shape, _native.DTYPES.index(_DTYPES[y.dtype]), ACTIVATIONS.index(activation))
+        fields = (*sizes, 0, address(kernel), address(bias), address(y), 0, *map(address, gradients or (None,) * 3))
+        self.call, self.back = (_native.Call(name, *fields) for name in ("dense", "dense_backward"))
+        self.x = y
+
+    def forward(self, x: Array) -> None:
+        """Writes y."""
+        self.x = contiguous(x, self.dtype)
+        self.call.fields[5] = self.back.fields[5] = address(self.x)
+        self.call()
+
+    def backward(self, dy: Array) -> None:
+        """Writes the gradients, after a forward."""
+        dy = contiguous(dy, self.dtype)
+        self.back.fields[9] = address(dy)
+        self.back()
 
 
 def recurrence(options: Options, *operands: Any) -> tuple[Array, tuple[Array, ...]]:

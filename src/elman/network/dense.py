@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from elman import _numpy
 from elman.checks import did_you_mean, is_real, positive_integer
 from elman.network.activations import ACTIVATIONS
 from elman.network.layer import Array, Layer, Op, Parameter, Place, Shape, constant, glorot_uniform, ones, zeros
+from elman.options import ACTIVATIONS as NATIVE
 
 
 def check_activation(name: str) -> None:
@@ -57,36 +59,30 @@ class Dense(Layer):
 
 
 class _Dense(Op):
-    """x is seen as (rows, features): batch and time are one axis."""
+    """One native call each way. x is seen as (rows, features): batch and time are one axis."""
 
     def __init__(self, layer: Dense, place: Place) -> None:
-        self.place, self.activation = place, ACTIVATIONS[layer.activation]
-        rows = math.prod(place.shape[:-1])
-        self.kernel, self.bias = place.weights["kernel"], place.weights.get("bias")
+        kernel, bias, gradients = place.weights["kernel"], place.weights.get("bias"), place.gradients
         self.y = place.empty(*place.shape[:-1], layer.units)
-        self.y_rows = self.y.reshape(rows, layer.units)
-        self.x_rows = self.y_rows
-        if place.training:
-            self.slope = place.empty(rows, layer.units)
-            self.dx = place.empty(*place.shape) if place.wants_dx else None
+        self.y_rows = self.y.reshape(-1, layer.units)
+        self.dx = place.empty(*place.shape) if place.wants_dx else None
+        results = None if gradients is None else (self.dx, gradients["kernel"], gradients.get("bias"))
+        # Activations that the native call lacks are applied to what it returns.
+        native = layer.activation in NATIVE
+        self.dense = _numpy.Dense(layer.activation if native else "linear", kernel, bias, self.y_rows, results)
+        self.activation = None if native else ACTIVATIONS[layer.activation]
+        self.slope = self.y_rows if native or gradients is None else np.empty_like(self.y_rows)
 
     def forward(self, x: Array, mask: Array | None) -> tuple[Array, Array | None]:
-        self.x_rows = x.reshape(len(self.y_rows), len(self.kernel))
-        np.matmul(self.x_rows, self.kernel, out=self.y_rows)
-        if self.bias is not None:
-            np.add(self.y_rows, self.bias, out=self.y_rows)
-        self.activation.apply(self.y_rows)
+        self.dense.forward(x)
+        if self.activation is not None:
+            self.activation.apply(self.y_rows)
         return self.y, mask
 
     def backward(self, dy: Array) -> Array | None:
-        gradients = self.place.gradients
-        assert gradients is not None
-        dz = self.activation.back(self.y_rows, dy.reshape(self.y_rows.shape), self.slope)
-        np.matmul(self.x_rows.T, dz, out=gradients["kernel"])
-        if self.bias is not None:
-            np.add.reduce(dz, axis=0, out=gradients["bias"])
-        if self.dx is not None:
-            np.matmul(dz, self.kernel.T, out=self.dx.reshape(self.x_rows.shape))
+        if self.activation is not None:
+            dy = self.activation.back(self.y_rows, dy.reshape(self.y_rows.shape), self.slope)
+        self.dense.backward(dy)
         return self.dx
 
 

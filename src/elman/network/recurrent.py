@@ -7,6 +7,7 @@ The formulas stand at the steps in `reference.py`; the weights have the names, s
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -161,45 +162,47 @@ class _Recurrent(Op):
 
     def __init__(self, layer: Recurrent, place: Place) -> None:
         batch, _, features = place.shape
-        self.place, self.options = place, layer.options
-        self.states = [(name, place.empty(batch, layer.units)) for name in _STATES if name in place.weights]
-        self.draw_input = _draws(layer.dropout, (1, batch, features), place)
-        self.draw_recurrent = _draws(layer.recurrent_dropout, (1, batch, layer.units), place)
-        self.no_final = (None,) * len(CELLS[layer.cell].states)
-        self.operands: Any = None
-        self.y: Array = place.empty(0)
-        self.tape: Array | None = None
-
-    def forward(self, x: Array, mask: Array | None) -> tuple[Array, Array | None]:
-        weights = self.place.weights
-        for name, state in self.states:
-            np.copyto(state, weights[name])
-        self.operands = Operands(
-            x,
+        weights, gradients = place.weights, place.gradients
+        states = [name for name in _STATES if name in weights]
+        self.states = [(weights[name], place.empty(batch, layer.units)) for name in states]
+        self.draws = (
+            _draws(layer.dropout, (1, batch, features), place),
+            _draws(layer.recurrent_dropout, (1, batch, layer.units), place),
+        )
+        self.dx = place.empty(*place.shape) if place.wants_dx else None
+        self.dstates = [(gradients[name], place.empty(batch, layer.units)) for name in states] if gradients else []
+        self.sequences = layer.return_sequences
+        operands = Operands(
+            np.broadcast_to(place.dtype.type(0), place.shape),
             weights["kernel"],
             weights["recurrent_kernel"],
             weights.get("bias"),
             tuple(state for _, state in self.states),
-            mask,
-            None if self.draw_input is None else self.draw_input(),
-            None if self.draw_recurrent is None else self.draw_recurrent(),
+            None,
+            *(None if draw is None else draw.values for draw in self.draws),
         )
-        self.y, _, self.tape = _numpy.forward(self.options, self.operands, keep_tape=self.place.training)
-        return self.y, mask if self.options.return_sequences else None
+        results = None if gradients is None else self._results(gradients)
+        self.recurrence = _numpy.Recurrence(layer.options, operands, results)
+
+    def _results(self, gradients: Mapping[str, Array]) -> _numpy.Results:
+        dstates = tuple(dstate for _, dstate in self.dstates)
+        return _numpy.Results(
+            self.dx, gradients["kernel"], gradients["recurrent_kernel"], gradients.get("bias"), dstates
+        )
+
+    def forward(self, x: Array, mask: Array | None) -> tuple[Array, Array | None]:
+        for weight, state in self.states:
+            np.copyto(state, weight)
+        for draw in self.draws:
+            if draw is not None:
+                draw()
+        return self.recurrence.forward(x, mask), mask if self.sequences else None
 
     def backward(self, dy: Array) -> Array | None:
-        gradients = self.place.gradients
-        assert gradients is not None
-        found = _numpy.backward(
-            self.options, self.operands, self.y, self.tape, dy, self.no_final, want_dx=self.place.wants_dx
-        )
-        gradients["kernel"][:] = found.dkernel
-        gradients["recurrent_kernel"][:] = found.drecurrent_kernel
-        if found.dbias is not None:
-            gradients["bias"][:] = found.dbias
-        for (name, _), dstate in zip(self.states, found.dinitial_states, strict=False):
-            np.add.reduce(dstate, axis=0, out=gradients[name])
-        return found.dx if self.place.wants_dx else None
+        self.recurrence.backward(dy)
+        for gradient, dstate in self.dstates:
+            np.add.reduce(dstate, axis=0, out=gradient)
+        return self.dx
 
 
 def _draws(rate: float, shape: tuple[int, ...], place: Place) -> Draws | None:
