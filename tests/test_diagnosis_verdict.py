@@ -11,7 +11,10 @@ import pytest
 from diagnosis_cases import layer as usual_layer
 from elman.diagnosis import need
 from elman.diagnosis.figures import LayerFigures
+from elman.diagnosis.observed import Words
 from elman.diagnosis.verdict import Facts, Setting, advice, verdict
+
+WORDS = Words("keras.layers.Normalization", "keras.layers.Normalization()", "elman.LSTM", "clipnorm=1.0")
 
 
 def layer_with(**changed: Any) -> LayerFigures:
@@ -36,6 +39,7 @@ def facts_with(
         "ratio": 0.9,
         "learning_rate": (0.001, 0.001),
         "nonfinite_input": False,
+        "words": WORDS,
     }
     return Facts(**(own | changed))
 

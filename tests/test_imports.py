@@ -38,18 +38,16 @@ LAYERS = (
     {"bench", "datasets", "forecasting", "info"},
     {"cli"},
 )
-# The same inside diagnosis/: first the modules that need no Keras, then those that run a Keras model.
+# The same inside diagnosis/, and those of its modules that run a Keras model.
 DIAGNOSIS = (
     {"__init__", "figures", "call"},
-    {"gradient", "gates", "need", "pictures"},
+    {"gradient", "gates", "need", "pictures", "observed"},
     {"page", "verdict"},
-    {"report"},
-)
-DIAGNOSIS_WITH_KERAS = (
-    {"observe", "losses"},
+    {"report", "observe", "losses", "on_network", "on_keras"},
     {"inputs", "horizon", "settings"},
     {"measure", "monitor", "trace"},
 )
+DIAGNOSIS_WITH_KERAS = {"on_keras", "monitor"}
 # Loaded with Keras, or when one of their names is used; those of fit after the checks of the table.
 WITH_KERAS = {
     "from_keras",
@@ -134,7 +132,7 @@ def test_a_module_imports_only_what_is_beneath_it(module):
 
 def test_a_module_of_the_diagnosis_imports_only_what_is_beneath_it():
     beneath: set[str] = set()
-    for modules in (*DIAGNOSIS, *DIAGNOSIS_WITH_KERAS):
+    for modules in DIAGNOSIS:
         for name in modules:
             tree = ast.parse((PACKAGE / "diagnosis" / f"{name}.py").read_text())
             parts = [full.split(".") for full in imported(tree) if full.startswith("elman.diagnosis.")]
@@ -144,7 +142,7 @@ def test_a_module_of_the_diagnosis_imports_only_what_is_beneath_it():
 
 
 def test_what_the_diagnosis_computes_and_shows_needs_no_keras():
-    names = sorted(set().union(*DIAGNOSIS) - {"__init__", "pictures", "page"})  # those two need Matplotlib
+    names = sorted(set().union(*DIAGNOSIS) - DIAGNOSIS_WITH_KERAS - {"__init__", "pictures", "page"})  # with Matplotlib
     lines = "\n".join(f"import elman.diagnosis.{name}" for name in names)
     code = f"import sys\n{lines}\nprint(*sys.modules)"
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
@@ -157,7 +155,7 @@ def test_a_framework_is_imported_at_the_top_only_where_the_file_is_named_for_it(
     for name in imported_at_the_top(tree):
         if name == "keras":
             assert room(path) != "network", f"{path.name} imports keras, and a Network needs NumPy alone"
-            runs_a_model = room(path) == "diagnosis" and path.stem in set().union(*DIAGNOSIS_WITH_KERAS)
+            runs_a_model = room(path) == "diagnosis" and path.stem in DIAGNOSIS_WITH_KERAS
             assert own in FRAMEWORKS or path.stem in WITH_KERAS or runs_a_model, f"{path.name} imports keras at its top"
         elif name in FRAMEWORKS:
             assert own == FRAMEWORKS[name], f"{path.name} imports {name} at its top"

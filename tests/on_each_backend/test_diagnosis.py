@@ -16,8 +16,9 @@ from numpy.testing import assert_allclose
 
 import elman
 from elman import initializers, state_gradient
-from elman.diagnosis import horizon, observe
+from elman.diagnosis import horizon, observe, on_keras
 from elman.diagnosis.figures import LayerFigures
+from elman.diagnosis.on_keras import KerasModel
 
 Array = np.ndarray
 RNG = np.random.default_rng(0)
@@ -339,7 +340,8 @@ def test_a_model_is_left_as_it_is() -> None:
 def test_what_runs_for_a_diagnosis_is_the_model() -> None:
     for kind in ("SimpleRNN", "LSTM", "GRU"):
         model = two_layers(kind, elman)
-        seen = observe.run(model, NUMBERS, observe.find(model)[0])
+        observed = KerasModel("diagnose", model, NUMBERS)
+        seen = observe.run(observed, observed.x)
         assert_allclose(seen.outputs, keras.ops.convert_to_numpy(model(NUMBERS)), rtol=1e-4, atol=1e-6)
 
 
@@ -362,7 +364,7 @@ def test_nothing_is_computed_twice(kind: str, monkeypatch: pytest.MonkeyPatch) -
     model = two_layers(kind, elman)
     model.compile(loss="mse")
     forwards, backwards = (Counted(monkeypatch, state_gradient, name) for name in ("forward", "gradient_norms"))
-    searches, conversions = Counted(monkeypatch, observe, "find"), Counted(monkeypatch, observe, "weights_of")
+    searches, conversions = Counted(monkeypatch, on_keras, "_recurrent"), Counted(monkeypatch, on_keras, "weights_of")
     report = elman.diagnose(model, NUMBERS, NUMBERS[:, -8, :2])
     rows = [len(operands[0]) for _, operands in forwards.calls]
     # Each layer: the data, the data from other initial states, all resets at once. To keep 30 steps resets nothing.
@@ -392,7 +394,8 @@ def test_need_is_measured_on_more_examples_without_computing_the_layer(monkeypat
     assert report.need == 8
     assert 500 not in {len(operands[0]) for _, operands in forwards.calls}
     first = sequential(elman.SimpleRNN(2, return_sequences=True, name="first"), elman.GRU(2, name="second"))
-    seen = observe.input_of(first, NUMBERS, observe.find(first)[0], "second")
+    observed = KerasModel("diagnose", first, NUMBERS)
+    seen = observe.input_of(observed, observed.x, "second")
     expected = keras.ops.convert_to_numpy(first.get_layer("first")(NUMBERS))
     assert_allclose(seen.x, expected, rtol=1e-4, atol=1e-6)
 
@@ -563,7 +566,7 @@ def compiled(*layers: Any) -> Any:
 @pytest.mark.parametrize(
     ("model", "x", "sentence"),
     [
-        (lambda: keras.layers.Dense(1), NUMBERS, "got Dense; expected a Keras model"),
+        (lambda: keras.layers.Dense(1), NUMBERS, "got Dense; expected an elman.Network or a Keras model"),
         (lambda: sequential(keras.layers.Flatten(), keras.layers.Dense(1)), NUMBERS, "has no recurrent layer"),
         (lambda: sequential(elman.SimpleRNN(4)), NUMBERS[0], r"x has shape \(30, 3\); expected .* pass x\[None\]"),
         (lambda: sequential(elman.SimpleRNN(4)), NUMBERS[..., :1], r"expected \(\?, 30, 3\)"),

@@ -14,6 +14,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 import elman
 from elman import initializers
 from elman.diagnosis import gradient, observe
+from elman.diagnosis.on_keras import KerasModel
 from elman.initializers import Chrono, ScaledIdentity, orthogonal_on_batch
 
 X = np.random.default_rng(0).normal(size=(64, 30, 3))
@@ -102,7 +103,8 @@ def test_with_the_gain_of_a_batch_gradients_neither_shrink_nor_grow(activation: 
         recurrent_initializer=initializer,
     )
     model = keras.Sequential([keras.Input((30, 3)), layer])
-    seen = observe.run(model, (scale * X).astype("float32"), observe.find(model)[0])
+    observed = KerasModel("diagnose", model, (scale * X).astype("float32"))
+    seen = observe.run(observed, observed.x)
     (call,) = seen.calls.values()
     # Measured on other draws than those that gave the gain. Draws differ more with relu, half of whose slopes are zero.
     assert abs(gradient.reach(call).exponent) < (0.3 if activation == "relu" else 0.05)

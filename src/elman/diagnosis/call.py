@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """One call of a recurrent layer: its operands in float64, and what it computes from them.
 
-In: arrays in processing order. Out: outputs, which are computed once and kept. How a Keras model is run to get the
-operands is in `observe`.
+In: arrays in processing order. Out: outputs, which are computed once and kept. How a model is run to get the operands
+is in `observe`.
 """
 
 from __future__ import annotations
@@ -128,6 +128,27 @@ class Call(Given):
             return None
         step = int(np.argmax(wrong))
         return len(wrong) - 1 - step if self.reversed_time else step
+
+
+def given(
+    options: Options, x: Array, valid: Array | None, states: tuple[Array, ...], weights: Weights, dtype: str
+) -> Given:
+    """What a layer is called with, from operands in the order of time.
+
+    Args:
+        options: The layer's options.
+        x: `(batch, time, features)`, float64.
+        valid: `(batch, time)`, or `None` if every step is valid.
+        states: The initial states, each `(batch, units)`, float64.
+        weights: Kernel, recurrent kernel and bias, float64.
+        dtype: Name of the dtype in which the layer computes.
+    """
+    valid = np.ones(x.shape[:2], bool) if valid is None else valid
+    if options.go_backwards:
+        x, valid = x[:, ::-1], valid[:, ::-1]
+    own = options._replace(go_backwards=False, return_sequences=True, truncate_gradient=None, clip_state_gradient=None)
+    x, valid = np.ascontiguousarray(x), np.ascontiguousarray(valid)
+    return Given(own, x, valid, states, weights, dtype, options.go_backwards)
 
 
 def computed(given: Given, *, keep_tape: bool = False) -> Call:

@@ -1,23 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
 """How much of the past a model's last output depends on: states are reset, and the change of the output is measured.
 
-In: a model, its inputs, its recurrent layers. Out: the deviation by the number of steps that are kept, and the horizon:
+In: a model, and its run with nothing reset. Out: the deviation by the number of steps that are kept, and the horizon:
 the smallest number of kept steps above which the deviation stays within 5 %. The measurement assumes nothing about the
 model and takes no gradient. It shows how much history is used, not how much could be learned.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import keras
 import numpy as np
 
 from elman.diagnosis import observe
 from elman.diagnosis.call import Array
 from elman.diagnosis.figures import TOLERANCE
-from elman.diagnosis.observe import Recurrent, Reset, Seen
+from elman.diagnosis.observe import Reset, Seen
+from elman.diagnosis.observed import Observed
 
 _EVERY = 384  # every number of kept steps is tried up to this one
 _FINER = 24  # above it: tries per doubling, before the place where the deviation settles is searched step by step
@@ -51,16 +50,14 @@ class Resets(NamedTuple):
     """What is run again with states reset.
 
     Attributes:
-        model: A Keras model.
-        x: Its inputs, as `inputs.arrays` returns them.
-        layers: All its recurrent layers.
+        model: The model.
+        x: Its inputs, some examples of `model.x`.
         reset: The names of those whose states are reset.
         full: The run with nothing reset.
     """
 
-    model: Any
-    x: Any
-    layers: list[Recurrent]
+    model: Observed
+    x: list[Array]
     reset: list[str]
     full: Seen
 
@@ -128,16 +125,12 @@ def _outputs(resets: Resets, numbers: list[int]) -> dict[int, Array]:
     full = resets.full.outputs
     outputs = {k: full for k in numbers if k >= resets.full.longest}  # no state is reset after the first valid step
     rest = [k for k in numbers if k not in outputs]
-    size = max(resets.steps * len(full), *(np.size(part) for part in keras.tree.flatten(resets.x)))
+    size = max(resets.steps * len(full), *(np.size(part) for part in resets.x))
     at_once = max(1, _NUMBERS // size)
     for i in range(0, len(rest), at_once):
         some = rest[i : i + at_once]
-        x = keras.tree.map_structure(_tiling(len(some)), resets.x)
+        x = [np.tile(part, (len(some), *[1] * (part.ndim - 1))) for part in resets.x]
         reset = Reset(np.repeat(some, len(full)), resets.reset, resets.full)
-        changed = observe.run_reset(resets.model, x, resets.layers, reset)
+        changed = observe.run_reset(resets.model, x, reset)
         outputs |= dict(zip(some, np.split(changed, len(some)), strict=True))
     return outputs
-
-
-def _tiling(times: int) -> Callable[[Array], Array]:
-    return lambda array: np.tile(array, (times, *[1] * (array.ndim - 1)))

@@ -1,156 +1,81 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checks what a diagnosis is called with, and turns it into arrays; each thing that is wrong has its own sentence.
 
-In: a model, x and y as the user passes them. Out: the model's recurrent layers, and arrays in the structure of its
-inputs, of which at most so many examples are drawn.
+In: a model, x and y as the user passes them. Out: an `Observed`, the layers to measure, and arrays, of which at most so
+many examples are drawn. Keras is imported if the model is one of its.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+import sys
+from typing import Any
 
-import keras
 import numpy as np
 
-from elman.checks import shape_text
-from elman.diagnosis import observe
 from elman.diagnosis.call import Array
-from elman.diagnosis.observe import Recurrent
+from elman.diagnosis.observed import Observed, Recurrent
+from elman.diagnosis.on_network import ObservedNetwork
+from elman.network import Network
 
 EXAMPLES = 256
 
 
-class Layers(NamedTuple):
-    """The recurrent layers of a model.
-
-    Attributes:
-        measured: Those to measure and to reset.
-        forward: All that read forwards.
-        backward: The backward halves of Bidirectionals.
-    """
-
-    measured: list[Recurrent]
-    forward: list[Recurrent]
-    backward: list[Recurrent]
-
-    @property
-    def every(self) -> list[Recurrent]:
-        """All of them."""
-        return self.forward + self.backward
-
-
-def layers(function: str, model: Any, layer: str | None) -> Layers:
-    """Finds the recurrent layers of a model.
+def observed(function: str, model: Any, x: Any, loss: Any = None) -> Observed:
+    """A model and its inputs.
 
     Args:
         function: Name of the function that the user called, for error messages.
         model: What the user passed as the model.
-        layer: The name of the one layer to measure; all of them, if `None`.
+        x: Its inputs, as the user passed them.
+        loss: Its loss; that of a compiled model, or the mean squared error, if `None`.
 
     Raises:
-        TypeError: If it is not a Keras model.
-        ValueError: If it has no recurrent layer, none of that name, or a stateful one.
+        TypeError: If it is neither a Network nor a Keras model, or `x` does not hold numbers.
+        ValueError: If it has no recurrent layer or one that cannot be measured, or a shape does not fit.
     """
-    if not isinstance(model, keras.Model):
-        raise TypeError(f"{function} got {type(model).__name__}; expected a Keras model. Put a layer in a Sequential.")
-    forward, backward = observe.find(model)
-    if not forward:
-        raise ValueError(
-            f"Model {model.name!r} has no recurrent layer that elman knows; expected a SimpleRNN, LSTM or GRU. "
-            "elman.accelerate(model) converts an RNN of Keras's cells to one."
+    if isinstance(model, Network):
+        return ObservedNetwork(function, model, x, "mse" if loss is None else loss)
+    keras = sys.modules.get("keras")  # a Keras model exists only if Keras is loaded
+    if keras is None or not isinstance(model, keras.Model):
+        raise TypeError(
+            f"{function} got {type(model).__name__}; expected an elman.Network or a Keras model. Put a layer in a "
+            "Sequential."
         )
-    stateful = next((each.name for each in forward + backward if each.layer.stateful), None)
-    if stateful is not None:
-        raise ValueError(
-            f"Layer {stateful!r} is stateful, so its states depend on earlier calls; expected stateful=False. Build "
-            "the model with stateful=False and set the same weights."
-        )
-    measured = [each for each in forward if layer is None or layer in {each.name, each.layer.name}]
-    if not measured:
+    from elman.diagnosis.on_keras import KerasModel
+
+    return KerasModel(function, model, x, loss)
+
+
+def measured(model: Observed, layer: str | None) -> list[Recurrent]:
+    """The layers to measure and to reset: all that read forwards, or the one that was asked for.
+
+    Raises:
+        ValueError: If there is none of that name.
+    """
+    forward = [each for each in model.recurrent if not each.backward]
+    found = [each for each in forward if layer is None or layer in {each.name, each.own}]
+    if not found:
         names = ", ".join(repr(each.name) for each in forward)
         raise ValueError(f"layer is {layer!r}; expected one of {names}, or None for all.")
-    return Layers(measured, forward, backward)
+    return found
 
 
-def arrays(function: str, model: Any, x: Any) -> Any:
-    """x as NumPy arrays, in the structure of the model's inputs.
-
-    Raises:
-        TypeError: If it does not hold numbers.
-        ValueError: If a shape does not fit.
-    """
-    inputs = _inputs(model)
-    if isinstance(x, list | tuple) and x and not isinstance(keras.tree.flatten(x)[0], str | bytes):
-        x = np.asarray(x) if np.isscalar(keras.tree.flatten(x)[0]) else x  # one array, written as lists of numbers
-    parts = [_array(function, part) for part in keras.tree.flatten(x)]
-    if inputs is None:
-        return parts[0] if len(parts) == 1 else keras.tree.pack_sequence_as(x, parts)
-    flat = keras.tree.flatten(inputs)
-    if isinstance(x, dict) and isinstance(inputs, dict):
-        parts = [_array(function, x[name]) for name in _known(x, inputs)]
-    if len(parts) != len(flat):
-        raise ValueError(
-            f"x has {len(parts)} arrays; expected {len(flat)}, one for each input of model {model.name!r}."
-        )
-    for part, tensor in zip(parts, flat, strict=True):
-        _check_shape(part, tensor, model)
-    return keras.tree.pack_sequence_as(inputs, parts)
-
-
-def _known(x: dict[str, Any], inputs: dict[str, Any]) -> list[str]:
-    if set(x) != set(inputs):
-        raise ValueError(f"x has the keys {sorted(x)}; expected {sorted(inputs)}, the names of the model's inputs.")
-    return sorted(inputs)
-
-
-def _inputs(model: Any) -> Any:
-    """The structure of a model's inputs; `None` for a class of the user's own, whose `call` alone knows it."""
-    if isinstance(model, keras.Sequential):
-        return model.inputs[0] if model.built and model.inputs else None
-    return getattr(model, "_inputs_struct", None)
-
-
-def _array(function: str, part: Any, name: str = "x") -> Array:
-    if keras.ops.is_tensor(part):
-        part = keras.ops.convert_to_numpy(part)
-    array = np.asarray(part)
-    if array.dtype.kind not in "fiub":
-        raise TypeError(
-            f"{function} got {name} of dtype {array.dtype} ({type(part).__name__}); expected an array of numbers, or "
-            "one for each input of the model. Encode text as integers or one-hot."
-        )
-    return array
-
-
-def _check_shape(part: Array, tensor: Any, model: Any) -> None:
-    expected = tuple(tensor.shape)
-    fits = part.ndim == len(expected) and all(
-        want is None or got == want for got, want in zip(part.shape[1:], expected[1:], strict=True)
-    )
-    if not fits:
-        advice = " For a single sequence pass x[None]." if part.ndim == len(expected) - 1 else ""
-        raise ValueError(
-            f"x has shape {part.shape}; expected {shape_text((None, *expected[1:]))}, the shape of input "
-            f"{tensor.name!r} of model {model.name!r}.{advice}"
-        )
-
-
-def targets(model: Any, y: Any) -> Array:
+def targets(model: Observed, y: Any) -> Array:
     """y as a NumPy array.
 
     Raises:
         TypeError: If it does not hold numbers.
         ValueError: If the model has several outputs, or y has NaN or infinities.
     """
-    if len(getattr(model, "outputs", None) or ()) > 1:
+    if (model.outputs_count or 1) > 1:
         raise ValueError(f"Model {model.name!r} has several outputs; expected one where y is passed. Leave y out.")
-    array = _array("diagnose", y, "y")
+    array = model.array("diagnose", y, "y")
     if not np.isfinite(array).all():
         raise ValueError("y has NaN or infinities; expected numbers. Leave those examples out, of x as well.")
     return array
 
 
-def sample(x: Any, y: Array | None, seed: int, most: int = EXAMPLES) -> tuple[Any, Array | None, int]:
+def sample(x: list[Array], y: Array | None, seed: int, most: int = EXAMPLES) -> tuple[list[Array], Array | None, int]:
     """Draws some examples of x and y, in their order, and returns how many there were.
 
     Raises:
@@ -164,14 +89,14 @@ def sample(x: Any, y: Array | None, seed: int, most: int = EXAMPLES) -> tuple[An
         )
     if count > most:
         chosen = np.sort(np.random.default_rng(seed).choice(count, most, replace=False))
-        x = keras.tree.map_structure(lambda part: part[chosen], x)
+        x = [part[chosen] for part in x]
         y = None if y is None else y[chosen]
     return x, y, count
 
 
-def _count(x: Any, y: Array | None) -> int:
+def _count(x: list[Array], y: Array | None) -> int:
     """The number of examples."""
-    counts = [len(part) for part in keras.tree.flatten(x)]
+    counts = [len(part) for part in x]
     if len(set(counts)) > 1:
         numbers = ", ".join(map(str, counts))
         raise ValueError(f"The arrays of x have {numbers} examples; expected the same number in each.")

@@ -11,36 +11,38 @@ import datetime
 import functools
 from typing import Any, NamedTuple
 
-import keras
 import numpy as np
 
 from elman import __version__
 from elman.diagnosis import gates, gradient, horizon, inputs, need, observe, settings
 from elman.diagnosis.call import Array, Call, last_valid
 from elman.diagnosis.figures import LayerFigures
-from elman.diagnosis.inputs import Layers
 from elman.diagnosis.losses import Loss
 from elman.diagnosis.observe import Seen
+from elman.diagnosis.observed import Observed, Recurrent
 from elman.diagnosis.report import Report
 from elman.diagnosis.verdict import Facts, advice, verdict
 
 _INSIDE = 64  # examples whose gates are computed
 
 
-def diagnose(model: Any, x: Any, y: Any = None, layer: str | None = None, *, seed: int = 0) -> Report:
+def diagnose(model: Any, x: Any, y: Any = None, layer: str | None = None, *, loss: Any = None, seed: int = 0) -> Report:
     """Measures how far back a model remembers, and says what to change.
 
     elman computes the model's recurrent layers (`SimpleRNN`, `LSTM`, `GRU`, elman's or Keras's) in float64 on the data
-    that is passed, so that the figures of a layer are the same on every backend. The model is not changed.
+    that is passed, so that the figures of a layer do not depend on a backend. The model is not changed. For an
+    `elman.Network` no framework is imported.
 
     Args:
-        model: A Keras model. Its last output counts: if an output has every step, the last valid one.
-        x: Inputs as for `model.predict`: an array, or one for each input. Up to 256 examples are drawn from it. Best
-            pass data that the model was not trained on.
-        y: Optional targets. With them the loss is measured too, by the loss of a compiled model (else the mean
-            squared error), and the verdict takes into account whether the model fails. Without them it is not known
-            how far back the task asks.
+        model: An `elman.Network` or a Keras model. Its last output counts: if an output has every step, the last valid
+            one.
+        x: Inputs as for `network(x)` or `model.predict`: an array, or one for each input. Up to 256 examples are drawn
+            from it. Best pass data that the model was not trained on.
+        y: Optional targets. With them the loss is measured too, and the verdict takes into account whether the model
+            fails. Without them it is not known how far back the task asks.
         layer: Name of the one layer to measure and to reset; all of them, if `None`.
+        loss: The loss to measure, as `Network.fit` or `model.compile` takes it. If `None`, that of a compiled model;
+            else the mean squared error.
         seed: Seed for the draw of examples, the gradient's directions, and the intervals.
 
     Returns:
@@ -48,7 +50,7 @@ def diagnose(model: Any, x: Any, y: Any = None, layer: str | None = None, *, see
         `.to_html(path)`, `.to_dict()`, `.compare(other)`.
 
     Raises:
-        TypeError: If `model` is not a Keras model, or `x` or `y` does not hold numbers.
+        TypeError: If `model` is neither, or `x` or `y` does not hold numbers.
         ValueError: If `y` has NaN, the model has no recurrent layer or a stateful one, a shape does not fit, there is
             one example or one step, or the output is the same for all examples.
 
@@ -58,11 +60,11 @@ def diagnose(model: Any, x: Any, y: Any = None, layer: str | None = None, *, see
         print(report.horizon, report.verdict)
         report.to_html("memory.html")
     """
-    measured = _measured(model, x, y, layer, seed)
+    measured = _measured(inputs.observed("diagnose", model, x, loss), y, layer, seed)
     seen, curve, learned, facts = measured.seen, measured.curve, measured.learned, measured.facts
     found = verdict(facts)
     return Report(
-        model=model.name,
+        model=measured.model.name,
         examples=len(seen.outputs),
         of=measured.available,
         steps=measured.first.x.shape[1],
@@ -105,7 +107,8 @@ class _Measured(NamedTuple):
     """Everything that was measured.
 
     Attributes:
-        layers: The model's recurrent layers.
+        model: The model.
+        layers: The layers that are measured.
         seen: The run with nothing reset.
         available: The number of examples, before some were drawn.
         curve: The runs with states reset; `None` if there are NaN or infinities.
@@ -113,7 +116,8 @@ class _Measured(NamedTuple):
         facts: What the verdict depends on.
     """
 
-    layers: Layers
+    model: Observed
+    layers: list[Recurrent]
     seen: Seen
     available: int
     curve: horizon.Curve | None
@@ -123,49 +127,45 @@ class _Measured(NamedTuple):
     @property
     def first(self) -> Call:
         """The call of the first measured layer."""
-        return self.seen.calls[self.layers.measured[0].name]
+        return self.seen.calls[self.layers[0].name]
 
 
-def _measured(model: Any, x: Any, y: Any, layer: str | None, seed: int) -> _Measured:
-    layers = inputs.layers("diagnose", model, layer)
-    x = inputs.arrays("diagnose", model, x)
+def _measured(model: Observed, y: Any, layer: str | None, seed: int) -> _Measured:
+    layers = inputs.measured(model, layer)
     y = None if y is None else inputs.targets(model, y)
-    some, targets, count = inputs.sample(x, y, seed)
-    seen = observe.run(model, some, layers.every, keep_tapes=True)
+    some, targets, count = inputs.sample(model.x, y, seed)
+    seen = observe.run(model, some, keep_tapes=True)
     _check_seen(model, layers, seen)
-    figures = {each.name: _figures(each.kind, seen.calls[each.name], seed) for each in layers.measured}
+    figures = {each.name: _figures(each.kind, seen.calls[each.name], seed) for each in layers}
     finite = bool(np.isfinite(seen.outputs).all()) and all(f.first_nonfinite is None for f in figures.values())
-    learned = None if targets is None else _learned(model, (x, y), layers, seen, targets, finite=finite)
+    learned = None if targets is None else _learned(model, y, layers[0], seen, targets, finite=finite)
     curve = None
     if finite:
         _check_differs(model, seen.outputs, figures, targets)
-        resets = horizon.Resets(model, some, layers.every, list(figures), seen)
-        curve = horizon.measure(resets, seed)
+        curve = horizon.measure(horizon.Resets(model, some, list(figures), seen), seed)
     facts = _facts(model, some, layers, seen, figures, curve, learned)
-    return _Measured(layers, seen, count, curve, learned, facts)
+    return _Measured(model, layers, seen, count, curve, learned, facts)
 
 
-def _learned(
-    model: Any, examples: tuple[Any, Array], layers: Layers, seen: Seen, targets: Array, *, finite: bool
-) -> _Learned:
+def _learned(model: Observed, y: Array, first: Recurrent, seen: Seen, targets: Array, *, finite: bool) -> _Learned:
     """What targets show.
 
     Args:
         model: The model.
-        examples: All of x and y.
-        layers: The model's recurrent layers.
+        y: All targets.
+        first: The first of the layers that are measured.
         seen: The run on the examples that were drawn.
         targets: Their targets.
         finite: Whether outputs and states are finite.
     """
     if seen.shape is None:
         raise ValueError(f"Model {model.name!r} has several outputs; expected one where y is passed. Leave y out.")
-    first = seen.calls[layers.measured[0].name]
-    loss = Loss(model, _last_targets(targets, seen.shape, first.valid), seen.shape)
+    call = seen.calls[first.name]
+    loss = Loss(model.criterion, _last_targets(targets, seen.shape, call.valid), seen.shape)
     if not finite:
         return _Learned(loss, None, None, None)
     full = loss(seen.outputs)
-    found = _need(model, *examples, layers, first, seen.shape) if need.measurable(*first.x.shape[::2]) else None
+    found = _need(model, y, first, call, seen.shape) if need.measurable(*call.x.shape[::2]) else None
     return _Learned(loss, full, full / max(loss.of_a_constant(), 1e-12), found)
 
 
@@ -176,43 +176,43 @@ def _last_targets(targets: Array, shape: tuple[int, ...], valid: Array) -> Array
     return targets[np.arange(len(targets)), last_valid(valid)]
 
 
-def _need(model: Any, x: Any, y: Array, layers: Layers, first: Call, shape: tuple[int, ...]) -> need.Need | None:
+def _need(model: Observed, y: Array, first: Recurrent, call: Call, shape: tuple[int, ...]) -> need.Need | None:
     """How far back the data asks, by the input of the first measured layer on more examples than the others."""
-    some, targets, _ = inputs.sample(x, y, 0, most=need.MOST_EXAMPLES)
+    some, targets, _ = inputs.sample(model.x, y, 0, most=need.MOST_EXAMPLES)
     assert targets is not None
-    name = layers.measured[0].name
-    called = first if len(targets) == len(first.x) else observe.input_of(model, some, layers.every, name)
-    numbers = Loss(model, _last_targets(targets, shape, called.valid), shape).numbers()
+    called = call if len(targets) == len(call.x) else observe.input_of(model, some, first.name)
+    numbers = Loss(model.criterion, _last_targets(targets, shape, called.valid), shape).numbers()
     return need.of(called.x, numbers, called.valid)
 
 
 def _facts(
-    model: Any,
-    x: Any,
-    layers: Layers,
+    model: Observed,
+    x: list[Array],
+    layers: list[Recurrent],
     seen: Seen,
     figures: dict[str, LayerFigures],
     curve: horizon.Curve | None,
     learned: _Learned | None,
 ) -> Facts:
-    calls = {each.name: seen.calls[each.name] for each in layers.measured}
+    calls = {each.name: seen.calls[each.name] for each in layers}
     needed = None if learned is None else learned.need
     compares = needed is not None and learned is not None and not learned.loss.crossentropy
     return Facts(
         layers=figures,
-        settings=functools.cache(lambda: {each.name: settings.of(each, calls[each.name]) for each in layers.measured}),
+        settings=functools.cache(lambda: {each.name: settings.of(each, calls[each.name]) for each in layers}),
         steps=int(np.median([call.valid.sum(axis=1) for call in calls.values()])),
         horizon=None if curve is None else curve.horizon,
         need=None if needed is None else needed.steps,
         left=needed.left if needed is not None and compares else None,
         ratio=None if learned is None else learned.ratio,
-        learning_rate=settings.learning_rate(model),
-        nonfinite_input=not all(np.isfinite(part).all() for part in keras.tree.flatten(x)),
+        learning_rate=model.learning_rate,
+        nonfinite_input=not all(np.isfinite(part).all() for part in x),
+        words=model.words,
     )
 
 
-def _check_seen(model: Any, layers: Layers, seen: Seen) -> None:
-    for name in (each.name for each in layers.measured):
+def _check_seen(model: Observed, layers: list[Recurrent], seen: Seen) -> None:
+    for name in (each.name for each in layers):
         if name not in seen.calls:
             raise ValueError(
                 f"Layer {name!r} is in model {model.name!r}, whose call does not use it; expected a layer that takes "
@@ -231,7 +231,7 @@ def _check_seen(model: Any, layers: Layers, seen: Seen) -> None:
             )
 
 
-def _check_differs(model: Any, outputs: Array, figures: dict[str, LayerFigures], targets: Array | None) -> None:
+def _check_differs(model: Observed, outputs: Array, figures: dict[str, LayerFigures], targets: Array | None) -> None:
     """Refuses an output that is the same for all examples, unless targets differ: then the diagnosis explains it."""
     if not _constant(outputs) or (targets is not None and len(np.unique(targets, axis=0)) > 1):
         return
@@ -276,22 +276,24 @@ def _figures(kind: str, call: Call, seed: int) -> LayerFigures:
 
 
 def _notes(measured: _Measured, layer: str | None) -> list[str]:
-    layers, seen = measured.layers, measured.seen
+    layers, seen, every = measured.layers, measured.seen, measured.model.recurrent
     notes = []
     if measured.facts.nonfinite_input and np.isfinite(seen.outputs).all():
         notes.append("The input has infinities, which an activation limits: check the data.")
     if _constant(seen.outputs):
         notes.append("The output is the same for all examples.")
-    if layers.backward:
-        names = ", ".join(repr(each.name) for each in layers.backward)
+    backward = [each for each in every if each.backward]
+    if backward:
+        names = ", ".join(repr(each.name) for each in backward)
         notes.append(f"Only the forward half of a Bidirectional is measured and reset, not {names}.")
-    if layer is not None and len(layers.measured) < len(layers.forward):
+    if layer is not None and len(layers) + len(backward) < len(every):
         notes.append(f"Only layer {layer!r} is measured and reset; the others keep their states.")
     for name, times in seen.times.items():
         if times > 1:
             notes.append(f"Layer {name!r} is called {times} times; its figures are those of the first call.")
-    for each in layers.measured:
-        cut = getattr(each.layer, "truncate_gradient", None)
-        if cut is not None:
-            notes.append(f"Layer {each.name!r} is trained with truncate_gradient={cut}; reach is measured without it.")
+    notes += [
+        f"Layer {each.name!r} is trained with truncate_gradient={each.truncate}; reach is measured without it."
+        for each in layers
+        if each.truncate is not None
+    ]
     return notes

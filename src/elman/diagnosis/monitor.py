@@ -13,6 +13,7 @@ import numpy as np
 
 from elman.checks import is_integer
 from elman.diagnosis import gates, gradient, horizon, inputs, observe
+from elman.diagnosis.on_keras import KerasModel
 
 _EXAMPLES = 64
 _SHARE = 0.05  # of training's time
@@ -57,9 +58,9 @@ class HorizonMonitor(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         """Checks the model and the data."""
-        inputs.layers("HorizonMonitor", self.model, None)
-        arrays = inputs.arrays("HorizonMonitor", self.model, self._x)
-        self._some, _, _ = inputs.sample(arrays, None, self.seed, _EXAMPLES)
+        observed = KerasModel("HorizonMonitor", self.model, self._x)
+        some, _, _ = inputs.sample(observed.x, None, self.seed, _EXAMPLES)
+        self._some = observed.packed(some)
         self._figures, self._warned = {}, False
         self._spent = self._longest = 0.0
         self._began = time.perf_counter()
@@ -93,9 +94,9 @@ class HorizonMonitor(keras.callbacks.Callback):
         return self._spent + 2 * self._longest < _SHARE * trained
 
     def _measure(self) -> dict[str, float]:
-        layers = inputs.layers("HorizonMonitor", self.model, None)
-        seen = observe.run(self.model, self._some, layers.every, keep_tapes=True)
-        calls = {each.name: seen.calls[each.name] for each in layers.forward if seen.times[each.name]}
+        observed = KerasModel("HorizonMonitor", self.model, self._some)  # again: it reads the weights once
+        seen = observe.run(observed, observed.x, keep_tapes=True)
+        calls = {name: seen.calls[name] for name in _called(observed, seen)}
         reaches = [gradient.reach(call, self.seed) for call in calls.values()]
         saturated = [max(gates.saturation(call, gates.inside(call)).values()) for call in calls.values()]
         nan = float("nan")
@@ -107,15 +108,15 @@ class HorizonMonitor(keras.callbacks.Callback):
         }
         outputs = seen.outputs
         if np.isfinite(outputs).all() and np.ptp(outputs, axis=0).max() > 0:
-            resets = horizon.Resets(self.model, self._some, layers.every, list(calls), seen)
+            resets = horizon.Resets(observed, observed.x, list(calls), seen)
             figures["horizon"] = float(horizon.measure(resets, self.seed).horizon)
         return figures
 
     def _where(self) -> str:
         """Which layer, at which step, has the first NaN or infinity on the monitor's data."""
-        layers = inputs.layers("HorizonMonitor", self.model, None)
-        seen = observe.run(self.model, self._some, layers.every)
-        for name in (each.name for each in layers.forward if seen.times[each.name]):
+        observed = KerasModel("HorizonMonitor", self.model, self._some)
+        seen = observe.run(observed, observed.x)
+        for name in _called(observed, seen):
             call = seen.calls[name]
             step = call.first_nonfinite()
             if step is not None:
@@ -123,3 +124,8 @@ class HorizonMonitor(keras.callbacks.Callback):
                 why = ", whose weights have NaN or infinities" if broken else ""
                 return f"The loss is NaN. The first NaN or infinity is at step {step} of layer {name!r}{why}."
         return "The loss is NaN. No recurrent layer has NaN or infinities on the monitor's data: check y and the loss."
+
+
+def _called(observed: KerasModel, seen: observe.Seen) -> list[str]:
+    """The names of the layers that read forwards and take part."""
+    return [each.name for each in inputs.measured(observed, None) if seen.times[each.name]]

@@ -1,78 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs a Keras model whose recurrent layers are computed by the NumPy adapter in float64, and keeps their calls.
+"""Runs a model whose recurrences are computed in float64, and keeps their calls.
 
-In: a Keras model and arrays. Out: the last outputs, and a `Call` of each recurrent layer. So the figures of a layer are
-the same on every backend; everything around the recurrent layers runs in Keras. A run can reset the states to the
-initial ones, a number of valid steps before the end.
+In: an `Observed` model and arrays. Out: the last outputs, and a `Call` of each recurrent layer. So the figures of a
+layer do not depend on what computes the rest of the model. A run can reset the states to the initial ones, a number of
+valid steps before the end.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
-from typing import Any, NamedTuple
+from collections.abc import Collection
+from typing import NamedTuple
 
-import keras
 import numpy as np
-from keras import ops
 
-from elman import layers
-from elman.cells import BY_KERAS, CELLS
-from elman.diagnosis.call import Array, Call, Given, Weights, computed, last_valid
-from elman.layer_routes import recurrent_layers
-from elman.options import ACTIVATIONS
+from elman.diagnosis.call import Array, Call, Given, computed, last_valid
+from elman.diagnosis.observed import Loop, Observed, Recurrent
 from elman.state_gradient import Run
-
-KINDS = {getattr(keras.layers, name): cell for name, cell in BY_KERAS.items()}
-Loop = Callable[..., tuple[Any, Any, list[Any]]]
-
-
-class Recurrent(NamedTuple):
-    """A recurrent layer of a model.
-
-    Attributes:
-        name: The layer's name after those of what contains it, as `elman.routes` prints it.
-        layer: The Keras layer.
-        cell: Name of its row in `cells.CELLS`.
-    """
-
-    name: str
-    layer: Any
-    cell: str
-
-    @property
-    def kind(self) -> str:
-        """The layer's class as Keras names it."""
-        return CELLS[self.cell].keras
-
-
-def find(model: Any) -> tuple[list[Recurrent], list[Recurrent]]:
-    """The recurrent layers of a model that read forwards, and those that are the backward half of a Bidirectional.
-
-    Raises:
-        ValueError: If a layer has an activation or a cell of the user's own, which only Keras can compute.
-    """
-    backward = {
-        id(layer.backward_layer) for layer in model._flatten_layers() if isinstance(layer, keras.layers.Bidirectional)
-    }
-    both: tuple[list[Recurrent], list[Recurrent]] = ([], [])
-    for name, layer in recurrent_layers(model):
-        cell = next((cell.name for kind, cell in KINDS.items() if isinstance(layer, kind)), None)
-        if cell is not None:
-            _check_activations(name, layer, cell)
-            both[id(layer) in backward].append(Recurrent(name, layer, cell))
-    return both
-
-
-def _check_activations(name: str, layer: Any, cell: str) -> None:
-    options = layers.options_of(layer, cell)
-    for argument in ("activation", "recurrent_activation"):
-        value = getattr(options, argument)
-        if callable(value):
-            raise ValueError(  # noqa: TRY004  Keras takes it
-                f"Layer {name!r} has {argument}={getattr(value, '__name__', value)!r}; expected one of "
-                f"{', '.join(ACTIVATIONS)}, whose slopes elman knows. Diagnose a model with one of these."
-            )
 
 
 class Seen(NamedTuple):
@@ -93,64 +36,58 @@ class Seen(NamedTuple):
     longest: int
 
 
-def run(model: Any, x: Any, found: list[Recurrent], *, keep_tapes: bool = False) -> Seen:
-    """Runs a model, its layers `found` computed by the NumPy adapter.
+def run(model: Observed, x: list[Array], *, keep_tapes: bool = False) -> Seen:
+    """Runs a model.
 
     Args:
-        model: A Keras model.
-        x: Its inputs, as `inputs.arrays` returns them.
-        found: Its recurrent layers.
+        model: The model.
+        x: Its inputs, some examples of `model.x`.
         keep_tapes: Keep the tapes of the calls, for their gradients.
     """
     calls: dict[str, Call] = {}
-    times = {recurrent.name: 0 for recurrent in found}
+    times = {recurrent.name: 0 for recurrent in model.recurrent}
     longest = 0
 
-    def loop_of(recurrent: Recurrent) -> Loop:
-        def inner_loop(sequences: Any, initial_state: Any, mask: Any, training: bool = False) -> Any:
+    def loop_of(name: str) -> Loop:
+        def loop(given: Given) -> Run:
             nonlocal longest
-            given = _given(recurrent, sequences, initial_state, mask)
-            call = computed(given, keep_tape=keep_tapes and recurrent.name not in calls)
-            calls.setdefault(recurrent.name, call)
-            times[recurrent.name] += 1
+            call = computed(given, keep_tape=keep_tapes and name not in calls)
+            calls.setdefault(name, call)
+            times[name] += 1
             longest = max(longest, int(call.valid.sum(axis=1).max(initial=0)))
-            return _returned(recurrent.layer, call.run)
+            return call.run
 
-        return inner_loop
+        return loop
 
-    with _replaced_loops(found, loop_of):
-        outputs = keras.tree.flatten(model(x, training=False))
-    parts = _last_outputs(outputs, next(iter(calls.values())).valid if calls else None)
+    outputs = model.run(x, {name: loop_of(name) for name in times})
+    valid = next(iter(calls.values())).valid if calls else None
+    parts = [_at_last_valid(output, valid) for output in outputs]
     shape = parts[0].shape[1:] if len(parts) == 1 else None
     return Seen(_side_by_side(parts), shape, calls, times, longest)
 
 
-def input_of(model: Any, x: Any, found: list[Recurrent], name: str) -> Given:
+def input_of(model: Observed, x: list[Array], name: str) -> Given:
     """What one recurrent layer is called with.
 
     The layers that come before it are computed. It and those after it return zeros, so that they cost little.
 
     Args:
-        model: A Keras model.
-        x: Its inputs, as `inputs.arrays` returns them.
-        found: Its recurrent layers.
-        name: The name of the one whose operands are returned.
+        model: The model.
+        x: Its inputs, some examples of `model.x`.
+        name: The name of the layer whose operands are returned.
     """
     seen: dict[str, Given] = {}
 
-    def loop_of(recurrent: Recurrent) -> Loop:
-        def inner_loop(sequences: Any, initial_state: Any, mask: Any, training: bool = False) -> Any:
-            given = _given(recurrent, sequences, initial_state, mask)
-            if name not in seen and recurrent.name != name:
-                return _returned(recurrent.layer, given.forward())
-            seen.setdefault(recurrent.name, given)
-            zeros = np.zeros((*given.valid.shape, given.units))
-            return _returned(recurrent.layer, Run(zeros, given.states, None))
+    def loop_of(own: str) -> Loop:
+        def loop(given: Given) -> Run:
+            if name not in seen and own != name:
+                return given.forward()
+            seen.setdefault(own, given)
+            return Run(np.zeros((*given.valid.shape, given.units)), given.states, None)
 
-        return inner_loop
+        return loop
 
-    with _replaced_loops(found, loop_of):
-        model(x, training=False)
+    model.run(x, {each.name: loop_of(each.name) for each in model.recurrent})
     return seen[name]
 
 
@@ -168,30 +105,27 @@ class Reset(NamedTuple):
     full: Seen
 
 
-def run_reset(model: Any, x: Any, found: list[Recurrent], reset: Reset) -> Array:
+def run_reset(model: Observed, x: list[Array], reset: Reset) -> Array:
     """Runs a model with states reset, and returns its last outputs, `(rows, numbers)`."""
     valid = None
 
     def loop_of(recurrent: Recurrent) -> Loop:
         full = reset.full.calls[recurrent.name]
 
-        def inner_loop(sequences: Any, initial_state: Any, mask: Any, training: bool = False) -> Any:
+        def loop(given: Given) -> Run:
             nonlocal valid
-            given = _given(recurrent, sequences, initial_state, mask, full.weights)
             valid = given.valid if valid is None else valid
             if recurrent.name in reset.layers:
-                forget = _forgetful(given, full, reset.kept, sequences=recurrent.layer.return_sequences)
-            elif _repeats(given, full, given.valid):
-                forget = _repeated(full.run, len(given.x))
-            else:
-                forget = given.forward()
-            return _returned(recurrent.layer, forget)
+                return _forgetful(given, full, reset.kept, sequences=recurrent.sequences)
+            if _repeats(given, full, given.valid):
+                return _repeated(full.run, len(given.x))
+            return given.forward()
 
-        return inner_loop
+        return loop
 
-    with _replaced_loops([each for each in found if each.name in reset.full.calls], loop_of):
-        outputs = keras.tree.flatten(model(x, training=False))
-    return _side_by_side(_last_outputs(outputs, valid))
+    called = [each for each in model.recurrent if each.name in reset.full.calls]
+    outputs = model.run(x, {each.name: loop_of(each) for each in called})
+    return _side_by_side([_at_last_valid(output, valid) for output in outputs])
 
 
 def _forgetful(given: Given, full: Call, kept: Array, *, sequences: bool) -> Run:
@@ -200,7 +134,7 @@ def _forgetful(given: Given, full: Call, kept: Array, *, sequences: bool) -> Run
     If `sequences` is false, only the last output is read, and the others may be wrong.
     """
     steps = np.arange(given.valid.shape[1])
-    begins = starts(given.valid, kept)[:, None]
+    begins = _starts(given.valid, kept)[:, None]
     after = given.forward(given.valid & (steps >= begins))
     if not sequences:
         return after
@@ -233,7 +167,7 @@ def _repeated(run: Run, rows: int) -> Run:
     return Run(np.tile(run.y, (times, 1, 1)), finals, None)
 
 
-def starts(valid: Array, kept: Array) -> Array:
+def _starts(valid: Array, kept: Array) -> Array:
     """The step at which the last `kept[row]` valid steps begin; the first step if there are fewer.
 
     If none is kept, it is the number of steps.
@@ -242,70 +176,7 @@ def starts(valid: Array, kept: Array) -> Array:
     return np.where(kept > 0, (later > kept[:, None]).sum(axis=1), valid.shape[1])
 
 
-# --- between Keras and NumPy -----------------------------------------------------------------------------------------
-
-
-def _given(
-    recurrent: Recurrent, sequences: Any, initial_state: Any, mask: Any, weights: Weights | None = None
-) -> Given:
-    """What Keras calls a layer's time loop with. Weights are converted, unless they are given."""
-    options = layers.options_of(recurrent.layer, recurrent.cell)
-    x = _numbers(sequences)
-    if mask is None:
-        valid = np.ones(x.shape[:2], bool)
-    else:
-        valid = _numbers(mask, "bool")
-        valid = valid[..., 0] if valid.ndim == 3 else valid
-    if options.go_backwards:
-        x, valid = x[:, ::-1], valid[:, ::-1]
-    states = initial_state if isinstance(initial_state, list | tuple) else [initial_state]
-    own = options._replace(go_backwards=False, return_sequences=True, truncate_gradient=None, clip_state_gradient=None)
-    return Given(
-        own,
-        np.ascontiguousarray(x),
-        np.ascontiguousarray(valid),
-        tuple(_numbers(state) for state in states),
-        weights_of(recurrent.layer) if weights is None else weights,
-        recurrent.layer.compute_dtype,
-        options.go_backwards,
-    )
-
-
-def weights_of(layer: Any) -> Weights:
-    """Kernel, recurrent kernel and bias of a layer in float64."""
-    cell = layer.cell
-    kernel, recurrent_kernel, bias = (
-        None if weight is None else _numbers(weight) for weight in (cell.kernel, cell.recurrent_kernel, cell.bias)
-    )
-    assert kernel is not None
-    assert recurrent_kernel is not None
-    return kernel, recurrent_kernel, bias
-
-
-def _numbers(tensor: Any, dtype: str = "float64") -> Array:
-    return np.asarray(ops.convert_to_numpy(tensor)).astype(dtype)
-
-
-def _returned(layer: Any, run: Run) -> tuple[Any, Any, list[Any]]:
-    """What Keras expects of a time loop: the last output, all outputs (which it reads only if the layer returns
-    sequences) and the final states."""
-    last = _tensor(run.y[:, -1], layer)
-    every = _tensor(run.y, layer) if layer.return_sequences else last
-    return last, every, [_tensor(state, layer) for state in run.final_states]
-
-
-def _tensor(array: Array, layer: Any) -> Any:
-    wide = layer.compute_dtype == "float64"
-    with np.errstate(over="ignore"):  # a value too large for the layer's dtype is infinite there too
-        return ops.convert_to_tensor(array if wide else array.astype("float32"), layer.compute_dtype)
-
-
-def _last_outputs(outputs: list[Any], valid: Array | None) -> list[Array]:
-    """Outputs as arrays; the last valid step of those that have every step."""
-    return [at_last_valid(_numbers(output), valid) for output in outputs]
-
-
-def at_last_valid(output: Array, valid: Array | None) -> Array:
+def _at_last_valid(output: Array, valid: Array | None) -> Array:
     """The last valid step of an output that has every step; any other output as it is."""
     if valid is None or output.ndim < 3 or output.shape[1] != valid.shape[1]:
         return output
@@ -314,15 +185,3 @@ def at_last_valid(output: Array, valid: Array | None) -> Array:
 
 def _side_by_side(parts: list[Array]) -> Array:
     return np.concatenate([part.reshape(len(part), -1) for part in parts], axis=1)
-
-
-@contextmanager
-def _replaced_loops(found: list[Recurrent], loop_of: Callable[[Recurrent], Loop]) -> Iterator[None]:
-    """Replaces the time loop of each layer inside the block. Keras's tracking of attributes does not see it."""
-    for recurrent in found:
-        object.__setattr__(recurrent.layer, "inner_loop", loop_of(recurrent))
-    try:
-        yield
-    finally:
-        for recurrent in found:
-            object.__delattr__(recurrent.layer, "inner_loop")

@@ -47,23 +47,28 @@ def trace(model: Any, x: Any) -> Trace:
     """Records what happens inside a model's recurrent layers while they read.
 
     Args:
-        model: A Keras model with `SimpleRNN`, `LSTM` or `GRU` layers, elman's or Keras's. It is not changed.
+        model: An `elman.Network`, or a Keras model with `SimpleRNN`, `LSTM` or `GRU` layers, elman's or Keras's. It is
+            not changed.
         x: Inputs of some examples, as for `model.predict`.
 
     Returns:
         States, pre-activations and gates at every step. `.plot()` draws the states.
 
     Raises:
-        TypeError: If `model` is not a Keras model, or `x` does not hold numbers.
+        TypeError: If `model` is neither, or `x` does not hold numbers.
         ValueError: If the model has no recurrent layer or a stateful one, or a shape does not fit.
 
     Example:
 
         elman.trace(model, x[:1]).plot()
     """
-    layers = inputs.layers("trace", model, None)
-    seen = observe.run(model, inputs.arrays("trace", model, x), layers.every)
-    traced = {each.name: _traced(each.kind, seen.calls[each.name]) for each in layers.forward if seen.times[each.name]}
+    observed = inputs.observed("trace", model, x)
+    seen = observe.run(observed, observed.x)
+    traced = {
+        each.name: _traced(each.kind, seen.calls[each.name])
+        for each in inputs.measured(observed, None)
+        if seen.times[each.name]
+    }
     return Trace(next(iter(seen.calls.values())).x, traced)
 
 

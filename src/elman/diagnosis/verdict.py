@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from elman.cells import BY_KERAS
 from elman.diagnosis.figures import Advice, LayerFigures
+from elman.diagnosis.observed import Words
 
 SOLVED, FAILED = 0.1, 0.5  # of the loss over that of the best constant
 _SATURATED = 0.5  # of the values of a state
@@ -60,6 +61,7 @@ class Facts(NamedTuple):
         ratio: The loss over that of the best constant, or `None` without targets.
         learning_rate: That of the optimizer and the default of its class; `None` if there is none.
         nonfinite_input: Whether x itself has NaN or infinities.
+        words: How the advice names what a user can change.
     """
 
     layers: dict[str, LayerFigures]
@@ -71,6 +73,7 @@ class Facts(NamedTuple):
     ratio: float | None
     learning_rate: tuple[float, float] | None
     nonfinite_input: bool
+    words: Words
 
     @property
     def asked(self) -> int:
@@ -270,9 +273,9 @@ def _scaled_input(facts: Facts) -> Iterator[Advice]:
     for name, setting in facts.settings().items():
         if setting.drive > _DRIVEN:
             yield Advice(
-                "keras.layers.Normalization",
+                facts.words.normalization,
                 None,
-                f"Put keras.layers.Normalization(), adapted to x, before layer {name!r}: its input adds "
+                f"Put {facts.words.normalized} before layer {name!r}: its input adds "
                 f"{setting.drive:.3g} to the sums (root mean square); about 1 is right.",
             )
 
@@ -292,7 +295,7 @@ def _slower(facts: Facts) -> Iterator[Advice]:
         yield Advice(
             "learning_rate",
             rate / 10,
-            f"Set learning_rate={rate / 10:g} and clipnorm=1.0 on the optimizer, and train from new weights.",
+            f"Set learning_rate={rate / 10:g} and {facts.words.clipping}, and train from new weights.",
         )
 
 
@@ -345,8 +348,8 @@ def _gates(facts: Facts) -> Iterator[Advice]:
             yield Advice(
                 "layer",
                 "LSTM",
-                f"Replace layer {name!r} with elman.LSTM({layer.units}): its gates carry a state over {facts.asked} "
-                "steps without shrinking it at each step.",
+                f"Replace layer {name!r} with {facts.words.gated}({layer.units}): its gates carry a state over "
+                f"{facts.asked} steps without shrinking it at each step.",
             )
 
 

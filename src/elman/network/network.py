@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -219,11 +219,26 @@ class Network:
             self.build(self._open(shape[1:]))
         if len(ops) >= _KEPT:
             ops.popitem(last=False)
-        ops[shape] = self._bind(self.layers, shape, iter(self._bound), wants_dx=False, training=training)[0]
+        ops[shape] = self._bind(self.layers, shape, iter(self._bound), False, training, _own_op)[0]
         return ops[shape]
 
+    def bind(self, shape: tuple[int, ...], make: Callable[[Bound, Place], Op]) -> Op:
+        """An operation for inference on inputs of that shape, whose layers another function binds. It is not kept.
+
+        Args:
+            shape: Shape of the input, batch first.
+            make: The operation of a layer at a place.
+        """
+        return self._bind(self.layers, shape, iter(self._bound), False, False, make)[0]
+
     def _bind(
-        self, entry: Any, shape: tuple[int, ...], bound: Iterator[Bound], wants_dx: bool, training: bool
+        self,
+        entry: Any,
+        shape: tuple[int, ...],
+        bound: Iterator[Bound],
+        wants_dx: bool,
+        training: bool,
+        make: Callable[[Bound, Place], Op],
     ) -> tuple[Op, tuple[int, ...], bool]:
         """The op of an entry, the shape of its output, and whether the entry after it has to return a gradient."""
         if isinstance(entry, Layer):
@@ -235,14 +250,14 @@ class Network:
             place = Place(weights, gradients if training else None, shape, self.dtype, self.generator, wants_dx)
             each.layer.check(shape[1:], each.name)
             output = each.layer.output(shape[1:])
-            return each.layer.bind(place), (shape[0], *_known(output)), training and (wants_dx or bool(gradients))
+            return make(each, place), (shape[0], *_known(output)), training and (wants_dx or bool(gradients))
         if isinstance(entry, Chain):
             ops = []
             for each_entry in entry.entries:
-                op, shape, wants_dx = self._bind(each_entry, shape, bound, wants_dx, training)
+                op, shape, wants_dx = self._bind(each_entry, shape, bound, wants_dx, training, make)
                 ops.append(op)
             return ChainOp(ops), shape, wants_dx
-        found = [self._bind(branch, shape, bound, wants_dx, training) for branch in entry.branches]
+        found = [self._bind(branch, shape, bound, wants_dx, training, make) for branch in entry.branches]
         branch_ops, shapes, wanted = zip(*found, strict=True)
         place = Place({}, {} if training else None, shape, self.dtype, self.generator, wants_dx)
         joined = (shape[0], *_known(entry.output([each[1:] for each in shapes])))
@@ -380,6 +395,10 @@ class Network:
 
     def __repr__(self) -> str:
         return f"Network({_text(self.layers)}, dtype={self.dtype.name!r})"
+
+
+def _own_op(bound: Bound, place: Place) -> Op:
+    return bound.layer.bind(place)
 
 
 def _named(layers: Chain) -> list[str]:

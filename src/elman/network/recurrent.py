@@ -20,7 +20,7 @@ from elman.network.layer import Array, Layer, Op, Parameter, Place, Shape, gloro
 from elman.operands import Operands
 from elman.options import ACTIVATIONS, Options
 
-_STATES = ("initial_state", "initial_carry")
+STATES = ("initial_state", "initial_carry")  # names of the parameters, in the order of Cell.states
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,7 +93,7 @@ class Recurrent(Layer):
         if self.use_bias:
             found["bias"] = Parameter(self.bias_shape(), self.bias_initializer)
         if self.learn_initial_state:
-            found |= {name: Parameter((self.units,), zeros) for name in _STATES[: len(CELLS[self.cell].states)]}
+            found |= {name: Parameter((self.units,), zeros) for name in STATES[: len(CELLS[self.cell].states)]}
         return found
 
     def output(self, shape: Shape) -> Shape:
@@ -163,7 +163,7 @@ class _Recurrent(Op):
     def __init__(self, layer: Recurrent, place: Place) -> None:
         batch, _, features = place.shape
         weights, gradients = place.weights, place.gradients
-        states = [name for name in _STATES if name in weights]
+        states = [name for name in STATES if name in weights]
         self.states = [(weights[name], place.empty(batch, layer.units)) for name in states]
         self.draws = (
             _draws(layer.dropout, (1, batch, features), place),
