@@ -73,6 +73,16 @@ class Gain:
         (facts_with(layer_with(units=3)), "underfits", "units"),
         (facts_with(layer_with(dead=0.8), {"activation": "relu"}), "underfits", "activation"),
         (facts_with(layer_with(), horizon=30, need=None), "data short of memory", "window"),
+        (
+            facts_with(layer_with(reach=[0.99**k for k in range(30)]), horizon=30, need=30, ratio=1.2),
+            "underfits",
+            "epochs",
+        ),
+        (
+            facts_with(layer_with(reach=[0.99**k for k in range(30)]), horizon=30, need=None, ratio=0.97),
+            "underfits",
+            "epochs",
+        ),
         (facts_with(layer_with(first_nonfinite=3), horizon=None, ratio=None), "diverged", "learning_rate"),
     ],
 )
@@ -93,6 +103,14 @@ def test_without_targets_the_verdict_says_what_is_not_known() -> None:
     assert found.because == (
         "The output uses 12 of 30 steps. Without targets it is not known whether that is enough: pass y."
     )
+
+
+@pytest.mark.parametrize("horizon", [5, 12, 30])
+def test_a_model_that_learned_nothing_is_described_so(horizon: int) -> None:
+    found = verdict(facts_with(layer_with(), ratio=1.3, need=None, horizon=horizon))
+    assert found.name == "underfits"
+    assert found.because.count("of the best constant") == 1
+    assert "The loss is 1.3 times that of the best constant: the model is not trained, or" in found.because
 
 
 @pytest.mark.parametrize(("ratio", "name"), [(0.05, "healthy"), (None, "memory unused")])

@@ -19,6 +19,7 @@ from elman.diagnosis.figures import Advice, LayerFigures
 from elman.diagnosis.observed import Words
 
 SOLVED, FAILED = 0.1, 0.5  # of the loss over that of the best constant
+_LEARNED_NOTHING = 0.95  # of the same; new weights are seldom better by chance
 _SATURATED = 0.5  # of the values of a state
 _GROWS = 0.02  # the exponent, per step, above which a difference counts as growing
 _REACHES = 0.01  # the share of a gradient that is still enough to learn from
@@ -91,6 +92,11 @@ class Facts(NamedTuple):
         known = FAILED if self.left is None else min(FAILED, max(SOLVED, 2 * self.left))
         return self.ratio is not None and self.ratio > known
 
+    @property
+    def learned_nothing(self) -> bool:
+        """Whether the loss is that of a constant, or worse: what the model does shows nothing about the data then."""
+        return self.ratio is not None and self.ratio > _LEARNED_NOTHING
+
     def reach(self) -> float:
         """The share of a gradient that arrives as far back as is asked, in the layer that carries most of it."""
         return max(layer.reach[min(self.asked, len(layer.reach)) - 1] for layer in self.layers.values())
@@ -104,8 +110,14 @@ class Verdict(NamedTuple):
 
 
 def verdict(facts: Facts) -> Verdict:
-    """The first case of `_CASES` that holds."""
-    return next(seen for case in _CASES if (seen := case(facts)) is not None)
+    """The first case of `_CASES` that holds; of a model that learned nothing, the sentence says so."""
+    found = next(seen for case in _CASES if (seen := case(facts)) is not None)
+    if not facts.learned_nothing:
+        return found
+    return found._replace(
+        because=f"{found.because} The loss is {facts.ratio:.2g} times that of the best constant: the model is not "
+        "trained, or what it learned does not hold for these examples."
+    )
 
 
 def _diverged(facts: Facts) -> Verdict | None:
@@ -182,7 +194,7 @@ def _unused(facts: Facts) -> Verdict | None:
 
 def _short_data(facts: Facts) -> Verdict | None:
     assert facts.horizon is not None
-    if facts.horizon < facts.steps or not (facts.need is None or facts.need >= facts.steps):
+    if facts.horizon < facts.steps or facts.learned_nothing or not (facts.need is None or facts.need >= facts.steps):
         return None
     if facts.ratio is None and facts.need is None:
         return None
@@ -196,7 +208,8 @@ def _short_data(facts: Facts) -> Verdict | None:
 def _underfits(facts: Facts) -> Verdict | None:
     if not facts.failed:
         return None
-    text = f"The loss is {facts.ratio:.2g} of that of the best constant. {_used(facts)}"
+    share = "" if facts.learned_nothing else f"The loss is {facts.ratio:.2g} of that of the best constant. "
+    text = share + _used(facts)
     if facts.need is None:
         text += " No single step of the input carries information on y: check the data, too."
     return Verdict("underfits", text)
@@ -365,7 +378,9 @@ def _more_units(facts: Facts) -> Iterator[Advice]:
 
 
 def _longer_sequences(facts: Facts) -> Iterator[Advice]:
-    if facts.horizon is not None and facts.horizon >= facts.steps and (facts.need or facts.steps) >= facts.steps:
+    if facts.horizon is None or facts.learned_nothing:
+        return
+    if facts.horizon >= facts.steps and (facts.need or facts.steps) >= facts.steps:
         yield Advice(
             "window",
             2 * facts.steps,
