@@ -51,6 +51,7 @@ DIAGNOSIS_WITH_KERAS = {"on_keras", "monitor"}
 # Loaded with Keras, or when one of their names is used; those of fit after the checks of the table.
 WITH_KERAS = {
     "from_keras",
+    "to_keras",
     "compiled",
     "initializers",
     "keras_2",
@@ -63,6 +64,7 @@ WITH_KERAS = {
     "loading",
     "models",
     "network",
+    "run_keras",
     "speed",
     "torch_modules",
     "training",

@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import keras
 import numpy as np
 import pytest
@@ -10,7 +13,23 @@ from keras import layers
 
 import elman
 import size
-from elman.network import Network
+from elman.network import (
+    GRU,
+    LSTM,
+    Concat,
+    Dense,
+    Dropout,
+    Embedding,
+    Last,
+    Latest,
+    LayerNorm,
+    Network,
+    Rescale,
+    Reverse,
+    SimpleRNN,
+    Sum,
+)
+from network_cases import random_layers, random_weights
 
 CASES = size.by_size(10, 30, 1000)
 RECURRENT = tuple((module, name) for module in (elman, layers) for name in ("SimpleRNN", "LSTM", "GRU"))
@@ -161,3 +180,67 @@ def test_what_a_network_cannot_hold_is_named(case):
     with pytest.raises(ValueError) as caught:  # noqa: PT011 - the words are asserted below
         Network.from_keras(model)
     assert words in str(caught.value)
+
+
+# --- to Keras -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(CASES))
+def test_a_random_network_there_and_back(seed):
+    rng = np.random.default_rng(seed)
+    network = Network(random_layers(rng, 3), input_shape=(5, 3))
+    random_weights(network, rng)
+    for name, weight in network.weights.items():
+        if "initial" in name:  # Keras's layers start from zero
+            weight[:] = 0
+    model = network.to_keras()
+    assert {type(layer).__module__.partition(".")[0] for layer in model.operations} == {"keras"}
+    back, x = Network.from_keras(model), rng.normal(size=(4, 5, 3)).astype("float32")
+    np.testing.assert_allclose(back(x), network(x), rtol=0, atol=1e-6 * max(1, np.abs(network(x)).max()))
+    trained = [weight for name, weight in network.weights.items() if "initial" not in name]
+    for kept, weight in zip(back.weights.values(), trained, strict=True):
+        np.testing.assert_array_equal(kept, weight)
+
+
+READ = """
+import sys
+sys.modules["elman"] = None  # as if it were not installed
+import keras, numpy as np
+model = keras.saving.load_model(sys.argv[1])
+np.save(sys.argv[2], keras.ops.convert_to_numpy(model(np.load(sys.argv[2]), training=False)))
+"""
+
+
+def test_the_file_opens_without_elman(tmp_path):
+    network = Network(
+        [
+            Embedding(9, 3, mask_zero=True),
+            Sum([[GRU(3, return_sequences=True, dropout=0.2, truncate_gradient=2)], []]),
+            Concat([[LSTM(2, return_sequences=True)], [LSTM(2, return_sequences=True, go_backwards=True), Reverse()]]),
+            Reverse(),
+            SimpleRNN(4, return_sequences=True),
+            LayerNorm(),
+            Dropout(0.1),
+            Concat([Last(), Latest(2), SimpleRNN(2)]),
+            Rescale([0.5] * 14, 1.0),
+            Dense(2, "softplus"),
+        ],
+        input_shape=(None,),
+    )
+    random_weights(network, np.random.default_rng(0))
+    x = np.random.default_rng(1).integers(0, 9, (4, 6)).astype("int32")
+    network.to_keras().save(tmp_path / "m.keras")
+    np.save(tmp_path / "x.npy", x)
+    subprocess.run([sys.executable, "-c", READ, tmp_path / "m.keras", tmp_path / "x.npy"], check=True)
+    np.testing.assert_allclose(np.load(tmp_path / "x.npy"), network(x), rtol=1e-5, atol=1e-6)
+
+
+def test_what_keras_lacks_is_named(caplog):
+    network = Network([GRU(2, learn_initial_state=True, clip_state_gradient=1.0)], input_shape=(4, 3))
+    network.to_keras()
+    assert "clip_state_gradient, learn_initial_state of 'gru'" in caplog.text
+    network.weights["gru/initial_state"][:] = 1
+    with pytest.raises(ValueError, match="'gru': it has a learned initial state"):
+        network.to_keras()
+    with pytest.raises(ValueError, match="no weights yet"):
+        Network([GRU(2)]).to_keras()

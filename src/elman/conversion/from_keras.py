@@ -17,6 +17,8 @@ import keras
 import numpy as np
 
 from elman.cells import BY_KERAS
+from elman.conversion.check import check_same, random_input
+from elman.conversion.run_keras import outputs
 from elman.network import (
     LAYERS as ROWS,
 )
@@ -27,6 +29,8 @@ from elman.network import (
     Dropout,
     Embedding,
     Flatten,
+    Last,
+    Latest,
     LayerNorm,
     Mask,
     Network,
@@ -38,7 +42,6 @@ from elman.network import (
 from elman.network.layer import Layer
 
 Array = np.ndarray
-_EXAMPLES, _STEPS = 3, 7  # of the check: few, yet enough for every weight to act on every other
 _OPTIONS = ("units", "activation", "recurrent_activation", "use_bias", "return_sequences", "go_backwards",
             "zero_output_for_mask", "dropout", "recurrent_dropout", "reset_after", "learn_initial_state",
             "truncate_gradient", "clip_state_gradient")  # fmt: skip
@@ -76,7 +79,8 @@ def from_keras(model: Any) -> Network:
     network.build(tuple(model.inputs[0].shape[1:]))
     values = [value for loaded in _leaves(entries) for value in loaded.values]
     network.set_weights(dict(zip(network.weights, values, strict=True)))
-    _check_same(model, network)
+    x = random_input(network, tuple(model.inputs[0].shape[1:]))
+    check_same(f"model {model.name!r} and its Network", outputs(model, x, network.dtype), network(x), network.dtype)
     return network
 
 
@@ -108,10 +112,17 @@ def _dtype(model: Any) -> str:
 
 
 class _Call(NamedTuple):
-    """One call of a layer in a graph, and the calls whose results it takes; no layer is the model's input."""
+    """One call of a layer or an operation in a graph.
+
+    Attributes:
+        layer: What is called; `None` is the model's input.
+        inputs: The calls whose results it takes.
+        settings: Other arguments of an operation, such as the slices of an index.
+    """
 
     layer: Any
     inputs: tuple[Any, ...] = ()
+    settings: tuple[Any, ...] = ()
 
 
 def _model(model: Any) -> list[Any]:
@@ -141,25 +152,27 @@ def _graph(model: Any) -> _Call:
             return known[name]
         if len(nodes) > 1:
             raise _refused(operation, f"it is called {len(nodes)} times, and a Network has a layer once")
-        tensors = [_tensor(each) for argument in nodes[0]["args"] for each in _listed(argument)]
-        settings = [
+        arguments = [each for argument in nodes[0]["args"] for each in _listed(argument)]
+        tensors = [source for each in arguments if (source := _tensor(each))]
+        settings = [keras.saving.deserialize_keras_object(each) for each in arguments if not _tensor(each)]
+        named = [
             key for key, value in nodes[0]["kwargs"].items() if key not in ("mask", "training") and value is not None
         ]
-        if settings or None in tensors:
+        if named or (settings and isinstance(operation, keras.Layer)):
             raise _refused(
                 operation,
-                f"it is called with {', '.join(settings) or 'a constant'}, and a Network passes on one input alone",
+                f"it is called with {', '.join(named) or 'a constant'}, and a Network passes on one input alone",
             )
-        known[name] = _Call(operation, tuple(call(source) for source in tensors if source))
+        known[name] = _Call(operation, tuple(call(source) for source in tensors), tuple(settings))
         return known[name]
 
-    outputs = config["output_layers"]
-    (output,) = [outputs] if isinstance(outputs[0], str) else outputs
-    return call(output[0])
+    ends = config["output_layers"]
+    (end,) = [ends] if isinstance(ends[0], str) else ends
+    return call(end[0])
 
 
 def _listed(argument: Any) -> Sequence[Any]:
-    return argument if isinstance(argument, list) else [argument]
+    return argument if isinstance(argument, (list, tuple)) else [argument]
 
 
 def _tensor(argument: Any) -> str | None:
@@ -175,10 +188,10 @@ def _back(call: _Call) -> list[_Call]:
     calls = []
     while call.layer is not None:
         calls.append(call)
-        if len(call.inputs) != 1:
+        if len(call.inputs) != 1 and not _is_last(call):
             common = _common([_back(each) for each in call.inputs])
             return [*common, *reversed(calls)]
-        (call,) = call.inputs
+        call = call.inputs[0]
     return calls[::-1]
 
 
@@ -195,15 +208,99 @@ def _common(paths: Sequence[list[_Call]]) -> list[_Call]:
 def _emit(calls: list[_Call], before: int = 0) -> list[Any]:
     """Entries of a run of calls; `before` says how many are computed already."""
     entries: list[Any] = []
-    for number, call in enumerate(calls):
-        if number < before:
+    while before < len(calls):
+        call = calls[before]
+        if _is_operation(call):
+            row, length = _operation(calls[before:])
+            entries.append(Loaded(row))
+            before += length
             continue
         if len(call.inputs) == 1:
             entries += _entries(call.layer)
         else:
-            branches = [_emit(_back(each), number) for each in call.inputs]
+            branches = [_emit(_back(each), before) for each in call.inputs]
             entries.append(_joined(call.layer, branches))
+        before += 1
     return entries
+
+
+# --- operations -----------------------------------------------------------------------------------------------------
+
+_ALL = slice(None)
+
+
+def _is_operation(call: _Call) -> bool:
+    """Whether it calls one of the operations of `keras.ops` that have a row."""
+    return not isinstance(call.layer, keras.Layer) and type(call.layer).__name__ in OPERATIONS
+
+
+def _operation(calls: Sequence[_Call]) -> tuple[Layer, int]:
+    """The row that the first of these calls, or the first two, compute, and how many they are.
+
+    Raises:
+        ValueError: If no row computes it.
+    """
+    call, *after = calls
+    row = OPERATIONS[type(call.layer).__name__](call, after[0] if after else _Call(None))
+    if row is None:
+        raise _refused(
+            call.layer, "of operations, it holds x[:, -1], x[:, ::-1], flip along time, and a reshape of x[:, -n:] or x"
+        )
+    return row
+
+
+def _flipped(call: _Call, after: _Call) -> tuple[Layer, int] | None:
+    return (Reverse(), 1) if call.layer.axis in (1, (1,)) and len(call.layer.output.shape) == 3 else None
+
+
+def _indexed(call: _Call, after: _Call) -> tuple[Layer, int] | None:
+    """x[:, -1], whether that step is valid or not, or x[:, -n:] that is reshaped to a vector."""
+    key = tuple(call.settings)
+    while len(key) > 2 and key[-1] in (_ALL, Ellipsis):
+        key = key[:-1]
+    if key == (_ALL, -1):
+        return Latest(1), 1
+    if key == (_ALL, slice(None, None, -1)):
+        return Reverse(), 1
+    if len(key) == 2 and isinstance(key[1], slice) and key[1].stop is key[1].step is None and (key[1].start or 0) < 0:
+        steps, features = -key[1].start, call.layer.output.shape[-1]
+        if after.layer is not None and tuple(after.layer.output.shape[1:]) == (steps * features,) and _flattens(after):
+            return Latest(steps), 2
+    return None
+
+
+def _flattens(call: _Call) -> bool:
+    return isinstance(call.layer, keras.layers.Flatten) or type(call.layer).__name__ == "Reshape"
+
+
+def _reshaped(call: _Call, after: _Call) -> tuple[Layer, int] | None:
+    before = call.inputs[0].layer
+    is_vector = len(call.layer.output.shape) == 2 and call.layer.newshape[0] == -1
+    return (Flatten(), 1) if is_vector and before is not None and len(before.output.shape) == 3 else None
+
+
+def _taken(call: _Call, after: _Call) -> tuple[Layer, int] | None:
+    """The last valid step, as `Network.to_keras` writes it."""
+    return (Last(), 2) if _is_last(call) and after.settings == (_ALL, 0) else None
+
+
+def _is_last(call: _Call) -> bool:
+    """Whether a call takes the steps at which the running sum of a mask has its first maximum."""
+    if type(call.layer).__name__ != "TakeAlongAxis" or call.layer.axis != 1:
+        return False
+    names, step = [], call.inputs[1]
+    for _ in range(3):
+        names.append(type(step.layer).__name__)
+        step = step.inputs[0] if step.inputs else step
+    return names == ["GetItem", "Argmax", "Cumsum"]
+
+
+OPERATIONS: dict[str, Callable[[_Call, _Call], tuple[Layer, int] | None]] = {
+    "Flip": _flipped,
+    "GetItem": _indexed,
+    "Reshape": _reshaped,
+    "TakeAlongAxis": _taken,
+}
 
 
 def _joined(layer: Any, branches: list[list[Any]]) -> Any:
@@ -429,31 +526,3 @@ LAYERS: dict[type, Callable[[Any], list[Any]]] = {
     keras.layers.InputLayer: lambda layer: [],
     keras.layers.Identity: lambda layer: [],
 }
-
-
-# --- the check ------------------------------------------------------------------------------------------------------
-
-
-def _check_same(model: Any, network: Network) -> None:
-    """Computes random input on both sides.
-
-    Raises:
-        RuntimeError: If the results differ.
-    """
-    rng = np.random.default_rng(0)
-    shape = [_EXAMPLES, *(_STEPS if size is None else size for size in model.inputs[0].shape[1:])]
-    if network.takes_integers:
-        sizes = [each.layer.size for each in network.bound if isinstance(each.layer, Embedding)]
-        x = rng.integers(0, min(sizes), shape)
-    else:
-        x = rng.normal(size=shape).astype(network.dtype)
-    expected = keras.ops.convert_to_numpy(model(x, training=False))
-    got = network(x)
-    largest = float(np.abs(expected).max(initial=0))
-    limit = (1e-10 if network.dtype == np.float64 else 1e-5) * max(largest, 1.0)
-    error = np.abs(got - expected).max(initial=0) if got.shape == expected.shape else np.inf
-    if not error <= limit:
-        raise RuntimeError(
-            f"the Network of model {model.name!r} computes something else: outputs of shapes {got.shape} and "
-            f"{expected.shape} differ by {error:.3g}; expected at most {limit:.3g}. Please report the model."
-        )

@@ -366,6 +366,26 @@ class Network:
 
         return from_keras(model)
 
+    def to_keras(self) -> Any:
+        """The network as a Keras model of Keras's own classes: its file opens where elman is not installed.
+
+        Two branches that are the directions of one layer become a `Bidirectional`. What Keras has no layer for
+        (`Reverse`, `Latest`, `Last`) becomes operations of `keras.ops`. Options that Keras's layers lack and that act
+        on training only are dropped, and one warning of the logger "elman" names them.
+
+        Returns:
+            A new functional `keras.Model`, not compiled, with the network's dtype and a copy of its weights. Its input
+            has the network's `input_shape`, batch first; that of an `Embedding` is int32.
+
+        Raises:
+            RuntimeError: If both compute different results from random input.
+            ValueError: If the network has no weights yet, a layer has a learned initial state that is not zero, or
+                Keras's backend lacks the network's dtype.
+        """
+        from elman.conversion.to_keras import to_keras
+
+        return to_keras(self)
+
     # --- what it says of itself ---------------------------------------------------------------------------------
 
     def describe(self) -> dict[str, Any]:
