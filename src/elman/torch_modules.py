@@ -21,6 +21,7 @@ import numpy as np
 from elman import layers
 from elman.cells import BY_KERAS
 from elman.layer_arguments import name_of
+from elman.torch_forms import DTYPES, Form, check_parameters, form_of_module, keras_weights, reordered, suffixes
 
 __all__ = ["from_torch", "to_torch"]
 
@@ -41,19 +42,6 @@ class _Kind(NamedTuple):
     two_biases: bool
 
 
-class _Form(NamedTuple):
-    """The arguments of a module. `kind` is the name of its class, and `activation` matters for RNN only."""
-
-    kind: str
-    features: int
-    units: int
-    layers: int
-    bidirectional: bool
-    bias: bool
-    activation: str
-    dtype: str
-
-
 _KINDS = {
     cell.torch: _Kind(
         *(getattr(keras.layers, cell.keras), getattr(layers, cell.keras), getattr(keras.layers, f"{cell.keras}Cell")),
@@ -66,8 +54,6 @@ _KINDS = {
     for cell in BY_KERAS.values()
 }
 _KIND_OF = {layer: name for name, kind in _KINDS.items() for layer in (kind.stock, kind.own)}
-_DTYPES = ("float32", "float64")
-_QUANTIZED = ("torch.ao.nn.", "torch.nn.quantized", "torch.nn.quantizable")  # where PyTorch keeps quantized modules
 # The options that determine a layer's output, in addition to its weights. Each layer has some of them.
 _COMPUTES = ("units", "activation", "recurrent_activation", "use_bias", "reset_after", "go_backwards", "native")
 _TRAINING_ONLY = (
@@ -190,8 +176,8 @@ def from_torch(module: Any) -> Any:
         y = layer(np.zeros((32, 10, 8), "float32"))
     """
     torch = _import_torch("from_torch")
-    form = _form_of_module(torch, module)
-    _check_parameters(form, module)
+    form = form_of_module(torch, module)
+    check_parameters(form, module)
     weights = {name: parameter.detach().cpu().numpy() for name, parameter in module.named_parameters()}
     stack = [_keras_layer(form, number, weights) for number in range(form.layers)]
     _check_same("from_torch", torch, form, stack, _module(torch, form, weights))
@@ -244,13 +230,13 @@ def _stack(layer: Any) -> list[Any]:
     return parts
 
 
-def _form_of_layers(stack: list[Any]) -> _Form:
+def _form_of_layers(stack: list[Any]) -> Form:
     halves = [half for part in stack for half in _halves(part)]
     for half in halves:
         _check_half(half)
     _check_stack(stack)
     first = halves[0]
-    return _Form(
+    return Form(
         kind=_KIND_OF[type(first)],
         features=_features(stack[0]),
         units=first.units,
@@ -280,7 +266,7 @@ def _check_half(layer: Any) -> None:
         raise _refusal(layer, "stateful")
     if any(np.any(_array(state)) for state in getattr(layer, "_initial_weights", ())):
         raise _refusal(layer, "initial_state")
-    if layer.dtype_policy.name not in _DTYPES:
+    if layer.dtype_policy.name not in DTYPES:
         raise _refusal(layer, "dtype", got=layer.dtype_policy.name)
     _check_width("to_torch", layer)
 
@@ -358,112 +344,6 @@ def _dropped(half: Any) -> str:
     return f"{', '.join(names)} of {half.name!r}" if names else ""
 
 
-# --- the form of a module ------------------------------------------------------------------------------------------
-
-
-def _form_of_module(torch: Any, module: Any) -> _Form:
-    kinds = {getattr(torch.nn, name): name for name in _KINDS}
-    if type(module).__module__.startswith(_QUANTIZED):
-        raise TypeError(
-            f"from_torch got a quantized {type(module).__name__} ({type(module).__module__}); expected torch.nn.RNN, "
-            "LSTM or GRU itself, whose weights are float32 or float64. Convert the module from which this one was "
-            "made, as it was before quantization."
-        )
-    if type(module) not in kinds:
-        raise TypeError(
-            f"from_torch got a {type(module).__name__}; expected torch.nn.RNN, LSTM or GRU itself. If it is a "
-            "model, pass its recurrent module; if torch.compile returned it, pass its _orig_mod. Make a "
-            "parametrization permanent first, and load the state_dict of a class of your own into such a module."
-        )
-    name = kinds[type(module)]
-    if module.proj_size:
-        raise ValueError(
-            f"from_torch got torch.nn.{name} with proj_size={module.proj_size}; expected 0, as Keras's layers do not "
-            "project their state. Leave it in PyTorch, or train one without it."
-        )
-    form = _Form(
-        kind=name,
-        features=module.input_size,
-        units=module.hidden_size,
-        layers=module.num_layers,
-        bidirectional=module.bidirectional,
-        bias=module.bias,
-        activation=getattr(module, "nonlinearity", "tanh"),
-        dtype=_dtype_of(name, module),
-    )
-    got, expected = {name for name, _ in module.named_parameters()}, set(_shapes(form))
-    if got != expected:
-        raise ValueError(
-            f"from_torch got torch.nn.{name} with parameters {', '.join(sorted(got ^ expected))} too many or missing; "
-            "expected those that its class makes. Make a weight_norm or a pruning permanent first, for example with "
-            "torch.nn.utils.remove_weight_norm."
-        )
-    return form
-
-
-def _check_parameters(form: _Form, module: Any) -> None:
-    """Raises if a parameter has no data to copy, or another shape than the module's attributes say."""
-    if form.activation not in {"tanh", "relu"}:
-        raise ValueError(
-            f"from_torch got torch.nn.{form.kind} with nonlinearity={form.activation!r}; expected 'tanh' or 'relu'. "
-            "Set the attribute back to the one that the module was trained with."
-        )
-    shapes = _shapes(form)
-    for name, parameter in module.named_parameters():
-        missing = _missing_data(parameter)
-        if missing:
-            raise ValueError(
-                f"from_torch got torch.nn.{form.kind} whose {name} {missing}; expected parameters that hold numbers. "
-                "Load the weights first: module.to_empty(device='cpu'), then module.load_state_dict(...)."
-            )
-        if tuple(parameter.shape) != shapes[name]:
-            raise ValueError(
-                f"from_torch got torch.nn.{form.kind} whose {name} has shape {tuple(parameter.shape)}; expected "
-                f"{shapes[name]}, which follows from input_size={form.features} and hidden_size={form.units}. Make a "
-                "module of the right size and load the state_dict into it."
-            )
-
-
-def _missing_data(parameter: Any) -> str:
-    """Why a parameter has no numbers to read; empty if it has them."""
-    if parameter.is_meta:
-        return "is on the device 'meta', which holds shapes only"
-    if str(parameter.layout) != "torch.strided":
-        return f"has the layout {parameter.layout}"
-    if parameter.untyped_storage().nbytes() < parameter.numel() * parameter.element_size():
-        return "has no memory, as after sharding or offloading"
-    return ""
-
-
-def _dtype_of(name: str, module: Any) -> str:
-    dtypes = sorted({str(parameter.dtype).removeprefix("torch.") for parameter in module.parameters()})
-    if len(dtypes) != 1 or dtypes[0] not in _DTYPES:
-        raise ValueError(
-            f"from_torch got torch.nn.{name} of dtype {' and '.join(dtypes)}; expected float32 or float64, for which "
-            "both sides compute the same. Pass a copy, copy.deepcopy(module).float()."
-        )
-    return dtypes[0]
-
-
-def _suffixes(form: _Form) -> list[str]:
-    """The ends of the names of parameters, for each layer and in it for each direction."""
-    directions = ("", "_reverse") if form.bidirectional else ("",)
-    return [f"l{number}{direction}" for number in range(form.layers) for direction in directions]
-
-
-def _shapes(form: _Form) -> dict[str, tuple[int, ...]]:
-    """The shapes of the parameters that a module's class makes, by their names."""
-    rows = len(_KINDS[form.kind].torch_gates) * form.units
-    found: dict[str, tuple[int, ...]] = {}
-    for i, suffix in enumerate(_suffixes(form)):
-        directions = 2 if form.bidirectional else 1
-        columns = form.features if i < directions else directions * form.units
-        found |= {f"weight_ih_{suffix}": (rows, columns), f"weight_hh_{suffix}": (rows, form.units)}
-        if form.bias:
-            found |= {f"bias_ih_{suffix}": (rows,), f"bias_hh_{suffix}": (rows,)}
-    return found
-
-
 # --- weights -------------------------------------------------------------------------------------------------------
 
 
@@ -477,19 +357,13 @@ def _weights(half: Any) -> list[Array]:
     return [_array(weight) for weight in (cell.kernel, cell.recurrent_kernel, cell.bias) if weight is not None]
 
 
-def _reordered(weight: Array, old: str, new: str) -> Array:
-    """Puts the blocks of the last axis, one for each gate, into another order."""
-    blocks = np.split(weight, len(old), axis=-1)
-    return np.concatenate([blocks[old.index(gate)] for gate in new], axis=-1)
-
-
-def _torch_weights(form: _Form, stack: list[Any]) -> dict[str, Array]:
+def _torch_weights(form: Form, stack: list[Any]) -> dict[str, Array]:
     """The weights of layers, by the names of a module's parameters."""
     kind = _KINDS[form.kind]
     found: dict[str, Array] = {}
     halves = [half for part in stack for half in _halves(part)]
-    for half, suffix in zip(halves, _suffixes(form), strict=True):
-        kernel, recurrent_kernel, *bias = (_reordered(w, kind.keras_gates, kind.torch_gates) for w in _weights(half))
+    for half, suffix in zip(halves, suffixes(form), strict=True):
+        kernel, recurrent_kernel, *bias = (reordered(w, kind.keras_gates, kind.torch_gates) for w in _weights(half))
         found |= {f"weight_ih_{suffix}": kernel.T, f"weight_hh_{suffix}": recurrent_kernel.T}
         for both in bias:  # GRU's has two rows: before and after the reset gate
             input_bias, recurrent_bias = both if both.ndim == 2 else (both, np.zeros_like(both))
@@ -497,17 +371,7 @@ def _torch_weights(form: _Form, stack: list[Any]) -> dict[str, Array]:
     return found
 
 
-def _keras_weights(form: _Form, suffix: str, weights: dict[str, Array]) -> list[Array]:
-    """The weights of one recurrent layer, in Keras's order."""
-    kind = _KINDS[form.kind]
-    found = [weights[f"weight_ih_{suffix}"].T, weights[f"weight_hh_{suffix}"].T]
-    if form.bias:
-        both = np.stack([weights[f"bias_ih_{suffix}"], weights[f"bias_hh_{suffix}"]])
-        found.append(both if kind.two_biases else both.sum(axis=0))
-    return [_reordered(weight, kind.torch_gates, kind.keras_gates) for weight in found]
-
-
-def _module(torch: Any, form: _Form, weights: dict[str, Array]) -> Any:
+def _module(torch: Any, form: Form, weights: dict[str, Array]) -> Any:
     """Makes a module with these weights."""
     on_meta = getattr(torch.nn, form.kind)(  # there no initial weights are drawn
         form.features,
@@ -527,7 +391,7 @@ def _module(torch: Any, form: _Form, weights: dict[str, Array]) -> Any:
     return module
 
 
-def _keras_layer(form: _Form, number: int, weights: dict[str, Array]) -> Any:
+def _keras_layer(form: Form, number: int, weights: dict[str, Array]) -> Any:
     """Makes one layer of a stack, built, with its weights."""
     directions = 2 if form.bidirectional else 1
     options = {"activation": form.activation} if form.kind == "RNN" else {}
@@ -535,17 +399,17 @@ def _keras_layer(form: _Form, number: int, weights: dict[str, Array]) -> Any:
     if form.bidirectional:
         layer = keras.layers.Bidirectional(layer, merge_mode="concat", dtype=form.dtype)
     layer.build((None, None, directions * form.units if number else form.features))
-    suffixes = _suffixes(form)[number * directions :]
-    for half, suffix in zip(_halves(layer), suffixes, strict=False):
+    ends = suffixes(form)[number * directions :]
+    for half, suffix in zip(_halves(layer), ends, strict=False):
         _check_width("from_torch", half)
-        half.set_weights(_keras_weights(form, suffix, weights))
+        half.set_weights(keras_weights(form, suffix, weights))
     return layer
 
 
 # --- the check -----------------------------------------------------------------------------------------------------
 
 
-def _check_same(function: str, torch: Any, form: _Form, stack: list[Any], module: Any) -> None:
+def _check_same(function: str, torch: Any, form: Form, stack: list[Any], module: Any) -> None:
     """Compares the results of layers and module on random sequences, which are the same each time.
 
     Each result may differ by the square root of its dtype's epsilon times its largest value: half of the digits. Two
