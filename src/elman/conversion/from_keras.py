@@ -11,13 +11,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 import numpy as np
 
 from elman.cells import BY_KERAS
 from elman.conversion.check import check_same, random_input
+from elman.conversion.graph import Call, Joined, Loaded, nested, network_of, used_twice
 from elman.conversion.run_keras import outputs
 from elman.network import (
     LAYERS as ROWS,
@@ -47,21 +48,6 @@ _OPTIONS = ("units", "activation", "recurrent_activation", "use_bias", "return_s
             "truncate_gradient", "clip_state_gradient")  # fmt: skip
 
 
-class Loaded(NamedTuple):
-    """A row of the layer table with the values of its parameters, in their order."""
-
-    layer: Layer
-    values: tuple[Any, ...] = ()
-    source: Any = None  # Keras's layer
-
-
-class Joined(NamedTuple):
-    """Branches on the same input, each a list of entries, and the combinator that joins them."""
-
-    kind: type[Sum | Concat]
-    branches: list[list[Any]]
-
-
 def from_keras(model: Any) -> Network:
     """A Keras model as a `Network`; see `Network.from_keras`."""
     if isinstance(model, (str, os.PathLike)):
@@ -74,12 +60,11 @@ def from_keras(model: Any) -> Network:
         raise ValueError(f"model {model.name!r} is not built; call it once, or give it an Input.")
     _check_inputs(model)
     entries = _model(model)
-    _check_once(entries)
-    network = Network(_stripped(entries), dtype=_dtype(model))
-    network.build(tuple(model.inputs[0].shape[1:]))
-    values = [value for loaded in _leaves(entries) for value in loaded.values]
-    network.set_weights(dict(zip(network.weights, values, strict=True)))
-    x = random_input(network, tuple(model.inputs[0].shape[1:]))
+    if twice := used_twice(entries):
+        raise _refused(twice, "its result is used in places that do not share all that comes before")
+    shape = tuple(model.inputs[0].shape[1:])
+    network = network_of(entries, shape, _dtype(model))
+    x = random_input(network, shape)
     check_same(f"model {model.name!r} and its Network", outputs(model, x, network.dtype), network(x), network.dtype)
     return network
 
@@ -111,28 +96,14 @@ def _dtype(model: Any) -> str:
 # --- the graph ------------------------------------------------------------------------------------------------------
 
 
-class _Call(NamedTuple):
-    """One call of a layer or an operation in a graph.
-
-    Attributes:
-        layer: What is called; `None` is the model's input.
-        inputs: The calls whose results it takes.
-        settings: Other arguments of an operation, such as the slices of an index.
-    """
-
-    layer: Any
-    inputs: tuple[Any, ...] = ()
-    settings: tuple[Any, ...] = ()
-
-
 def _model(model: Any) -> list[Any]:
     """The entries of a model."""
     if isinstance(model, keras.Sequential):
         return [entry for layer in model.layers for entry in _entries(layer)]
-    return _emit(_back(_graph(model)))
+    return nested(_graph(model), _converted, _joined)
 
 
-def _graph(model: Any) -> _Call:
+def _graph(model: Any) -> Call:
     """The call that gives a Functional model's output, read from its configuration.
 
     Raises:
@@ -141,14 +112,14 @@ def _graph(model: Any) -> _Call:
     config = model.get_config()
     operations = {operation.name: operation for operation in model.operations}
     described = {each["name"]: each for each in config["layers"]}
-    known: dict[str, _Call] = {}
+    known: dict[str, Call] = {}
 
-    def call(name: str) -> _Call:
+    def call(name: str) -> Call:
         if name in known:
             return known[name]
         operation, nodes = operations[name], described[name]["inbound_nodes"]
         if not nodes:
-            known[name] = _Call(None)
+            known[name] = Call(None)
             return known[name]
         if len(nodes) > 1:
             raise _refused(operation, f"it is called {len(nodes)} times, and a Network has a layer once")
@@ -163,7 +134,10 @@ def _graph(model: Any) -> _Call:
                 operation,
                 f"it is called with {', '.join(named) or 'a constant'}, and a Network passes on one input alone",
             )
-        known[name] = _Call(operation, tuple(call(source) for source in tensors), tuple(settings))
+        inputs = tuple(call(source) for source in tensors)
+        if type(operation).__name__ == "TakeAlongAxis" and _are_last(inputs):
+            inputs = inputs[:1]  # the second one is computed from the mask
+        known[name] = Call(operation, inputs, tuple(settings))
         return known[name]
 
     ends = config["output_layers"]
@@ -183,45 +157,19 @@ def _tensor(argument: Any) -> str | None:
     return name if number == 0 else None
 
 
-def _back(call: _Call) -> list[_Call]:
-    """The calls from the input to this one, one after the other; a join of branches is one of them."""
-    calls = []
-    while call.layer is not None:
-        calls.append(call)
-        if len(call.inputs) != 1 and not _is_last(call):
-            common = _common([_back(each) for each in call.inputs])
-            return [*common, *reversed(calls)]
-        call = call.inputs[0]
-    return calls[::-1]
-
-
-def _common(paths: Sequence[list[_Call]]) -> list[_Call]:
-    """The calls with which all paths begin."""
-    found = []
-    for same in zip(*paths, strict=False):
-        if any(each is not same[0] for each in same):
-            break
-        found.append(same[0])
-    return found
-
-
-def _emit(calls: list[_Call], before: int = 0) -> list[Any]:
-    """Entries of a run of calls; `before` says how many are computed already."""
-    entries: list[Any] = []
-    while before < len(calls):
-        call = calls[before]
-        if _is_operation(call):
-            row, length = _operation(calls[before:])
-            entries.append(Loaded(row))
-            before += length
-            continue
-        if len(call.inputs) == 1:
-            entries += _entries(call.layer)
-        else:
-            branches = [_emit(_back(each), before) for each in call.inputs]
-            entries.append(_joined(call.layer, branches))
-        before += 1
-    return entries
+def _converted(calls: Sequence[Call]) -> tuple[list[Any], int]:
+    """The entries of the first of some calls; two operations may be one row."""
+    layer = calls[0].what
+    if isinstance(layer, keras.Layer) or type(layer).__name__ not in OPERATIONS:
+        return _entries(layer), 1
+    after = calls[1] if len(calls) > 1 else Call(None)
+    found = OPERATIONS[type(layer).__name__](calls[0], after)
+    if found is None:
+        raise _refused(
+            layer, "of operations, it holds x[:, -1], x[:, ::-1], flip along time, and a reshape of x[:, -n:] or x"
+        )
+    row, length = found
+    return [Loaded(row)], length
 
 
 # --- operations -----------------------------------------------------------------------------------------------------
@@ -229,31 +177,11 @@ def _emit(calls: list[_Call], before: int = 0) -> list[Any]:
 _ALL = slice(None)
 
 
-def _is_operation(call: _Call) -> bool:
-    """Whether it calls one of the operations of `keras.ops` that have a row."""
-    return not isinstance(call.layer, keras.Layer) and type(call.layer).__name__ in OPERATIONS
+def _flipped(call: Call, after: Call) -> tuple[Layer, int] | None:
+    return (Reverse(), 1) if call.what.axis in (1, (1,)) and len(call.what.output.shape) == 3 else None
 
 
-def _operation(calls: Sequence[_Call]) -> tuple[Layer, int]:
-    """The row that the first of these calls, or the first two, compute, and how many they are.
-
-    Raises:
-        ValueError: If no row computes it.
-    """
-    call, *after = calls
-    row = OPERATIONS[type(call.layer).__name__](call, after[0] if after else _Call(None))
-    if row is None:
-        raise _refused(
-            call.layer, "of operations, it holds x[:, -1], x[:, ::-1], flip along time, and a reshape of x[:, -n:] or x"
-        )
-    return row
-
-
-def _flipped(call: _Call, after: _Call) -> tuple[Layer, int] | None:
-    return (Reverse(), 1) if call.layer.axis in (1, (1,)) and len(call.layer.output.shape) == 3 else None
-
-
-def _indexed(call: _Call, after: _Call) -> tuple[Layer, int] | None:
+def _indexed(call: Call, after: Call) -> tuple[Layer, int] | None:
     """x[:, -1], whether that step is valid or not, or x[:, -n:] that is reshaped to a vector."""
     key = tuple(call.settings)
     while len(key) > 2 and key[-1] in (_ALL, Ellipsis):
@@ -263,39 +191,37 @@ def _indexed(call: _Call, after: _Call) -> tuple[Layer, int] | None:
     if key == (_ALL, slice(None, None, -1)):
         return Reverse(), 1
     if len(key) == 2 and isinstance(key[1], slice) and key[1].stop is key[1].step is None and (key[1].start or 0) < 0:
-        steps, features = -key[1].start, call.layer.output.shape[-1]
-        if after.layer is not None and tuple(after.layer.output.shape[1:]) == (steps * features,) and _flattens(after):
+        steps, features = -key[1].start, call.what.output.shape[-1]
+        if after.what is not None and tuple(after.what.output.shape[1:]) == (steps * features,) and _flattens(after):
             return Latest(steps), 2
     return None
 
 
-def _flattens(call: _Call) -> bool:
-    return isinstance(call.layer, keras.layers.Flatten) or type(call.layer).__name__ == "Reshape"
+def _flattens(call: Call) -> bool:
+    return isinstance(call.what, keras.layers.Flatten) or type(call.what).__name__ == "Reshape"
 
 
-def _reshaped(call: _Call, after: _Call) -> tuple[Layer, int] | None:
-    before = call.inputs[0].layer
-    is_vector = len(call.layer.output.shape) == 2 and call.layer.newshape[0] == -1
+def _reshaped(call: Call, after: Call) -> tuple[Layer, int] | None:
+    before = call.inputs[0].what
+    is_vector = len(call.what.output.shape) == 2 and call.what.newshape[0] == -1
     return (Flatten(), 1) if is_vector and before is not None and len(before.output.shape) == 3 else None
 
 
-def _taken(call: _Call, after: _Call) -> tuple[Layer, int] | None:
+def _taken(call: Call, after: Call) -> tuple[Layer, int] | None:
     """The last valid step, as `Network.to_keras` writes it."""
-    return (Last(), 2) if _is_last(call) and after.settings == (_ALL, 0) else None
+    return (Last(), 2) if call.what.axis == 1 and after.settings == (_ALL, 0) else None
 
 
-def _is_last(call: _Call) -> bool:
-    """Whether a call takes the steps at which the running sum of a mask has its first maximum."""
-    if type(call.layer).__name__ != "TakeAlongAxis" or call.layer.axis != 1:
-        return False
-    names, step = [], call.inputs[1]
-    for _ in range(3):
-        names.append(type(step.layer).__name__)
-        step = step.inputs[0] if step.inputs else step
-    return names == ["GetItem", "Argmax", "Cumsum"]
+def _are_last(inputs: tuple[Call, ...]) -> bool:
+    """Whether the second of two inputs are the steps at which the running sum of a mask has its first maximum."""
+    names, step = [], inputs[-1]
+    while step.inputs:
+        names.append(type(step.what).__name__)
+        step = step.inputs[0]
+    return names[:3] == ["GetItem", "Argmax", "Cumsum"]
 
 
-OPERATIONS: dict[str, Callable[[_Call, _Call], tuple[Layer, int] | None]] = {
+OPERATIONS: dict[str, Callable[[Call, Call], tuple[Layer, int] | None]] = {
     "Flip": _flipped,
     "GetItem": _indexed,
     "Reshape": _reshaped,
@@ -312,41 +238,7 @@ def _joined(layer: Any, branches: list[list[Any]]) -> Any:
     raise _refused(layer, "it joins branches in another way than a sum, or a concatenation of features")
 
 
-def _stripped(entry: Any) -> Any:
-    """Entries without the values of their parameters, as a `Network` takes them."""
-    if isinstance(entry, Loaded):
-        return entry.layer
-    if isinstance(entry, Joined):
-        return entry.kind([_stripped(branch) for branch in entry.branches])
-    return [_stripped(each) for each in entry]
-
-
-def _leaves(entries: Sequence[Any]) -> list[Loaded]:
-    """The layers in the order in which the network counts them."""
-    found = []
-    for entry in entries:
-        if isinstance(entry, Loaded):
-            found.append(entry)
-        else:
-            for branch in entry.branches if isinstance(entry, Joined) else [entry]:
-                found += _leaves(branch)
-    return found
-
-
 # --- layers ---------------------------------------------------------------------------------------------------------
-
-
-def _check_once(entries: Sequence[Any]) -> None:
-    """Checks that no layer with weights is in two places: a nested list would train them apart.
-
-    Raises:
-        ValueError: If one is.
-    """
-    seen = set()
-    for loaded in _leaves(entries):
-        if loaded.values and id(loaded.source) in seen:
-            raise _refused(loaded.source, "its result is used in places that do not share all that comes before")
-        seen.add(id(loaded.source))
 
 
 def _entries(layer: Any) -> list[Any]:
