@@ -28,7 +28,7 @@ LAYERS = (
     {"layer_states"},
     {"layer_checks"},
     {"layers"},
-    {"initializers", "keras_2", "keras_rnn"},
+    {"initializers", "keras_2", "keras_rnn", "torch"},
     {"compiled", "layer_routes"},
     {"models", "torch_modules"},
     {"loading"},

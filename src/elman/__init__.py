@@ -45,7 +45,7 @@ _WITH_KERAS = {  # where each name that needs Keras is
 }
 _KERAS_OWN = {name for name, module in _WITH_KERAS.items() if module == "keras.layers"}
 _LATER = {"Network": "elman.network"}  # that need NumPy alone, and take time to import
-_ROOMS = ("initializers",)  # modules whose names are not here
+_ROOMS = ("initializers", "torch")  # modules whose names are not here
 _WITH_TABLES = dict.fromkeys(("DataError", "Run", "fit", "predict"), "elman.forecasting")  # that need Polars
 __all__ = [  # noqa: PLE0604
     *_WITH_KERAS,
@@ -80,6 +80,10 @@ def __getattr__(name: str) -> Any:
             raise ImportError(
                 f"elman.{name} needs Keras and a backend, and Keras is not installed. Install one of "
                 "elman[tensorflow], elman[jax] and elman[torch]."
+            ) from error
+        if error.name == "torch":
+            raise ImportError(
+                f'elman.{name} needs PyTorch, not installed here. Install with: python -m pip install "elman[torch]".'
             ) from error
         if error.name in {"polars", "matplotlib"}:
             raise ImportError(

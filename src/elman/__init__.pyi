@@ -10,6 +10,7 @@ from keras.layers import LSTMCell as LSTMCell
 from keras.layers import SimpleRNNCell as SimpleRNNCell
 
 from elman import initializers as initializers
+from elman import torch as torch
 from elman._native import NativeUnavailable as NativeUnavailable
 from elman._native import set_num_threads as set_num_threads
 from elman._portable import portable as portable

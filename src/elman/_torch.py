@@ -38,7 +38,8 @@ class Arriving(NamedTuple):
 
 
 SECOND_DERIVATIVE = (
-    "elman's native path has no second derivative; pass native=False, which differentiates any number of times."
+    "elman's native path has no second derivative of what is traced or transformed; pass native=False, which "
+    "differentiates any number of times."
 )
 FORWARD_MODE = "elman's native path has no forward-mode derivative; pass native=False, which has one."
 
@@ -265,12 +266,52 @@ class _Eager(Function):
             if _addresses(tuple(operands)) != ctx.addresses:  # a hook, or `.data`, replaced some of them
                 _check(ctx.options, grouped(tuple(operands)), arriving)
             gradients = _backward(ctx.options, wanted, tuple(operands), arriving)[:6]
+        elif not compiling and _ordinary((dy, *dfinal_states)):
+            gradients = _TwiceDifferentiable.apply(ctx.options, wanted, y, tape, *operands, dy, *pair(dfinal_states))
         else:
             call = _backward_op if compiling else _Backward.apply
             if tape is None:
                 arriving = arriving._replace(tape=y.new_empty((*operands[0].shape[:2], 0)))
             gradients = _gradients(call, ctx.options, wanted, tuple(operands), arriving)
         return None, *gradients, None, None, None
+
+
+class _TwiceDifferentiable(Function):
+    """The native backward of ordinary tensors, of which a further derivative is wanted. That one is taken of the plain
+    operations, which are computed when it is asked for; those after it too."""
+
+    @staticmethod
+    def forward(ctx: Any, options: Options, wanted: tuple[bool, ...], y: Tensor, tape: Any, *inputs: Any) -> Any:
+        *operands, dy, dfirst, dsecond = inputs
+        ctx.options, ctx.wanted = options, wanted[:6]
+        ctx.save_for_backward(*inputs)
+        ctx.set_materialize_grads(False)
+        states = (dfirst, dsecond)[: len(CELLS[options.cell].states)]
+        return tuple(_backward(options, wanted, tuple(operands), Arriving(y, tape, dy, states))[:6])
+
+    @staticmethod
+    def backward(ctx: Any, *arriving: Any) -> tuple[Any, ...]:
+        with torch.enable_grad():
+            # Views, so that what one operand computed of another is not followed here.
+            inputs = [None if t is None else t.view_as(t) for t in ctx.saved_tensors]
+            y, final_states = plain(ctx.options, *grouped(tuple(inputs[:9])))
+            results = [r for r in zip((y, *final_states), inputs[9:], strict=False) if r[1] is not None]
+            gradients = _gradients_of(results, [t if w else None for t, w in zip(inputs, ctx.wanted, strict=False)])
+            pairs = [(g, a) for g, a in zip(gradients, arriving, strict=True) if g is not None and a is not None]
+            follow = [t if w else None for t, w in zip(inputs, ctx.needs_input_grad[4:], strict=True)]
+            return *(None,) * 4, *_gradients_of(pairs, follow)
+
+
+def _gradients_of(pairs: list[tuple[Tensor, Tensor]], inputs: list[Tensor | None]) -> list[Tensor | None]:
+    """The gradients of results, each paired with its own gradient, with respect to the inputs that are not `None`; they
+    can be differentiated."""
+    pairs = [(result, gradient) for result, gradient in pairs if result.requires_grad]
+    followed = [t for t in inputs if t is not None]
+    if not pairs or not followed:
+        return [None] * len(inputs)
+    results, gradients = zip(*pairs, strict=True)
+    found = iter(torch.autograd.grad(results, followed, gradients, create_graph=True, allow_unused=True))
+    return [None if t is None else next(found) for t in inputs]
 
 
 # --- the operators: what a traced graph holds --------------------------------------------------------------

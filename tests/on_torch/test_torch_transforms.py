@@ -512,13 +512,15 @@ def twice(function: Function) -> Function:
     return call
 
 
-SECOND = {
+ORDINARY = {
     "autograd twice": twice,
+    "functional.hessian": lambda f: functools.partial(torch.autograd.functional.hessian, f),
+    "functional.hvp": lambda f: lambda x: torch.autograd.functional.hvp(f, x, x),
+}
+SECOND = {
     "grad of grad": lambda f: torch.func.grad(lambda x: torch.func.grad(f)(x).sum()),
     "jacrev of jacrev": lambda f: torch.func.jacrev(torch.func.jacrev(f)),
     "vmap of grad of grad": lambda f: lambda x: torch.vmap(SECOND["grad of grad"](f))(torch.stack([x, x])),
-    "functional.hessian": lambda f: functools.partial(torch.autograd.functional.hessian, f),
-    "functional.hvp": lambda f: lambda x: torch.autograd.functional.hvp(f, x, x),
     "operator": lambda f: twice(by_operator),
 }
 FORWARD = {
@@ -541,9 +543,18 @@ def by_operator(x: torch.Tensor) -> torch.Tensor:
 @pytest.mark.parametrize("derivative", SECOND)
 def test_a_second_derivative_names_the_way_out(derivative: str) -> None:
     x, *weights = problem()
-    with pytest.raises(NotImplementedError, match=r"no second derivative; pass native=False") as error:
+    with pytest.raises(
+        NotImplementedError, match=r"no second derivative of what is traced.*pass native=False"
+    ) as error:
         SECOND[derivative](lambda x: loss(x, *weights))(x)
     assert str(error.value) == _torch.SECOND_DERIVATIVE
+
+
+@pytest.mark.parametrize("derivative", ORDINARY)
+def test_a_second_derivative_of_ordinary_tensors_is_that_of_the_plain_operations(derivative: str) -> None:
+    x, *weights = problem()
+    got = ORDINARY[derivative](lambda x: loss(x, *weights))(x)
+    assert_same(got, ORDINARY[derivative](lambda x: loss(x, *weights, native=False))(x))
 
 
 def test_a_gradient_that_could_be_differentiated_but_is_not() -> None:

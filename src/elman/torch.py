@@ -1,0 +1,529 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`RNN`, `LSTM` and `GRU`: torch.nn's modules, whose recurrence runs natively on the CPU.
+
+In: what the modules of torch.nn take, and `lengths` and `resets`. Out: what they return. Parameters, their names and
+first values, `state_dict`, `repr` and pickling are those of `torch.nn.RNNBase`, from which the modules derive. They do
+not derive from `torch.nn.RNN` and its like, which torch.compile refuses.
+
+A layer and direction is one native call, of arrays that are batch-major. Where the native path cannot run, torch's own
+operators run, or, with `lengths` or `resets`, elman's plain operations; `route` has the reason. Keras is not needed.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
+
+from elman import _torch, route
+from elman.cells import BY_KERAS, Cell
+from elman.checks import check_extras, short
+from elman.options import Options
+from elman.route import Decision, Route, before_the_call, decide_for, unavailable
+
+__all__ = ["GRU", "LSTM", "RNN"]
+
+_States = tuple[Tensor, ...]
+_CELL_OF = {cell.torch: cell for cell in BY_KERAS.values()}
+_OPERATORS = {"LSTM": torch.lstm, "GRU": torch.gru, "RNN_TANH": torch.rnn_tanh, "RNN_RELU": torch.rnn_relu}
+
+
+class _Call(NamedTuple):
+    """A call in the one form that the layers take.
+
+    Attributes:
+        x: `(batch, time, features)`.
+        states: One `(layers * directions, batch, units)` for each state; none: zeros.
+        lengths: int64 `(batch,)`, or `None`.
+        resets: Booleans `(batch, time)`, or `None`.
+        packed: Whether the rows come from a `PackedSequence`, the longest first.
+    """
+
+    x: Tensor
+    states: _States
+    lengths: Tensor | None
+    resets: Tensor | None
+    packed: bool = False
+
+
+class _Recurrent(torch.nn.RNNBase):
+    """What the three modules share."""
+
+    def __init__(self, mode: str, *arguments: Any, native: str | bool = "auto", **options: Any) -> None:
+        check_extras(None, None, native)
+        super().__init__(mode, *arguments, **options)
+        self.native = native
+        self._ran: tuple[str, str | None, str | None] | None = None
+
+    @property
+    def route(self) -> Route | None:
+        """How the last call ran: `path` is `"native"`, `"torch"` (torch's own operator) or `"plain"` (elman's plain
+        operations), and `reason` says why it was not the native one. `None` before the first call."""
+        return None if self._ran is None else Route(*self._ran)
+
+    def extra_repr(self) -> str:
+        return super().extra_repr() + ("" if self.native == "auto" else f", native={self.native!r}")
+
+    def forward(
+        self,
+        input: Any,  # noqa: A002 -- the name in torch.nn
+        hx: Any = None,
+        *,
+        lengths: Tensor | None = None,
+        resets: Tensor | None = None,
+    ) -> tuple[Any, Any]:
+        """Runs the layers over a batch of sequences.
+
+        Args:
+            input: Tensor of shape `(time, batch, features)`, or `(batch, time, features)` with `batch_first=True`;
+                `(time, features)` for a single sequence; or a `PackedSequence`.
+            hx: Optional initial state, `(layers * directions, batch, units)`, of an LSTM a pair `(h, c)`; without the
+                batch for a single sequence. Zeros by default.
+            lengths: Optional integers of shape `(batch,)`, instead of packing: the first `lengths[b]` steps of
+                sequence `b` count. Outputs after them are zero, and final states are those of the last step that
+                counts.
+            resets: Optional booleans of shape `(batch, time)`, whatever `batch_first` is; `(time,)` for a single
+                sequence. Where one is `True` the state returns to the initial one before that step, so that what
+                follows is computed as a sequence of its own, in both directions.
+
+        Returns:
+            `(output, h)`, of an LSTM `(output, (h, c))`, as the modules of torch.nn return them.
+
+        Raises:
+            ValueError: If the number of dimensions, a dtype or a length does not fit.
+            RuntimeError: If another size does not fit.
+            TypeError: If `hx`, `lengths` or `resets` is not a tensor of its dtype.
+            elman.NativeUnavailable: If `native="require"` and the native path cannot run.
+        """
+        if isinstance(input, PackedSequence):
+            return self._packed(input, hx, lengths, resets)
+        if input.dim() not in (2, 3):
+            raise ValueError(
+                f"{self._name} got an input of {input.dim()} dimensions; expected 3, or 2 for a single sequence "
+                "(time, features). Reshape it."
+            )
+        single = input.dim() == 2
+        x = input[None] if single else input if self.batch_first else input.transpose(0, 1)
+        states = self._checked_states(hx, x.shape[0], single)
+        self._check_input(x, states)
+        call = _Call(x, states, _checked_lengths(lengths, x), _checked_resets(resets, x, single))
+        y, finals = self._run(call)
+        if single:
+            return y[0], self._grouped([s[:, 0] for s in finals])
+        return (y if self.batch_first else y.transpose(0, 1).contiguous()), self._grouped(finals)
+
+    # --- the arguments ---------------------------------------------------------------------------------------------
+
+    @property
+    def _name(self) -> str:
+        return f"elman.torch.{type(self).__name__}"
+
+    @property
+    def _cell(self) -> Cell:
+        return _CELL_OF[self.mode.partition("_")[0]]
+
+    @property
+    def _directions(self) -> int:
+        return 2 if self.bidirectional else 1
+
+    def _grouped(self, states: list[Tensor] | _States) -> Any:
+        return tuple(states) if len(self._cell.states) > 1 else states[0]
+
+    def _check_input(self, x: Tensor, states: _States) -> None:
+        if x.shape[-1] != self.input_size:
+            raise RuntimeError(
+                f"{self._name} got {x.shape[-1]} features; expected input_size={self.input_size}. Pass other features, "
+                "or make a module of that size."
+            )
+        wanted = self.weight_ih_l0.dtype
+        for name, tensor in (("input", x), *(("hx", state) for state in states)):
+            if tensor.dtype != wanted and not torch.is_autocast_enabled(tensor.device.type):
+                raise ValueError(  # in the words of torch.nn, which programs match
+                    f"RNN {name} dtype ({tensor.dtype}) does not match weight dtype ({wanted}). Convert {name}: "
+                    f"{name}.to({wanted}), or convert model: model.to({tensor.dtype})"
+                )
+
+    def _checked_states(self, hx: Any, batch: int, single: bool) -> _States:
+        """The states of `hx` with a batch, or none for zeros."""
+        if hx is None:
+            return ()
+        several = len(self._cell.states) > 1
+        states = tuple(hx) if several and isinstance(hx, tuple | list) else (hx,)
+        if len(states) != len(self._cell.states) or not all(isinstance(state, Tensor) for state in states):
+            expected = "a pair (h, c) of tensors" if several else "a tensor"
+            raise TypeError(
+                f"{self._name} got hx of {type(hx).__name__}; expected {expected}. Pass it, or leave it out."
+            )
+        sizes = [self.proj_size or self.hidden_size, self.hidden_size]
+        for state, size in zip(states, sizes, strict=False):
+            layers = self.num_layers * self._directions
+            wanted = (layers, size) if single else (layers, batch, size)
+            if tuple(state.shape) != wanted:
+                raise RuntimeError(
+                    f"{self._name} got a state of shape {tuple(state.shape)}; expected {wanted}, (layers * directions, "
+                    f"{'' if single else 'batch, '}units). Pass a state of that shape, or leave hx out for zeros."
+                )
+        return tuple([state[:, None] for state in states]) if single else states
+
+    def _packed(self, given: PackedSequence, hx: Any, lengths: Any, resets: Any) -> tuple[PackedSequence, Any]:
+        """A call on packed sequences: the rows are in the order in which they were sorted."""
+        if lengths is not None:
+            raise ValueError(
+                f"{self._name} got a PackedSequence and lengths; expected one of them, as a PackedSequence has its "
+                "lengths. Leave lengths out."
+            )
+        data, batch_sizes, order, back = given
+        states = self._checked_states(hx, int(batch_sizes[0]), False)
+        states = _permuted(states, order)
+        self._check_input(data, states)
+        decision, _ = self._decide(data)
+        if decision.reason and resets is None:
+            y, finals = self._by_torch(data, states, batch_sizes)
+            self._note("torch", decision)
+        else:
+            x, lengths = pad_packed_sequence(PackedSequence(data, batch_sizes), batch_first=True)
+            resets = _checked_resets(resets, x, False)
+            resets = resets if resets is None or order is None else resets.index_select(0, order)
+            padded, finals = self._run(_Call(x, states, lengths.to(x.device), resets, packed=True))
+            y = pack_padded_sequence(padded, lengths, batch_first=True).data
+        return PackedSequence(y, batch_sizes, order, back), self._grouped(_permuted(finals, back))
+
+    # --- the route -------------------------------------------------------------------------------------------------
+
+    def _decide(self, x: Tensor) -> tuple[Decision, Options]:
+        activation = "relu" if self.mode == "RNN_RELU" else "tanh"
+        options = Options(self._cell.name, activation, zero_output_for_mask=True)
+        traced = _torch.traced_environment()
+        decide = _decided_once if traced is None else before_the_call
+        decision = decide(self.native, options, _torch.dtype(_torch.asarray(x, x)), traced)
+        decision = decide_for(decision, _torch, x)
+        if not (decision.reason or decision.required) and torch.compiler.is_exporting():
+            decision = Decision(route.reason("export"), asked=True, portable=True)
+        if decision.reason and decision.required:
+            raise unavailable(decision.reason)
+        return decision, options
+
+    def _note(self, path: str, decision: Decision) -> None:
+        """Keeps what `route` returns."""
+        ran = (path, decision.isa, decision.reason)
+        if self._ran != ran:
+            self._ran = ran
+
+    def _run(self, call: _Call) -> tuple[Tensor, _States]:
+        """`(y, final_states)` of all layers, by the route that the facts allow."""
+        decision, options = self._decide(call.x)
+        if decision.reason and call.lengths is None and call.resets is None:
+            self._note("torch", decision)
+            return self._by_torch(call.x, call.states)
+        self._note("plain" if decision.reason else "native", decision)
+        return self._by_layers(call, options, _torch.plain if decision.reason else _torch.recurrence)
+
+    def _by_torch(self, x: Tensor, states: _States, batch_sizes: Tensor | None = None) -> tuple[Tensor, _States]:
+        """All layers by torch's own operator; x is batch-major, or packed with these batch sizes."""
+        batch = x.shape[0] if batch_sizes is None else int(batch_sizes[0])
+        if not states:
+            layers = self.num_layers * self._directions
+            sizes = [self.proj_size or self.hidden_size, self.hidden_size][: len(self._cell.states)]
+            states = tuple(x.new_zeros((layers, batch, size)) for size in sizes)
+        hx = states if self.mode == "LSTM" else states[0]
+        weights = [weight for of_one in self.all_weights for weight in of_one]
+        settings = (self.bias, self.num_layers, self.dropout, self.training, self.bidirectional)
+        operator = _OPERATORS[self.mode]
+        if batch_sizes is None:
+            y, *finals = operator(x, hx, weights, *settings, True)
+        else:
+            y, *finals = operator(x, batch_sizes, hx, weights, *settings)
+        return y, tuple(finals)
+
+    # --- the layers ------------------------------------------------------------------------------------------------
+
+    def _by_layers(self, call: _Call, options: Options, recur: Callable[..., Any]) -> tuple[Tensor, _States]:
+        """Layer by layer and direction by direction."""
+        y, found = call.x, []
+        for layer in range(self.num_layers):
+            if layer and self.dropout and self.training:
+                y = _dropped(y, self.dropout, call.lengths if call.packed else None)
+            outputs = []
+            for reverse in range(self._directions):
+                output, *finals = self._one(call._replace(x=y), layer, bool(reverse), options, recur)
+                outputs.append(output)
+                found.append(finals)
+            y = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=-1)
+        return y, tuple(torch.stack(states) for states in zip(*found, strict=True))
+
+    def _one(
+        self, call: _Call, layer: int, reverse: bool, options: Options, recur: Callable[..., Any]
+    ) -> tuple[Tensor, ...]:
+        """One layer in one direction: its outputs in the order of time, then its final states."""
+        number = layer * self._directions + reverse
+        weights = self.all_weights[number]
+        states = tuple([_torch.asarray(state[number], call.x) for state in call.states])
+        call = call._replace(x=_torch.asarray(call.x, call.x), states=states)
+        projection = weights[-1] if self.proj_size else None
+        kernel, recurrent_kernel, bias = _arrays(self._cell, weights[: 4 if self.bias else 2])
+        initial = states
+        if projection is not None:
+            if states:
+                call, kernel = _with_projected_state(call, kernel, recurrent_kernel, reverse)
+                initial = (torch.zeros_like(states[1]), states[1])
+            recurrent_kernel = projection.t() @ recurrent_kernel
+        operands = (call.x, kernel, recurrent_kernel, bias, initial, _mask(call, reverse), None, None)
+        y, finals = recur(options._replace(go_backwards=reverse), *operands)
+        y = y.flip(1) if reverse else y
+        if projection is None:
+            return y, *finals
+        h = finals[0] @ projection.t()
+        if states and call.lengths is not None:  # without a step the state is the one that was given
+            h = torch.where(call.lengths[:, None] > 0, h, states[0])
+        return y @ projection.t(), h, finals[1]
+
+
+@functools.lru_cache(maxsize=4096)
+def _decided_once(native: Any, options: Options, dtype: str, traced: None) -> Decision:
+    return before_the_call(native, options, dtype, traced)
+
+
+def _arrays(cell: Cell, weights: list[Tensor]) -> tuple[Tensor, Tensor, Tensor | None]:
+    """The kernel, the recurrent kernel and the bias of `Operands`, from torch's parameters of a layer."""
+    if cell.torch_gates != cell.gates:
+        order = [cell.torch_gates.index(gate) for gate in cell.gates]
+        weights = [torch.cat([weight.chunk(len(order))[i] for i in order]) for weight in weights]
+    w_ih, w_hh, *biases = weights
+    if not biases:
+        return w_ih.t(), w_hh.t(), None
+    return w_ih.t(), w_hh.t(), torch.stack(biases) if cell.two_biases(reset_after=True) else biases[0] + biases[1]
+
+
+def _mask(call: _Call, reverse: bool) -> Tensor | None:
+    """The mask of `Operands`: lengths, or the codes of steps with resets."""
+    if call.resets is None:
+        return call.lengths
+    resets = call.resets
+    if reverse:  # read backwards, a sequence begins at the step before the one at which the next begins
+        resets = torch.cat((resets[:, 1:], torch.zeros_like(resets[:, :1])), dim=1)
+    codes = 1 + 2 * resets.to(torch.uint8)
+    return codes if call.lengths is None else codes * _counting(call)
+
+
+def _counting(call: _Call) -> Tensor:
+    """Booleans `(batch, time)`: the steps that count by the lengths."""
+    steps = torch.arange(call.x.shape[1], device=call.x.device)
+    return steps < call.lengths[:, None]  # type: ignore[index]
+
+
+def _with_projected_state(call: _Call, kernel: Tensor, recurrent_kernel: Tensor, reverse: bool) -> tuple[_Call, Tensor]:
+    """The first step of an LSTM with a projection reads a state that is no projection of another. That state becomes
+    further features of the step, whose weights are those of the state, and the state that the loop starts from is
+    zero."""
+    batch, time, _ = call.x.shape
+    steps = torch.arange(time, device=call.x.device)
+    first = 0 if not reverse else time - 1 if call.lengths is None else call.lengths[:, None] - 1
+    begins = (steps == first).expand(batch, time)
+    if call.resets is not None:
+        begins = begins | (_mask(call, reverse) == 3)
+    given = torch.where(begins[..., None], call.states[0][:, None], 0)
+    return call._replace(x=torch.cat((call.x, given), dim=-1)), torch.cat((kernel, recurrent_kernel))
+
+
+def _dropped(y: Tensor, rate: float, packed: Tensor | None) -> Tensor:
+    """Dropout between layers, on numbers in the order of torch.nn, so that a seed draws what it draws there: of
+    sequences that were packed, with these lengths, in that form, else time-major."""
+    dropout = torch.nn.functional.dropout
+    if packed is None:
+        return dropout(y.transpose(0, 1).contiguous(), rate).transpose(0, 1)
+    given = pack_padded_sequence(y, packed.cpu(), batch_first=True)
+    return pad_packed_sequence(PackedSequence(dropout(given.data, rate), given.batch_sizes), batch_first=True)[0]
+
+
+def _permuted(states: _States, order: Tensor | None) -> _States:
+    return states if order is None else tuple([state.index_select(1, order) for state in states])
+
+
+def _checked_lengths(lengths: Any, x: Tensor) -> Tensor | None:
+    if lengths is None:
+        return None
+    lengths = torch.as_tensor(lengths, device=x.device)
+    if lengths.shape != x.shape[:1] or lengths.dtype not in (torch.int32, torch.int64):
+        raise ValueError(
+            f"lengths has shape {tuple(lengths.shape)} and dtype {lengths.dtype}; expected {tuple(x.shape[:1])}, "
+            "(batch,), of int32 or int64. Pass the number of steps of each sequence."
+        )
+    return lengths.long()
+
+
+def _checked_resets(resets: Any, x: Tensor, single: bool) -> Tensor | None:
+    if resets is None:
+        return None
+    if not isinstance(resets, Tensor) or resets.dtype != torch.bool:
+        raise TypeError(f"resets is {short(resets)}; expected a tensor of dtype bool. Pass resets != 0.")
+    wanted = tuple(x.shape[1:2] if single else x.shape[:2])
+    if tuple(resets.shape) != wanted:
+        raise ValueError(
+            f"resets has shape {tuple(resets.shape)}; expected {wanted}, {'(time,)' if single else '(batch, time)'}, "
+            "whatever batch_first is. Transpose it, or pass one boolean a step."
+        )
+    return resets[None] if single else resets
+
+
+class RNN(_Recurrent):
+    """The simple recurrent network (Elman, 1990) of `torch.nn.RNN`, run natively on the CPU.
+
+    Parameters, their first values, `state_dict` and results are those of `torch.nn.RNN`.
+
+    Args:
+        input_size: Integer, the number of features of a step.
+        hidden_size: Integer, the number of units.
+        num_layers: Integer, the number of layers, each of which reads the outputs of the one before it.
+        nonlinearity: `"tanh"` or `"relu"`.
+        bias: Whether the layers have biases.
+        batch_first: Whether input and output are `(batch, time, features)` instead of `(time, batch, features)`.
+        dropout: Float from 0 to 1, the rate of the dropout between layers, in training.
+        bidirectional: Whether each layer also reads the sequences backwards.
+        device: The device of the parameters. The recurrence is native on the CPU only.
+        dtype: The dtype of the parameters; on the native path float32 or float64.
+        native: `"auto"` runs natively where it can, `"require"` raises an error where it cannot, `False` runs torch's
+            own operator.
+
+    Call arguments:
+        See `forward`: `input`, `hx`, `lengths` and `resets`.
+
+    Raises:
+        TypeError: If an argument has the wrong type.
+        ValueError: If an argument has a value that is not possible.
+
+    Example:
+
+    >>> module = elman.torch.RNN(8, 32, batch_first=True)
+    >>> y, h = module(torch.randn(4, 100, 8))
+    >>> y.shape, module.route.path
+    (torch.Size([4, 100, 32]), 'native')
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        nonlinearity: str = "tanh",
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        device: Any = None,
+        dtype: Any = None,
+        *,
+        native: str | bool = "auto",
+    ) -> None:
+        if nonlinearity not in ("tanh", "relu"):
+            raise ValueError(f"nonlinearity is {nonlinearity!r}; expected 'tanh' or 'relu'. Pass one of them.")
+        self.nonlinearity = nonlinearity
+        sizes = (input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional)
+        super().__init__(f"RNN_{nonlinearity.upper()}", *sizes, device=device, dtype=dtype, native=native)
+
+
+class LSTM(_Recurrent):
+    """The LSTM (Hochreiter and Schmidhuber, 1997) of `torch.nn.LSTM`, run natively on the CPU.
+
+    Parameters, their first values, `state_dict` and results are those of `torch.nn.LSTM`.
+
+    Args:
+        input_size: Integer, the number of features of a step.
+        hidden_size: Integer, the number of units.
+        num_layers: Integer, the number of layers, each of which reads the outputs of the one before it.
+        bias: Whether the layers have biases.
+        batch_first: Whether input and output are `(batch, time, features)` instead of `(time, batch, features)`.
+        dropout: Float from 0 to 1, the rate of the dropout between layers, in training.
+        bidirectional: Whether each layer also reads the sequences backwards.
+        proj_size: Integer; above 0 the state is projected to that size, as in Sak et al. (2014).
+        device: The device of the parameters. The recurrence is native on the CPU only.
+        dtype: The dtype of the parameters; on the native path float32 or float64.
+        native: `"auto"` runs natively where it can, `"require"` raises an error where it cannot, `False` runs torch's
+            own operator.
+
+    Call arguments:
+        See `forward`: `input`, `hx`, `lengths` and `resets`.
+
+    Raises:
+        TypeError: If an argument has the wrong type.
+        ValueError: If an argument has a value that is not possible.
+
+    Example:
+
+    >>> module = elman.torch.LSTM(8, 32, batch_first=True)
+    >>> y, (h, c) = module(torch.randn(4, 100, 8))
+    >>> y.shape, module.route.path
+    (torch.Size([4, 100, 32]), 'native')
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        proj_size: int = 0,
+        device: Any = None,
+        dtype: Any = None,
+        *,
+        native: str | bool = "auto",
+    ) -> None:
+        sizes = (input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, proj_size)
+        super().__init__("LSTM", *sizes, device=device, dtype=dtype, native=native)
+
+
+class GRU(_Recurrent):
+    """The GRU (Cho et al., 2014) of `torch.nn.GRU`, run natively on the CPU.
+
+    Parameters, their first values, `state_dict` and results are those of `torch.nn.GRU`.
+
+    Args:
+        input_size: Integer, the number of features of a step.
+        hidden_size: Integer, the number of units.
+        num_layers: Integer, the number of layers, each of which reads the outputs of the one before it.
+        bias: Whether the layers have biases.
+        batch_first: Whether input and output are `(batch, time, features)` instead of `(time, batch, features)`.
+        dropout: Float from 0 to 1, the rate of the dropout between layers, in training.
+        bidirectional: Whether each layer also reads the sequences backwards.
+        device: The device of the parameters. The recurrence is native on the CPU only.
+        dtype: The dtype of the parameters; on the native path float32 or float64.
+        native: `"auto"` runs natively where it can, `"require"` raises an error where it cannot, `False` runs torch's
+            own operator.
+
+    Call arguments:
+        See `forward`: `input`, `hx`, `lengths` and `resets`.
+
+    Raises:
+        TypeError: If an argument has the wrong type.
+        ValueError: If an argument has a value that is not possible.
+
+    Example:
+
+    >>> module = elman.torch.GRU(8, 32, batch_first=True)
+    >>> y, h = module(torch.randn(4, 100, 8))
+    >>> y.shape, module.route.path
+    (torch.Size([4, 100, 32]), 'native')
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        device: Any = None,
+        dtype: Any = None,
+        *,
+        native: str | bool = "auto",
+    ) -> None:
+        sizes = (input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional)
+        super().__init__("GRU", *sizes, device=device, dtype=dtype, native=native)
