@@ -260,26 +260,47 @@ class _Recurrent(torch.nn.RNNBase):
     ) -> tuple[Tensor, ...]:
         """One layer in one direction: its outputs in the order of time, then its final states."""
         number = layer * self._directions + reverse
-        weights = self.all_weights[number]
         states = tuple([_torch.asarray(state[number], call.x) for state in call.states])
         call = call._replace(x=_torch.asarray(call.x, call.x), states=states)
-        projection = weights[-1] if self.proj_size else None
-        kernel, recurrent_kernel, bias = _arrays(self._cell, weights[: 4 if self.bias else 2])
-        initial = states
-        if projection is not None:
-            if states:
-                call, kernel = _with_projected_state(call, kernel, recurrent_kernel, reverse)
-                initial = (torch.zeros_like(states[1]), states[1])
-            recurrent_kernel = projection.t() @ recurrent_kernel
-        operands = (call.x, kernel, recurrent_kernel, bias, initial, _mask(call, reverse), None, None)
-        y, finals = recur(options._replace(go_backwards=reverse), *operands)
-        y = y.flip(1) if reverse else y
-        if projection is None:
-            return y, *finals
-        h = finals[0] @ projection.t()
-        if states and call.lengths is not None:  # without a step the state is the one that was given
-            h = torch.where(call.lengths[:, None] > 0, h, states[0])
-        return y @ projection.t(), h, finals[1]
+        weights = self.all_weights[number]
+        if self.proj_size:
+            return _projected(self._cell, call, weights, reverse, options, recur)
+        return _recurrence(call, _arrays(self._cell, weights), states, reverse, options, recur)
+
+
+def _recurrence(
+    call: _Call,
+    arrays: tuple[Tensor, Tensor, Tensor | None],
+    states: _States,
+    reverse: bool,
+    options: Options,
+    recur: Callable[..., Any],
+) -> tuple[Tensor, ...]:
+    """The outputs in the order of time, and the final states."""
+    y, finals = recur(options._replace(go_backwards=reverse), call.x, *arrays, states, _mask(call, reverse), None, None)
+    return y.flip(1) if reverse else y, *finals
+
+
+def _projected(
+    cell: Cell, call: _Call, weights: list[Tensor], reverse: bool, options: Options, recur: Callable[..., Any]
+) -> tuple[Tensor, ...]:
+    """An LSTM whose state is projected, as one without: `(h P) U = h (P U)`. It is computed in float64, since rounding
+    P U to float32 costs more digits than torch.nn loses."""
+    dtype = call.x.dtype
+    states = tuple([state.double() for state in call.states])
+    call = call._replace(x=call.x.double(), states=states)
+    *weights, projection = [weight.double() for weight in weights]
+    kernel, recurrent_kernel, bias = _arrays(cell, weights)
+    initial = states
+    if states:
+        call, kernel = _with_projected_state(call, kernel, recurrent_kernel, reverse)
+        initial = (torch.zeros_like(states[1]), states[1])
+    arrays = (kernel, projection.t() @ recurrent_kernel, bias)
+    y, h, c = _recurrence(call, arrays, initial, reverse, options, recur)
+    y, h = y @ projection.t(), h @ projection.t()
+    if states and call.lengths is not None:  # without a step the state is the one that was given
+        h = torch.where(call.lengths[:, None] > 0, h, states[0])
+    return y.to(dtype), h.to(dtype), c.to(dtype)
 
 
 @functools.lru_cache(maxsize=4096)
