@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# A fresh clone needs Python 3.11 or later, a C++17 compiler and make. `make help` lists the targets.
+# A fresh clone needs Python 3.11 or later and make; for development GCC or Clang too. `make help` lists the targets.
 
 BACKEND ?= tensorflow
 ifneq ($(filter-out tensorflow jax torch,$(BACKEND)),)
@@ -23,7 +23,7 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 VENV := .venv
 BIN := $(VENV)/bin
 DONE := $(VENV)/done
-NATIVE := $(shell find native -type f) CMakeLists.txt pyproject.toml
+NATIVE := $(shell find native packaging -type f ! -name '*.pyc') CMakeLists.txt pyproject.toml
 SOURCES := $(shell find src -type f ! -name '*.so' ! -name '*.pyc') $(NATIVE)
 
 # What `make lint` and `make notebook` run in: whatever is installed, else an editable install.

@@ -34,7 +34,9 @@
 
 #include <stdint.h>
 
-#if defined(__GNUC__)
+#if defined(_WIN32)
+#define ELMAN_API __declspec(dllexport)
+#elif defined(__GNUC__)
 #define ELMAN_API __attribute__((visibility("default")))
 #else
 #define ELMAN_API

@@ -7,6 +7,10 @@
 #include <stdint.h>
 #include <stdlib.h>
 
+#if defined(_WIN32)
+#include <malloc.h>
+#endif
+
 #include <mutex>
 #include <new>
 
@@ -37,6 +41,14 @@ Scratch& shared() {
   }();
   return *made;
 }
+
+#if defined(_WIN32)  // its C library has no aligned_alloc, and memory of its own function for it cannot go to free
+void* take_aligned(size_t align, size_t bytes) { return _aligned_malloc(bytes, align); }
+void give_aligned(void* block) { _aligned_free(block); }
+#else
+void* take_aligned(size_t align, size_t bytes) { return aligned_alloc(align, bytes); }
+void give_aligned(void* block) { free(block); }
+#endif
 
 // Each block begins with its size, one cache line before the memory that a call gets.
 constexpr size_t kHeader = 64;
@@ -73,7 +85,7 @@ void* scratch_take(size_t bytes) {
   constexpr size_t kHuge = size_t(2) << 20;
   const size_t align = bytes >= kHuge ? kHuge : 64;
   const size_t rounded = (bytes + kHeader + align - 1) / align * align;
-  void* const block = aligned_alloc(align, rounded);
+  void* const block = take_aligned(align, rounded);
   if (!block) return nullptr;
   prefer_huge_pages(block, rounded);
   *static_cast<size_t*>(block) = rounded - kHeader;
@@ -104,8 +116,8 @@ void scratch_give(void* memory) {
       s.blocks[i] = nullptr;
     }
   }
-  free(block);
-  for (void* old : dropped) free(old);
+  give_aligned(block);
+  for (void* old : dropped) give_aligned(old);
 }
 
 void prefer_huge_pages(void* memory, size_t bytes) {

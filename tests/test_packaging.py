@@ -100,13 +100,16 @@ def test_without_a_compiler_the_build_says_so_and_names_the_way_out(tmp_path):
 
 
 def test_the_sdist_holds_the_sources_and_nothing_built(tmp_path):
-    code = f"from scikit_build_core.build import build_sdist; build_sdist({str(tmp_path)!r})"
-    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    code = f"from elman_build import build_sdist; build_sdist({str(tmp_path)!r})"
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "packaging")}
+    command = [sys.executable, "-c", code]
+    subprocess.run(command, cwd=ROOT, env=environment, check=True, stdout=subprocess.DEVNULL)
     (sdist,) = tmp_path.iterdir()
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     sources = [path.relative_to(ROOT).as_posix() for path in (ROOT / "native").iterdir()]
-    assert {"CMakeLists.txt", "LICENSE", "README.md", "src/elman/__init__.pyi", *sources} <= names
+    backend = ["packaging/elman_build.py", "packaging/zig.cmake"]
+    assert {"CMakeLists.txt", "LICENSE", "README.md", "src/elman/__init__.pyi", *backend, *sources} <= names
     assert not [name for name in names if name.startswith(("build", ".venv")) or name.endswith((".so", ".o"))]
 
 

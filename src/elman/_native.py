@@ -79,7 +79,7 @@ def library() -> ctypes.CDLL:
     if not path.exists():
         raise NativeUnavailable(
             f"elman has no native library: {path.name} is not in {path.parent}. The package was built with "
-            "ELMAN_NATIVE=0 or copied without it: reinstall elman where a C++17 compiler is at hand."
+            "ELMAN_NATIVE=0 or copied without it: reinstall elman without ELMAN_NATIVE."
         )
     try:
         opened = ctypes.CDLL(str(path))

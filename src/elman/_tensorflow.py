@@ -181,6 +181,8 @@ def _ops() -> ModuleType:
     """
     _native.library()
     path = _native.library_path("elman_tensorflow")
+    if sys.platform == "win32":  # CMakeLists.txt does not build it there
+        raise _native.NativeUnavailable("elman has no library for TensorFlow on Windows: use JAX, PyTorch or NumPy")
     for name in ("load_op_library", "RegisterGradient", "errors"):
         if not hasattr(tf, name):  # a substitute for TensorFlow, or one whose import failed
             raise _missing(f"tf.{name}")
