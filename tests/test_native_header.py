@@ -49,6 +49,27 @@ STRUCTS = {
             *("dx", "dkernel", "drecurrent_kernel", "dbias", "dinitial_states[0]", "dinitial_states[1]", "norms"),
         ),
     ),
+    "elman_dense_call": (
+        _native._DENSE,
+        (
+            *("rows", "features", "units", "dtype", "activation"),
+            *("x", "kernel", "bias", "y", "dy", "dx", "dkernel", "dbias"),
+        ),
+    ),
+    "elman_loss_call": (
+        _native._LOSS,
+        (
+            *("rows", "outputs", "parameter", "count", "dtype", "loss"),
+            *("y", "target", "factor", "gradient", "value"),
+        ),
+    ),
+    "elman_adam_call": (
+        _native._ADAM,
+        (
+            *("size", "clip_norm", "beta_1", "beta_2", "epsilon", "rate", "keep", "dtype"),
+            *("gradient", "weights", "m", "v"),
+        ),
+    ),
 }
 NUMBERS = {
     "ELMAN_ABI": _native.ABI,
@@ -61,6 +82,7 @@ ENUMS = {  # of the header, and the tuple whose order it follows
     "elman_cell": [f"ELMAN_{name.upper()}" for name in _native.CELLS],
     "elman_dtype": [f"ELMAN_{name.upper()}" for name in _native.DTYPES],
     "elman_activation": [f"ELMAN_{name.upper()}" for name in ACTIVATIONS],
+    "elman_loss_name": [f"ELMAN_{name.upper()}" for name in _native.LOSSES],
     "elman_mask": ["ELMAN_NO_MASK", "ELMAN_MASK", "ELMAN_LENGTHS_INT32", "ELMAN_LENGTHS_INT64"],
 }
 
@@ -172,6 +194,43 @@ def status(call: str, present: dict[str, bool], **fields: object) -> tuple[int, 
     library = _native.library()
     got = getattr(library, f"elman_{call}")(packed.pack(*values))
     return got, library.elman_last_error().decode() if got else ""
+
+
+@pytest.mark.parametrize(
+    ("call", "sizes", "needed"),
+    [
+        ("dense", (2, 3, 4), ("x", "kernel", "y")),
+        ("dense_backward", (2, 3, 4), ("x", "kernel", "y", "dy", "dkernel")),
+        ("loss", (2, 3), ("y", "target", "value")),
+        ("adam", (5,), ("gradient", "weights", "m", "v")),
+    ],
+)
+def test_a_call_of_a_training_step_is_refused_with_a_sentence(
+    call: str, sizes: tuple[int, ...], needed: tuple[str, ...]
+) -> None:
+    _, fields = STRUCTS[f"elman_{call.removesuffix('_backward')}_call"]
+    data = np.ones(64)
+
+    def says(**changed: float) -> str:
+        found = dict.fromkeys(fields, 0) | dict(zip(fields, sizes, strict=False)) | {"dtype": 1}
+        found |= {name: data[16 * i :].ctypes.data for i, name in enumerate(needed)}
+        try:
+            _native.Call(call, *(found | changed).values())()
+        except ValueError as error:
+            return str(error)
+        return ""
+
+    assert says() == ""
+    for name in needed:
+        assert says(**{name: 0}).startswith(f"{name} is null, and has ")
+    for name in fields[: len(sizes)]:
+        assert says(**{name: -1}).startswith(
+            f"a size of the elman_{call.removesuffix('_backward')}_call is -1; expected"
+        )
+    assert "has dtype 2; expected one of elman.h" in says(dtype=2)
+    kind = {"dense": "activation", "dense_backward": "activation", "loss": "loss"}.get(call)
+    if kind:
+        assert says(**{kind: 9}).startswith(f"the call asks for {kind} 9; expected one of elman.h")
 
 
 @pytest.mark.parametrize("cell", [0, 1, 2])

@@ -4,6 +4,10 @@
 from __future__ import annotations
 
 import math
+import os
+import subprocess
+import sys
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -32,43 +36,42 @@ def problem(name, rng):
     return rng.normal(size=(4, 3)), rng.normal(size=(4, 3))
 
 
+def value_and_gradient(loss, y, target, weight=None, mask=None):
+    batch = losses.BatchLoss(losses.named(loss), y.shape, y.dtype)
+    return batch(y, target, weight, mask), batch.gradient
+
+
 @pytest.mark.parametrize("name", losses.LOSSES)
 @pytest.mark.parametrize("weighted", [False, True])
 def test_the_gradient_of_a_loss(name, weighted):
     rng = np.random.default_rng(1)
     y, target = problem(name, rng)
     weight = rng.uniform(0.5, 2, 4) if weighted else None
-    loss = losses.named(name)
-    _, gradient = losses.value_and_gradient(loss, y, target, weight, None)
+    _, gradient = value_and_gradient(name, y, target, weight)
     for i in np.ndindex(y.shape):
         ends = []
         for moved in (1e-6, -1e-6):
             changed = y.copy()
             changed[i] += moved
-            ends.append(losses.value_and_gradient(loss, changed, target, weight, None)[0])
+            ends.append(value_and_gradient(name, changed, target, weight)[0])
         assert (ends[0] - ends[1]) / 2e-6 == pytest.approx(gradient[i], rel=1e-6, abs=1e-9)
 
 
 def test_values_of_the_losses():
     y, target = np.array([[1.0], [2.0]]), np.array([[0.0], [4.0]])
-    value = {
-        name: losses.value_and_gradient(losses.LOSSES[name], y, target, None, None)[0]
-        for name in ("mse", "mae", "huber")
-    }
+    value = {name: value_and_gradient(name, y, target)[0] for name in ("mse", "mae", "huber")}
     assert value == {"mse": 2.5, "mae": 1.5, "huber": 1.0}
-    assert losses.value_and_gradient(losses.quantile(0.9), y, target, None, None)[0] == pytest.approx((0.1 + 1.8) / 2)
+    assert value_and_gradient(losses.quantile(0.9), y, target)[0] == pytest.approx((0.1 + 1.8) / 2)
     p = np.array([[0.25, 0.75]])
-    found = losses.value_and_gradient(losses.LOSSES["sparse_categorical_crossentropy"], p, np.array([1]), None, None)[0]
+    found = value_and_gradient("sparse_categorical_crossentropy", p, np.array([1]))[0]
     assert found == pytest.approx(-math.log(0.75))
-    assert losses.value_and_gradient(losses.LOSSES["binary_crossentropy"], p, p.round(), None, None)[
-        0
-    ] == pytest.approx(-math.log(0.75))
+    assert value_and_gradient("binary_crossentropy", p, p.round())[0] == pytest.approx(-math.log(0.75))
 
 
 def test_a_mask_leaves_the_mean_over_valid_steps():
     y, target = RNG.normal(size=(2, 3, 1)), RNG.normal(size=(2, 3, 1))
     mask = np.array([[True, False, False], [True, True, False]])
-    value, gradient = losses.value_and_gradient(losses.LOSSES["mse"], y, target, None, mask)
+    value, gradient = value_and_gradient("mse", y, target, mask=mask)
     assert value == pytest.approx(((y - target)[mask] ** 2).mean())
     assert not gradient[~mask].any()
 
@@ -88,10 +91,13 @@ def test_adam_takes_the_steps_of_its_formula():
     np.testing.assert_allclose(weights, w, rtol=1e-12)
 
 
-def test_the_norm_is_clipped_without_overflow():
-    gradient = np.array([3e30, 4e30], "float32")
-    assert optimizers.clip_by_norm(gradient, 1.0) == pytest.approx(5e30)
-    np.testing.assert_allclose(gradient, [0.6, 0.8], rtol=1e-6)
+@pytest.mark.parametrize("norm", [5e30, 0.5])
+def test_the_norm_is_clipped_without_overflow(norm):
+    """Of a gradient above the limit, Adam sees the one of norm 1; of one below, the gradient itself."""
+    gradient = np.array([0.6, 0.8], "float32") * np.float32(norm)
+    adam, weights = optimizers.Adam(2, np.dtype("float32"), 0.1), np.zeros(2, "float32")
+    adam.step(weights, gradient, clip_norm=1.0)
+    np.testing.assert_allclose(adam.m, 0.1 * np.array([0.6, 0.8]) * min(norm, 1), rtol=1e-6)
 
 
 def test_training_learns_and_says_how():
@@ -221,3 +227,64 @@ def test_targets_that_do_not_fit(y):
     with pytest.raises(ValueError, match="y has"):
         net.fit(X, y)
     np.testing.assert_array_equal(net.flat, before)
+
+
+# --- bits and memory -------------------------------------------------------------------------------------------------
+
+TRAIN = """
+import hashlib
+import numpy as np
+from elman.network import Dense, Dropout, Network, SimpleRNN
+rng = np.random.default_rng(0)
+for outputs, units, batch in ((1, 64, 256), (16, 128, 300)):
+    net = Network([SimpleRNN(units, return_sequences=True, dropout=0.1), Dense(outputs)], input_shape=(None, 5))
+    x, y = rng.normal(size=(2 * batch, 9, 5)), rng.normal(size=(2 * batch, 9, outputs))
+    net.fit(x, y, batch_size=batch, epochs=1, clip_norm=1.0)
+    print(hashlib.sha256(net.flat.tobytes()).hexdigest())
+"""
+
+
+def test_the_same_seed_gives_the_same_bits_for_any_number_of_threads():
+    """NumPy's products differ between these settings, so none may be left in a step."""
+    settings = [{"OPENBLAS_NUM_THREADS": blas, "ELMAN_NUM_THREADS": own} for blas, own in (("1", "1"), ("2", "4"))]
+    running = [
+        subprocess.Popen([sys.executable, "-c", TRAIN], env={**os.environ, **each}, stdout=subprocess.PIPE, text=True)
+        for each in settings
+    ]
+    one, other = (process.communicate()[0] for process in running)
+    assert len(one.split()) == 2
+    assert one == other
+
+
+def test_a_step_allocates_no_array_after_the_first():
+    """Outputs, tapes, gradients and batches stay in the network's memory; small Python objects alone are made."""
+    units, time, batch = 32, 40, 64
+    net = Network([LSTM(units, dropout=0.1, return_sequences=True), SimpleRNN(units), Dense(4, "softmax")])
+    x, y = RNG.normal(size=(3 * batch, time, 3)).astype("float32"), RNG.integers(0, 4, 3 * batch)
+    options = {"loss": "sparse_categorical_crossentropy", "clip_norm": 1.0, "batch_size": batch}
+    net.fit(x, y, **options)
+    peaks = []
+
+    def tell(progress):
+        if progress.step > 1:
+            peaks.append(tracemalloc.get_traced_memory()[1] - before[0])
+        tracemalloc.reset_peak()
+        before[0] = tracemalloc.get_traced_memory()[0]
+
+    before = [0]
+    tracemalloc.start()
+    try:
+        net.fit(x, y, tell=tell, **options)
+    finally:
+        tracemalloc.stop()
+    assert len(peaks) == 2
+    assert max(peaks) < 4 * batch * units  # bytes of the smallest layer's output
+
+
+def test_targets_of_another_size_are_refused():
+    batch = losses.BatchLoss(losses.named("mse"), (4, 2), np.dtype("float32"))
+    with pytest.raises(ValueError, match=r"the targets have shape \(4, 1\); expected \(4, 2\)"):
+        batch(np.zeros((4, 2), "float32"), np.zeros((4, 1)), None, None)
+    classes = losses.BatchLoss(losses.named("sparse_categorical_crossentropy"), (1, 3), np.dtype("float32"))
+    with pytest.raises(ValueError, match=r"a target is 3; expected the number of a class, 0 to 2"):
+        classes(np.ones((1, 3), "float32"), np.array([3]), None, None)

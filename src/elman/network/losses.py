@@ -2,97 +2,52 @@
 """Losses and their gradients, as Keras 3 and torch.nn define them: the mean over a batch of each example's loss.
 
 With sample weights the sum of weighted losses is divided by the number of examples, as in Keras. Where every step has
-an output and some steps are not valid, the mean is over the valid ones.
+an output and some steps are not valid, the mean is over the valid ones. The formulas stand in `native/loss.cc`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from ctypes import addressof, c_double
 from typing import NamedTuple
 
 import numpy as np
 
+from elman import _native, _numpy
 from elman.checks import did_you_mean
 
 Array = np.ndarray
-_LEAST = 1e-7  # of a probability, so that its logarithm is finite; that of Keras
+_CLASS = np.dtype(np.int64)
 
 
 class Loss(NamedTuple):
     """A loss.
 
     Attributes:
-        of: Output and target -> the loss of each example and step (the mean over the outputs of one), and the
-            gradient of that loss.
-        classes: Whether a target is the number of a class, (batch,) or (batch, time), instead of the output's shape.
+        name: One of `LOSSES`.
+        parameter: That of `huber` or `quantile`.
     """
 
-    of: Callable[[Array, Array], tuple[Array, Array]]
-    classes: bool = False
+    name: str
+    parameter: float = 0.0
 
-
-def _squared(y: Array, target: Array) -> tuple[Array, Array]:
-    """(y - target)^2"""
-    d = y - target
-    return (d * d).mean(axis=-1), d * (2 / y.shape[-1])
-
-
-def _absolute(y: Array, target: Array) -> tuple[Array, Array]:
-    """|y - target|"""
-    d = y - target
-    return np.abs(d).mean(axis=-1), np.sign(d) / y.shape[-1]
+    @property
+    def classes(self) -> bool:
+        """Whether a target is the number of a class, (batch,) or (batch, time), instead of the output's shape."""
+        return self.name == "sparse_categorical_crossentropy"
 
 
 def huber(delta: float = 1.0) -> Loss:
     """d^2 / 2 where |d| <= delta, else delta |d| - delta^2 / 2, with d = y - target                     (Huber 1964)"""
-
-    def of(y: Array, target: Array) -> tuple[Array, Array]:
-        d = y - target
-        limited = np.clip(d, -delta, delta)
-        return (limited * (d - limited / 2)).mean(axis=-1), limited / y.shape[-1]
-
-    return Loss(of)
+    return Loss("huber", delta)
 
 
 def quantile(share: float = 0.5) -> Loss:
     """max(share d, (share - 1) d), with d = target - y: least where y is that quantile       (Koenker, Bassett 1978)"""
-
-    def of(y: Array, target: Array) -> tuple[Array, Array]:
-        d = target - y
-        slope = np.where(d > 0, share, share - 1).astype(y.dtype)
-        return (slope * d).mean(axis=-1), slope / -y.shape[-1]
-
-    return Loss(of)
+    return Loss("quantile", share)
 
 
-def _binary_crossentropy(y: Array, target: Array) -> tuple[Array, Array]:
-    """-target log y - (1 - target) log(1 - y), with y a probability"""
-    p = np.clip(y, _LEAST, 1 - _LEAST)
-    losses = -(target * np.log(p) + (1 - target) * np.log1p(-p))
-    inside = p == y
-    return losses.mean(axis=-1), np.where(inside, (p - target) / (p * (1 - p)), 0) / y.shape[-1]
-
-
-def _sparse_categorical_crossentropy(y: Array, target: Array) -> tuple[Array, Array]:
-    """-log of the probability that y, over its sum, gives to the class of the target"""
-    total = y.sum(axis=-1, keepdims=True)
-    p = np.clip(y / total, _LEAST, 1 - _LEAST)
-    index = target.astype(np.intp)[..., None]
-    chosen = np.take_along_axis(p, index, axis=-1)
-    gradient = np.broadcast_to(1 / total, y.shape).copy()
-    at = np.take_along_axis(gradient, index, axis=-1) - 1 / np.take_along_axis(y, index, axis=-1).clip(_LEAST)
-    np.put_along_axis(gradient, index, at, axis=-1)
-    return -np.log(chosen[..., 0]), gradient
-
-
-LOSSES = {
-    "mse": Loss(_squared),
-    "mae": Loss(_absolute),
-    "huber": huber(),
-    "quantile": quantile(),
-    "binary_crossentropy": Loss(_binary_crossentropy),
-    "sparse_categorical_crossentropy": Loss(_sparse_categorical_crossentropy, classes=True),
-}
+LOSSES = {name: Loss(name) for name in _native.LOSSES} | {"huber": huber(), "quantile": quantile()}
 
 
 def named(loss: str | Loss) -> Loss:
@@ -111,26 +66,58 @@ def named(loss: str | Loss) -> Loss:
     return LOSSES[loss]
 
 
-def value_and_gradient(
-    loss: Loss, y: Array, target: Array, weight: Array | None, mask: Array | None
-) -> tuple[float, Array]:
-    """The loss of a batch and its gradient with respect to the output.
+class BatchLoss:
+    """A loss of outputs of one shape. The gradient is its own memory, which the next call overwrites.
 
     Args:
         loss: The loss.
-        y: Output, (batch, outputs) or (batch, time, outputs).
-        target: Of the same shape, or without the last axis if the loss is of classes.
-        weight: (batch,) or (batch, time), or `None` for ones.
-        mask: (batch, time), true where a step is valid, or `None`.
+        shape: Of the output: (batch, outputs) or (batch, time, outputs).
+        dtype: Its type.
+        wants_gradient: Whether the gradient is computed.
     """
-    losses, gradient = loss.of(y, target)
-    factor: Array | None = None
-    if weight is not None:
-        factor = weight.reshape(weight.shape + (1,) * (losses.ndim - weight.ndim)).astype(y.dtype)
-    count: float = losses.size
-    if mask is not None:
-        factor = mask.astype(y.dtype) if factor is None else factor * mask
-        count = max(float(mask.sum()), 1.0)
-    if factor is not None:
-        losses, gradient = losses * factor, gradient * factor[..., None]
-    return float(losses.sum(dtype="float64") / count), np.ascontiguousarray(gradient / y.dtype.type(count))
+
+    def __init__(self, loss: Loss, shape: tuple[int, ...], dtype: np.dtype, wants_gradient: bool = True) -> None:
+        self.shape, self.steps, self.dtype = shape, shape[:-1], dtype
+        self.target_shape = self.steps if loss.classes else shape
+        self.target_dtype: np.dtype = _CLASS if loss.classes else dtype
+        self.targets = math.prod(self.target_shape)
+        self.gradient = np.empty(shape if wants_gradient else 0, dtype)
+        self.value, self.rows = c_double(), float(math.prod(self.steps))
+        kind = (_native.DTYPES.index(dtype.name), _native.LOSSES.index(loss.name))
+        addresses = (_numpy.address(self.gradient if wants_gradient else None), addressof(self.value))
+        self.call = _native.Call(
+            "loss", int(self.rows), shape[-1], loss.parameter, self.rows, *kind, 0, 0, 0, *addresses
+        )
+
+    def __call__(self, y: Array, target: Array, weight: Array | None, mask: Array | None) -> float:
+        """The loss of a batch.
+
+        Args:
+            y: The output.
+            target: As many numbers, or one number of a class for each step.
+            weight: (batch,) or (batch, time), or `None` for ones.
+            mask: (batch, time), true where a step is valid, or `None`.
+
+        Raises:
+            ValueError: If there are more or fewer targets, or one is not the number of a class.
+        """
+        if target.size != self.targets:
+            raise ValueError(
+                f"the targets have shape {target.shape}; expected {self.target_shape}, as the output says."
+            )
+        y, target = _numpy.contiguous(y, self.dtype), _numpy.contiguous(target, self.target_dtype)
+        factor, count = self._factor(weight, mask)
+        fields = self.call.fields
+        fields[3], fields[6], fields[7], fields[8] = count, *map(_numpy.address, (y, target, factor))
+        self.call()
+        return self.value.value
+
+    def _factor(self, weight: Array | None, mask: Array | None) -> tuple[Array | None, float]:
+        """The factor of each step's loss, and what the sum is divided by."""
+        factor: Array | None = None
+        if weight is not None:
+            factor = np.broadcast_to(weight.reshape(weight.shape + (1,) * (len(self.steps) - weight.ndim)), self.steps)
+        if mask is not None:
+            factor = mask if factor is None else factor * mask
+            return _numpy.contiguous(factor, self.dtype), max(float(mask.sum()), 1.0)
+        return None if factor is None else _numpy.contiguous(factor, self.dtype), self.rows

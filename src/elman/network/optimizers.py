@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Optimizers on one flat vector that holds all parameters: Adam and AdamW, and clipping by the global norm."""
+"""Optimizers on one flat vector that holds all parameters: Adam and AdamW, and clipping by the global norm.
+
+A step is one native call."""
 
 from __future__ import annotations
 
@@ -7,6 +9,7 @@ import math
 
 import numpy as np
 
+from elman import _native, _numpy
 from elman.checks import did_you_mean
 
 Array = np.ndarray
@@ -31,28 +34,24 @@ class Adam:
     def __init__(self, size: int, dtype: np.dtype, learning_rate: float, weight_decay: float = 0.0) -> None:
         self.learning_rate, self.weight_decay, self.steps = learning_rate, weight_decay, 0
         self.m, self.v = np.zeros(size, dtype), np.zeros(size, dtype)
-        self._memory = np.empty(size, dtype)
+        fields = (size, 0.0, self.beta_1, self.beta_2, self.epsilon, 0.0, 1.0, _native.DTYPES.index(dtype.name))
+        self._call = _native.Call("adam", *fields, 0, 0, _numpy.address(self.m), _numpy.address(self.v))
 
-    def step(self, weights: Array, gradient: Array) -> None:
-        """Changes the weights by one step."""
+    def step(self, weights: Array, gradient: Array, clip_norm: float | None = None) -> None:
+        """Changes the weights by one step.
+
+        Args:
+            weights: (size,), changed in place.
+            gradient: (size,).
+            clip_norm: Largest L2 norm of the gradient, over all parameters jointly (Pascanu et al. 2013); `None`: any.
+        """
         self.steps += 1
-        rate = self.learning_rate
-        size = rate * math.sqrt(1 - self.beta_2**self.steps) / (1 - self.beta_1**self.steps)
-        memory = self._memory
-        np.subtract(gradient, self.m, out=memory)
-        np.multiply(memory, 1 - self.beta_1, out=memory)
-        np.add(self.m, memory, out=self.m)
-        np.multiply(gradient, gradient, out=memory)
-        np.subtract(memory, self.v, out=memory)
-        np.multiply(memory, 1 - self.beta_2, out=memory)
-        np.add(self.v, memory, out=self.v)
-        np.sqrt(self.v, out=memory)
-        np.add(memory, self.epsilon, out=memory)
-        np.divide(self.m, memory, out=memory)
-        np.multiply(memory, size, out=memory)
-        if self.weight_decay:
-            np.multiply(weights, 1 - rate * self.weight_decay, out=weights)
-        np.subtract(weights, memory, out=weights)
+        rate, fields = self.learning_rate, self._call.fields
+        fields[1] = clip_norm or 0.0
+        fields[5] = rate * math.sqrt(1 - self.beta_2**self.steps) / (1 - self.beta_1**self.steps)
+        fields[6] = 1 - rate * self.weight_decay
+        fields[8], fields[9] = _numpy.address(gradient), _numpy.address(weights)
+        self._call()
 
 
 def named(name: str, size: int, dtype: np.dtype, learning_rate: float) -> Adam:
@@ -64,15 +63,3 @@ def named(name: str, size: int, dtype: np.dtype, learning_rate: float) -> Adam:
     if name not in NAMES:
         raise ValueError(f"optimizer is {name!r};{did_you_mean(name, NAMES)} expected one of {', '.join(NAMES)}.")
     return Adam(size, dtype, learning_rate, 0.004 if name == "adamw" else 0.0)
-
-
-def clip_by_norm(gradient: Array, largest: float) -> float:
-    """Scales the gradient down to an L2 norm of at most `largest`, over all parameters jointly (Pascanu et al. 2013).
-
-    Returns:
-        The norm before. It is computed in float64, so that no square overflows.
-    """
-    norm = math.sqrt(float(np.square(gradient, dtype=np.float64).sum()))
-    if norm > largest:
-        np.multiply(gradient, largest / norm, out=gradient)
-    return norm

@@ -93,8 +93,11 @@ class Arrays:
     def __init__(self, network: Network, x: Any, y: Any, weight: Any = None, mask: Any = None) -> None:
         self.x = network.input(x)
         self.y = np.ascontiguousarray(y)
+        if self.y.dtype.kind == "f":
+            self.y = self.y.astype(network.dtype, copy=False)
         self.mask = network.valid(self.x, mask, None)
         self.weight = None if weight is None else np.asarray(weight, network.dtype)
+        self._memory: dict[str, Array] = {}
         for name, array in (("y", self.y), ("sample_weight", self.weight)):
             if array is not None and len(array) != len(self.x):
                 raise ValueError(f"x has {len(self.x)} examples, and {name} has {len(array)}; expected as many.")
@@ -103,9 +106,19 @@ class Arrays:
         return len(self.x)
 
     def batch(self, indices: Array) -> Batch:
-        """The examples of these numbers."""
-        mask, weight = (None if each is None else each[indices] for each in (self.mask, self.weight))
-        return Batch(self.x[indices], self.y[indices], mask, weight)
+        """The examples of these numbers, in memory that the next call overwrites."""
+        mask, weight = (
+            None if array is None else self._take(name, array, indices)
+            for name, array in (("mask", self.mask), ("weight", self.weight))
+        )
+        return Batch(self._take("x", self.x, indices), self._take("y", self.y, indices), mask, weight)
+
+    def _take(self, name: str, array: Array, indices: Array) -> Array:
+        memory = self._memory.get(name)
+        if memory is None or len(memory) < len(indices):
+            memory = self._memory[name] = np.empty((len(indices), *array.shape[1:]), array.dtype)
+        # The indices are in range. With mode="raise" NumPy would fill a copy first.
+        return np.take(array, indices, axis=0, out=memory[: len(indices)], mode="clip")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -209,16 +222,9 @@ def evaluate(network: Network, source: Source, loss: losses.Loss, batch_size: in
     for first in range(0, len(source), batch_size):
         batch = source.batch(np.arange(first, min(first + batch_size, len(source))))
         y, mask = network.op(batch.x.shape, training=False).forward(batch.x, batch.mask)
-        value, _ = losses.value_and_gradient(loss, y, _targets(batch.y, y, loss), batch.weight, mask)
-        total += value * len(batch.x)
+        of_batch = losses.BatchLoss(loss, y.shape, y.dtype, wants_gradient=False)
+        total += of_batch(y, batch.y, batch.weight, mask) * len(batch.x)
     return total / len(source)
-
-
-def _targets(target: Array, y: Array, loss: losses.Loss) -> Array:
-    """A target of the output's dtype, with the axis of one output where it is left out."""
-    if loss.classes:
-        return target.reshape(y.shape[:-1])
-    return target.reshape(y.shape).astype(y.dtype, copy=False)
 
 
 def _check_targets(network: Network, batch: Batch, loss: losses.Loss) -> None:
@@ -251,6 +257,7 @@ class _Run:
         self.history = History()
         self.best = network.flat.copy()
         self.best_loss = math.inf
+        self.loss: losses.BatchLoss | None = None  # of batches of the last shape
 
     def train(self, tell: Callable[[Progress], None] | None, checkpoint: Path | None) -> History:
         """Trains to the end, from the checkpoint if there is one."""
@@ -296,12 +303,13 @@ class _Run:
     def step(self, batch: Batch) -> float:
         """One update; returns the loss before it."""
         network, options = self.network, self.options
-        y, mask = network.forward(batch.x, batch.mask)
-        value, dy = losses.value_and_gradient(options.loss, y, _targets(batch.y, y, options.loss), batch.weight, mask)
-        network.op(batch.x.shape, training=True).backward(dy)
-        if options.clip_norm is not None:
-            optimizers.clip_by_norm(network.gradient, options.clip_norm)
-        self.optimizer.step(network.flat, network.gradient)
+        op = network.op(batch.x.shape, training=True)
+        y, mask = op.forward(batch.x, batch.mask)
+        if self.loss is None or self.loss.shape != y.shape:
+            self.loss = losses.BatchLoss(options.loss, y.shape, y.dtype)
+        value = self.loss(y, batch.y, batch.weight, mask)
+        op.backward(self.loss.gradient)
+        self.optimizer.step(network.flat, network.gradient, options.clip_norm)
         return value
 
     def judge(self, number: int) -> None:
