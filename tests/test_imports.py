@@ -36,6 +36,7 @@ LAYERS = (
     {"diagnosis"},
     {"elman"},
     {"bench", "datasets", "forecasting", "info"},
+    {"exporting"},
     {"cli"},
 )
 # The same inside diagnosis/, and those of its modules that run a Keras model.
@@ -48,7 +49,7 @@ DIAGNOSIS = (
     {"measure", "monitor", "trace"},
 )
 DIAGNOSIS_WITH_KERAS = {"on_keras", "monitor"}
-# Loaded with Keras, or when one of their names is used; those of fit after the checks of the table.
+# Loaded with Keras, or when one of their names is used.
 WITH_KERAS = {
     "from_keras",
     "to_keras",
@@ -63,11 +64,8 @@ WITH_KERAS = {
     "layer_states",
     "loading",
     "models",
-    "network",
     "run_keras",
-    "speed",
     "torch_modules",
-    "training",
 }
 FRAMEWORKS = {"tensorflow": "tensorflow", "jax": "jax", "jaxlib": "jax", "torch": "torch"}
 

@@ -19,6 +19,7 @@ from elman.diagnosis.monitor import HorizonMonitor as HorizonMonitor
 from elman.diagnosis.report import Report as Report
 from elman.diagnosis.trace import Trace as Trace
 from elman.diagnosis.trace import trace as trace
+from elman.exporting import export as export
 from elman.forecasting import DataError as DataError
 from elman.forecasting import Run as Run
 from elman.forecasting import fit as fit

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A checkpoint: arrays and texts in one safetensors file, with a checksum over all of them.
+"""Arrays and texts in one safetensors file, with a checksum over all of them: checkpoints, and networks.
 
 In: arrays and texts by name. Out: the same, or a `DataError` if one bit of the file has changed.
 """
@@ -21,7 +21,7 @@ _CHECKSUM = "sha256"
 
 
 def write(path: Path, arrays: dict[str, np.ndarray], texts: dict[str, str]) -> None:
-    """Writes a checkpoint.
+    """Writes a file.
 
     Raises:
         DataError: If it cannot be written.
@@ -43,14 +43,21 @@ def read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError, TypeError) as error:
         raise _damaged(path) from error
-    if texts.pop(_CHECKSUM, None) != _checksum(arrays, texts):
+    if _CHECKSUM not in texts or not is_intact(arrays, texts):
         raise _damaged(path)
+    del texts[_CHECKSUM]
     return arrays, texts
+
+
+def is_intact(arrays: dict[str, np.ndarray], texts: dict[str, str]) -> bool:
+    """Whether the content of a file is what was written; true if the file has no checksum."""
+    rest = {name: text for name, text in texts.items() if name != _CHECKSUM}
+    return texts.get(_CHECKSUM) in {None, _checksum(arrays, rest)}
 
 
 def _damaged(path: Path) -> DataError:
     return DataError(
-        f"{path} is damaged, so that training cannot be resumed from it. Remove it, or start again with fresh "
+        f"{path} is damaged, so that training cannot be resumed from it. Remove it; elman fit does so with fresh "
         "(--fresh)."
     )
 

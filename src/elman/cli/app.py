@@ -10,6 +10,7 @@ import typer
 import elman
 from elman.cli.bench import bench
 from elman.cli.diagnose import diagnose
+from elman.cli.export import export
 from elman.cli.fit import fit
 from elman.cli.info import info
 from elman.cli.predict import predict
@@ -37,10 +38,11 @@ def elman_command(
     \b
     elman fit --data walk   a forecaster from a table, judged
     elman diagnose RUN ...  how far back it remembers, and what to change
+    elman export RUN FILE   its model for Keras, or alone
     elman info              what is installed, and where the native path works
     elman bench --quick     how fast it is here
     """
 
 
-for command in (fit, predict, diagnose, bench, info):
+for command in (fit, predict, diagnose, export, bench, info):
     app.command()(command)

@@ -11,10 +11,11 @@ import typer
 from rich.console import Console
 
 from elman import datasets
+from elman.cli.keras_model import keras_model
 from elman.cli.progress import bar
 from elman.cli.screen import say, screen, table_of, usage_errors
+from elman.forecasting import Run, report
 from elman.forecasting import fit as fit_table
-from elman.forecasting import report
 from elman.forecasting.settings import CELLS, NAMES, Settings
 
 
@@ -54,8 +55,15 @@ def fit(
         if features is not None:
             given["features"] = [name.strip() for name in features.split(",")]
         known = {"table": table} if data is None else datasets.arguments(data)
-        with bar() as tell:
-            run = fit_table(**known | given, out=out, fresh=fresh, tell=tell)
+        with keras_model() as write:
+            with bar() as tell:
+                run = fit_table(**known | given, out=out, fresh=fresh, tell=tell)
+            _print(run, data, json_=json_)
+            write(run.folder)
+
+
+def _print(run: Run, data: str | None, *, json_: bool) -> None:
+    """The report of a run."""
     if json_:
         typer.echo(json.dumps({"folder": str(run.folder), **run.to_dict()}, indent=2))
         return

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """`elman.fit`: a table in, a trained forecaster and an honest report out, in a folder of their own.
 
-The order is: arguments, table, checks, folder, and only then Keras; training; scores on the held-out end; files. The
-metrics are written last, so that their presence means that the run is finished.
+The order is: arguments, table, checks, folder; training; scores on the held-out end; files. The metrics are written
+last, so that their presence means that the run is finished. No framework.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import numpy as np
 
 import elman
 from elman import files
-from elman.forecasting import baselines, checks, folder, reading, report
+from elman.forecasting import baselines, checks, folder, forecaster, reading, report, training
 from elman.forecasting.forecast import forecasts_of, last_forecast, to_csv
 from elman.forecasting.run import (
     CHECKPOINT,
@@ -45,6 +45,7 @@ from elman.forecasting.windows import (
     windows_of,
 )
 from elman.forecasting.words import counted, listed
+from elman.network import History, Network, Progress
 from elman.plain_values import plain
 
 _LEAST_EXAMPLES, _EXAMPLES = 16, 1024  # held-out windows on which memory is measured
@@ -90,7 +91,7 @@ def fit(
     learning_rate: float = 3e-3,
     out: Any = None,
     fresh: bool = False,
-    tell: Callable[[Any], None] | None = None,
+    tell: Callable[[Progress], None] | None = None,
     layer: str | None = None,
 ) -> Run:
     """Trains a small recurrent network to forecast a column of a table, and says whether it is worth having.
@@ -98,7 +99,7 @@ def fit(
     The last 15 % of the rows are held out; the 15 % before them decide when training ends. The network starts as a
     linear model of the window (ridge regression) and learns what that misses. Its error is compared with those of the
     last value, the value one period ago and the linear model. Everything is saved after every epoch. If a run is
-    killed, the same call resumes it and ends with the same numbers.
+    killed, the same call resumes it and ends with the same numbers. No framework is needed, and none is imported.
 
     Args:
         table: Path of a `.csv` or `.parquet` file, a NumPy array `(rows, columns)` (columns `x0`, `x1`, ... unless it
@@ -124,11 +125,11 @@ def fit(
         out: The run's folder. `None` names it `elman-runs/<name>-<hash>`, by the data and the arguments.
         fresh: Whether to start again, even if the folder holds this or another run of elman, finished or not. Files of
             other programs whose names the run needs are renamed, `model.keras` to `model.keras.before`.
-        tell: Called with an `elman.forecasting.Progress` after every step.
+        tell: Called with an `elman.network.Progress` after every step.
         layer: The former name of `cell`, accepted for one release with a warning.
 
     Returns:
-        The run.
+        The run. Its folder holds the model as `model.safetensors`; `elman.export` writes it as `model.keras`.
 
     Raises:
         elman.DataError: If the table, an argument or the folder cannot be used; a `ValueError`.
@@ -193,39 +194,22 @@ class _Trained(NamedTuple):
 
     Attributes:
         linear: The linear model that the network started as.
-        network: The network with elman's layers, for standardized targets.
-        stock: The same with Keras's own layers.
-        model: `network` in the target's units.
-        portable: `stock` in the target's units, which is what the file holds.
-        batches: The training windows.
-        outcome: The history.
-        difference: Largest difference between the outputs of `model` and `portable`, on held-out windows.
+        model: The network in the target's units.
+        history: What `Network.fit` returned.
+        best_epoch: The epoch whose weights the network has; 0 if it stays the linear model.
     """
 
     linear: baselines.Linear
-    network: Any
-    stock: Any
-    model: Any
-    portable: Any
-    batches: Any
-    outcome: Any
-    difference: float
+    model: Network
+    history: History
+    best_epoch: int
 
 
 def _run(
-    prepared: _Prepared, source: Source, settings: Settings, path: Path, tell: Callable[[Any], None] | None
+    prepared: _Prepared, source: Source, settings: Settings, path: Path, tell: Callable[[Progress], None] | None
 ) -> Run:
     """Trains, scores and writes."""
-    try:
-        import keras
-    except ModuleNotFoundError as error:
-        if error.name != "keras":
-            raise
-        raise ImportError(
-            "elman.fit needs Keras and a backend, and Keras is not installed. Install one of elman[tensorflow], "
-            "elman[jax] and elman[torch]."
-        ) from error
-    from elman.forecasting import network, pictures, speed
+    from elman.forecasting import pictures
 
     trained = _train(prepared, settings, path, tell)
     table, windows = prepared.table, prepared.windows
@@ -237,62 +221,45 @@ def _run(
         table.notes.append(f"Too short for a forecast: {listed(short)}.")
     elif short:
         table.notes.append(f"No forecast: the table ends with fewer than {windows.window} rows without a gap.")
-    files.write_with(path / MODEL, lambda to: network.save(trained.portable, to))
+    trained.model.save(path / MODEL)
     files.write(path / FORECAST, to_csv(later))
     data = plain(
         {
             **_facts(prepared, source, settings),
             "errors": errors,
             "penalty": trained.linear.penalty,
-            "training": _training(trained.outcome, trained.batches.batch_size, float(prepared.std[windows.target])),
-            "route": dict(network.first_recurrent(trained.network).route._asdict()),
-            "seconds_per_epoch": speed.seconds_per_epoch(
-                {"elman": trained.network, "stock": trained.stock}, trained.batches
-            ),
-            "difference_from_stock": trained.difference,
+            "training": _training(trained, prepared.batch_size, float(prepared.std[windows.target])),
             "memory": _memory(trained.model, windows),
-            "versions": _versions(keras),
+            "versions": _versions(),
         }
     )
     files.write(path / FORECAST_PICTURE, pictures.forecast(data, table, windows, forecasts, later))
     files.write(path / LEARNING_PICTURE, pictures.learning(data))
     run = Run(path, signed(data))
     files.write(path / METRICS, json.dumps(run.metrics, indent=2, allow_nan=False) + "\n")
-    if not trained.outcome.interrupted:
+    if not trained.history.stopped:
         (path / CHECKPOINT).unlink(missing_ok=True)
     return run
 
 
-def _train(prepared: _Prepared, settings: Settings, path: Path, tell: Callable[[Any], None] | None) -> _Trained:
+def _train(prepared: _Prepared, settings: Settings, path: Path, tell: Callable[[Progress], None] | None) -> _Trained:
     """Builds the network as the linear model and trains it.
 
     It stays the linear model if it learns no more than chance.
     """
-    from elman.forecasting import network, training
-    from elman.models import to_stock
-
     table, windows, mean, std, _, batch_size = prepared
     linear = baselines.fit_linear(windows, mean, std)
-    built = network.build(windows, linear, settings)
+    network = forecaster.build(windows, linear, settings)
     scale = float(mean[windows.target]), float(std[windows.target])
-    batches = training.Batches(windows, windows.starts["train"], batch_size, scale, settings.seed)
-    validation = training.Batches(windows, windows.starts["validation"], training.EVALUATION_BATCH, scale)
-    training.compile_for(built, settings.learning_rate, len(batches))
-    untrained = training.weights_of(built)
-    outcome = training.train(built, batches, validation, epochs=settings.epochs, folder=path, tell=tell)
-    stock = to_stock(built)
-    model, portable = network.in_units(built, *scale), network.in_units(stock, *scale)
-    few = windows.starts["test"][: training.EVALUATION_BATCH]
-    ours, theirs = (forecasts_of(each, table, few, windows.window, windows.ahead) for each in (model, portable))
-    if outcome.best_epoch > 0 and not _learned(model, table, windows, linear):
-        built.set_weights(untrained)
-        stock.set_weights(untrained)
-        outcome = outcome._replace(best_epoch=0)
-        table.notes.append(
-            "What the network learned is no more than chance on the validation part, so it stays the linear model."
-        )
-    difference = float(np.abs(ours - theirs).max())
-    return _Trained(linear, built, stock, model, portable, batches, outcome, difference)
+    untrained = forecaster.in_units(network, *scale)
+    history = training.train(network, windows, scale, settings, batch_size=batch_size, folder=path, tell=tell)
+    model = forecaster.in_units(network, *scale)
+    if history.best_epoch == 0 or _learned(model, table, windows, linear):
+        return _Trained(linear, model, history, history.best_epoch)
+    table.notes.append(
+        "What the network learned is no more than chance on the validation part, so it stays the linear model."
+    )
+    return _Trained(linear, untrained, history, 0)
 
 
 def _forecasts(prepared: _Prepared, trained: _Trained) -> dict[str, np.ndarray]:
@@ -307,7 +274,7 @@ def _forecasts(prepared: _Prepared, trained: _Trained) -> dict[str, np.ndarray]:
     return found
 
 
-def _memory(model: Any, windows: Windows) -> dict[str, Any] | None:
+def _memory(model: Network, windows: Windows) -> dict[str, Any] | None:
     """How far back the recurrent layers remember, on held-out windows; `None` if these are too few or constant.
 
     The linear path next to them sees the whole window, whatever they forget.
@@ -319,13 +286,11 @@ def _memory(model: Any, windows: Windows) -> dict[str, Any] | None:
     targets = windows.targets(some)
     if not np.ptp(targets, axis=0).any():
         return None
-    from elman.diagnosis.measure import diagnose
-
-    found = diagnose(model, windows.inputs(some), targets)
+    found = elman.diagnose(model, windows.inputs(some), targets)
     return {"horizon": found.horizon, "verdict": found.verdict, "because": found.because}
 
 
-def _learned(model: Any, table: Table, windows: Windows, linear: baselines.Linear) -> bool:
+def _learned(model: Network, table: Table, windows: Windows, linear: baselines.Linear) -> bool:
     """Whether the trained network is better than the linear model that it started as, by more than chance.
 
     The best of many epochs is better by chance alone, and much better if one outlier makes up most of the error.
@@ -379,32 +344,33 @@ def _period(table: Table, rows: int | None) -> dict[str, Any] | None:
     return {"rows": rows, "text": counted(rows, "row") + (f" ({length})" if length else "")}
 
 
-def _training(outcome: Any, batch_size: int, std: float) -> dict[str, Any]:
-    """How training went. Errors are RMSE in the target's units."""
-
-    def rmse(value: float | None) -> float | None:
-        return None if value is None else float(np.sqrt(value)) * std
-
-    history = [
-        {**epoch, "train": rmse(epoch["train"]), "validation": rmse(epoch["validation"])} for epoch in outcome.history
+def _training(trained: _Trained, batch_size: int, std: float) -> dict[str, Any]:
+    """How training went. Errors are RMSE in the target's units; epoch 0 is before training."""
+    history = trained.history
+    train, validation = ([std * float(np.sqrt(loss)) for loss in each] for each in _losses(history))
+    epochs = [
+        {"epoch": i, "train": train[i - 1] if i else None, "validation": error, "seconds": seconds}
+        for i, (error, seconds) in enumerate(zip(validation, [0.0, *history.seconds], strict=True))
     ]
     return {
         "batch_size": batch_size,
-        "epochs": len(history) - 1,
-        "best_epoch": outcome.best_epoch,
-        "interrupted": outcome.interrupted,
-        "history": history,
+        "epochs": len(history.loss),
+        "best_epoch": trained.best_epoch,
+        "interrupted": history.stopped,
+        "history": epochs,
     }
 
 
-def _versions(keras: Any) -> dict[str, str]:
-    backend = keras.config.backend()
+def _losses(history: History) -> tuple[list[float], list[float]]:
+    """The training losses, and the validation losses with the one from before training first."""
+    assert history.untrained_loss is not None
+    return history.loss, [history.untrained_loss, *history.validation_loss]
+
+
+def _versions() -> dict[str, str]:
     return {
         "elman": elman.__version__,
         "python": platform.python_version(),
         "numpy": np.__version__,
         "polars": metadata.version("polars"),
-        "keras": keras.__version__,
-        "backend": backend,
-        backend: sys.modules[backend].__version__,
     }

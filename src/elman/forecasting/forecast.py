@@ -18,9 +18,11 @@ import polars as pl
 
 from elman.errors import DataError
 from elman.forecasting.table import Table
-from elman.forecasting.windows import chunks, gathered
+from elman.forecasting.windows import gathered
 
+Model = Callable[[np.ndarray], np.ndarray]  # (batch, window, features) -> (batch, ahead), as a Network is
 AFTER, AHEAD = "after", "ahead"
+_AT_ONCE = 1024  # windows of a call
 _LOOK = 1000  # rows by which the times are judged to be regular
 # Text that begins so is a formula to a spreadsheet; an apostrophe in front makes it text. Text with apostrophes before
 # such a beginning gets one more, so that `from_csv` can take exactly one away. A number is harmless.
@@ -42,13 +44,13 @@ def last_windows(table: Table, window: int) -> tuple[np.ndarray, list[str]]:
     return np.array(starts, "int64"), short
 
 
-def forecasts_of(model: Any, table: Table, starts: np.ndarray, window: int, ahead: int) -> np.ndarray:
+def forecasts_of(model: Model, table: Table, starts: np.ndarray, window: int, ahead: int) -> np.ndarray:
     """`(len(starts), ahead)`: the output of a model from raw rows to target units."""
-    found = [np.zeros((0, ahead), "float32")]
-    for part in chunks(starts, window * table.rows.shape[1]):
-        rows = gathered(table.rows, part, window)
-        found.append(np.asarray(model.predict(rows, batch_size=1024, verbose=0)))
-    return np.concatenate(found)
+    found = np.empty((len(starts), ahead), "float32")
+    for first in range(0, len(starts), _AT_ONCE):
+        part = slice(first, first + _AT_ONCE)
+        found[part] = model(gathered(table.rows, starts[part], window))
+    return found
 
 
 def as_frame(table: Table, starts: np.ndarray, window: int, values: np.ndarray, first_row: int) -> pl.DataFrame:
@@ -99,7 +101,9 @@ def _times(table: Table, last: np.ndarray, ahead: int, after: str) -> dict[str, 
     return columns
 
 
-def last_forecast(model: Any, table: Table, window: int, ahead: int, first_row: int) -> tuple[pl.DataFrame, list[str]]:
+def last_forecast(
+    model: Model, table: Table, window: int, ahead: int, first_row: int
+) -> tuple[pl.DataFrame, list[str]]:
     """The forecast after each group's last row, and the groups that are too short for one."""
     starts, short = last_windows(table, window)
     values = forecasts_of(model, table, starts, window, ahead)

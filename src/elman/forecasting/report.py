@@ -7,6 +7,7 @@ alone, so that a finished run reads as it did when it ended. Only the verdict is
 
 from __future__ import annotations
 
+from statistics import median
 from typing import Any
 
 from elman.forecasting.scores import Bootstrap
@@ -109,13 +110,11 @@ def before(data: dict[str, Any]) -> list[str]:
 
 def after(data: dict[str, Any]) -> list[str]:
     """The lines below it."""
-    training, seconds, route = data["training"], data["seconds_per_epoch"], data["route"]
-    ran = f"native ({route['detail']})" if route["path"] == "native" else f"Keras's own operations: {route['reason']}"
-    difference = f"{data['difference_from_stock']:.2g}" + (f" {data['unit']}" if data["unit"] else "")
+    training = data["training"]
+    seconds = median(epoch["seconds"] for epoch in training["history"][1:])
     lines = [
         data["errors"]["verdict"],
-        f"Trained {training['epochs']} epochs, the best was {training['best_epoch']}; route: {ran}.",
-        f"{seconds['elman']:.3g} s per epoch, {seconds['stock']:.3g} s in stock Keras; outputs within {difference}.",
+        f"Trained {counted(training['epochs'], 'epoch')} of {seconds:.2g} s; the best was {training['best_epoch']}.",
     ]
     if (memory := data.get("memory")) is not None:
         lines.append(_memory(memory, data["window"]))

@@ -16,12 +16,14 @@ from typing import Any
 from elman.errors import DataError
 from elman.forecasting import report
 from elman.forecasting.forecast import from_csv
+from elman.network import Network
 
-CONFIG, METRICS, MODEL, FORECAST = "run.json", "metrics.json", "model.keras", "forecast.csv"
+CONFIG, METRICS, MODEL, FORECAST = "run.json", "metrics.json", "model.safetensors", "forecast.csv"
+KERAS_MODEL = "model.keras"  # written by `elman fit` if Keras is installed
 FORECAST_PICTURE, LEARNING_PICTURE, CHECKPOINT = "forecast.png", "learning.png", "checkpoint.safetensors"
 # What a new start removes, in this order: first the file whose presence means that the run is finished.
-FILES = (METRICS, CHECKPOINT, MODEL, FORECAST, FORECAST_PICTURE, LEARNING_PICTURE)
-_CHECKSUM, _TIMES = "checksum", {"seconds", "seconds_per_epoch"}
+FILES = (METRICS, CHECKPOINT, MODEL, KERAS_MODEL, FORECAST, FORECAST_PICTURE, LEARNING_PICTURE)
+_CHECKSUM, _TIMES = "checksum", {"seconds", "seconds_per_epoch"}  # the latter in runs of elman 0.1
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
@@ -63,7 +65,8 @@ class Run:
     """What `elman.fit` returns.
 
     Attributes:
-        folder: A `pathlib.Path` with `model.keras`, `metrics.json`, `forecast.csv`, `forecast.png` and `learning.png`.
+        folder: A `pathlib.Path` with `model.safetensors`, `metrics.json`, `forecast.csv`, `forecast.png` and
+            `learning.png`.
         metrics: Everything that `metrics.json` has, as a dictionary.
 
     Example:
@@ -98,18 +101,16 @@ class Run:
         return cls(path, metrics)
 
     @functools.cached_property
-    def model(self) -> Any:
-        """The Keras model: raw rows `(batch, window, features)` to `(batch, ahead)` in the target's units.
+    def model(self) -> Network:
+        """The `elman.Network`: raw rows `(batch, window, features)` to `(batch, ahead)` in the target's units.
 
         Raises:
-            elman.DataError: If `model.keras` is missing or damaged.
+            elman.DataError: If `model.safetensors` is missing or damaged.
         """
-        from elman.loading import load_model
-
         path = self.folder / MODEL
         if not path.exists():
             raise DataError(f"{path} is missing. Run elman fit again with fresh (--fresh).")
-        return load_model(path)
+        return Network.load(path)
 
     @functools.cached_property
     def forecast(self) -> Any:

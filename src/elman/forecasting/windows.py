@@ -55,10 +55,16 @@ class Windows(NamedTuple):
 
 def gathered(rows: np.ndarray, starts: np.ndarray, window: int) -> np.ndarray:
     """`(len(starts), window, features)`: the rows from each start on."""
+    return blocks(rows, window)[starts].reshape(len(starts), window, rows.shape[1])
+
+
+def blocks(rows: np.ndarray, window: int) -> np.ndarray:
+    """`(windows, window * features)`: a view of the rows from every start on.
+
+    Each window is one block of memory, which is several times as fast to copy as its rows one by one.
+    """
     features = rows.shape[1]
-    # One block of memory for each window, which is several times as fast to copy as its rows one by one.
-    blocks = np.lib.stride_tricks.sliding_window_view(rows.reshape(-1), window * features)[::features]
-    return blocks[starts].reshape(len(starts), window, features)
+    return np.lib.stride_tricks.sliding_window_view(rows.reshape(-1), window * features)[::features]
 
 
 def chunks(starts: np.ndarray, values_each: int) -> Iterator[np.ndarray]:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A network in a file: safetensors, with the description as versioned JSON in its header. No code, no pickle.
 
-In: a network and a path. Out: a file, or a network made of one. A description that a file brings is checked as the
-arguments of a user are, since it is as little trusted.
+In: a network and a path. Out: a file, or a network made of one. A checksum shows a changed bit. The description in a
+file is checked as the arguments of a user are, since it is as little trusted.
 """
 
 from __future__ import annotations
@@ -13,9 +13,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from elman import files as whole_files
 from elman.errors import DataError
 
 if TYPE_CHECKING:
@@ -33,19 +30,19 @@ def snake(name: str) -> str:
 
 def save(network: Network, path: Any) -> None:
     """Writes a network."""
-    from safetensors.numpy import save as to_bytes
+    from elman import checkpoint
 
     if network.input_shape is None:
         raise DataError("the network has no weights yet; pass features=, or call it once, before it is saved.")
     metadata = {"format": FORMAT, "version": str(VERSION), "description": json.dumps(network.describe())}
-    whole_files.write(
-        Path(path), to_bytes({name: np.ascontiguousarray(a) for name, a in network.weights.items()}, metadata)
-    )
+    checkpoint.write(Path(path), network.weights, metadata)
 
 
 def load(path: Any) -> Network:
     """Reads a network."""
     from safetensors import SafetensorError, safe_open
+
+    from elman import checkpoint
 
     try:
         with safe_open(Path(path), "np") as file:
@@ -62,6 +59,8 @@ def load(path: Any) -> Network:
         raise DataError(
             f"{path} has version {version[:20]!r} of the format; this elman reads up to {VERSION}. Update elman."
         )
+    if not checkpoint.is_intact(weights, metadata):
+        raise DataError(f"{path} is damaged: its checksum is not that of its content.")
     return _network(path, metadata.get("description", ""), weights)
 
 

@@ -11,13 +11,13 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
-from elman import files
 from elman.checks import is_integer, is_real, positive_integer
 from elman.errors import DataError
 from elman.network import losses, optimizers
@@ -58,7 +58,7 @@ class Progress(NamedTuple):
         steps: Steps of an epoch.
         loss: Mean loss of the epoch so far.
         batch_loss: Loss of the step's batch, before the step.
-        validation_loss: Of the last epoch that has ended, or `None`.
+        validation_loss: Of the last epoch that has ended, or before training; `None` without validation data.
     """
 
     epoch: int
@@ -77,14 +77,20 @@ class History:
     Attributes:
         loss: Mean training loss of each epoch.
         validation_loss: Loss of the validation data after each epoch; empty without such data.
+        seconds: What each epoch took, without the checkpoint.
+        untrained_loss: Loss of the validation data before training, or `None`.
         best_epoch: Number of the epoch, from 1, whose weights the network has; 0 stands for those from before training.
         resumed: Epochs that a checkpoint had, or `None` if there was no checkpoint.
+        stopped: Whether `stop` ended training.
     """
 
     loss: list[float] = dataclasses.field(default_factory=list)
     validation_loss: list[float] = dataclasses.field(default_factory=list)
+    seconds: list[float] = dataclasses.field(default_factory=list)
+    untrained_loss: float | None = None
     best_epoch: int = 0
     resumed: int | None = None
+    stopped: bool = False
 
 
 class Arrays:
@@ -164,13 +170,14 @@ def fit(
     mask: Any = None,
     seed: int = 0,
     tell: Callable[[Progress], None] | None = None,
+    stop: Callable[[], bool] | None = None,
     checkpoint: str | Path | None = None,
 ) -> History:
     """Trains a network.
 
     Args:
-        network: The network. It gets the best weights: those of the least validation loss, or the last ones if there
-            are no validation data.
+        network: The network. It gets the best weights: those of the least validation loss, be it that from before
+            training, or the last ones if there are no validation data.
         x: Inputs, (batch, time, features), (batch, features) or integers (batch, time); or a `Source`.
         y: Targets, of the output's shape; for `"sparse_categorical_crossentropy"` the numbers of classes. Not with a
             `Source`.
@@ -181,13 +188,15 @@ def fit(
         batch_size: Examples in a step.
         epochs: How often the examples are gone through, at most.
         shuffle: Whether each epoch has an order of its own.
-        validation_data: `(x, y)`, `(x, y, sample_weight)` or a `Source`, whose loss is computed after each epoch.
+        validation_data: `(x, y)`, `(x, y, sample_weight)` or a `Source`, whose loss is computed before training and
+            after each epoch.
         patience: Epochs without a smaller validation loss after which training ends; in a third of that the learning
             rate is halved. `None`: neither.
         sample_weight: (batch,) or (batch, time): multiplies the losses.
         mask: bool (batch, time), true where a step is valid.
         seed: Of the order of examples and of dropout.
         tell: Called with a `Progress` after each step.
+        stop: Called after each epoch; training ends if it returns true.
         checkpoint: File that is written after each epoch. If it exists, training goes on from it, to the same bits.
 
     Returns:
@@ -213,7 +222,7 @@ def fit(
     if validation_data is not None:
         validation = validation_data if hasattr(validation_data, "batch") else Arrays(network, *validation_data)
     run = _Run(network, source, validation, options)
-    return run.train(tell, None if checkpoint is None else Path(checkpoint))
+    return run.train(tell, stop, None if checkpoint is None else Path(checkpoint))
 
 
 def evaluate(network: Network, source: Source, loss: losses.Loss, batch_size: int) -> float:
@@ -259,14 +268,21 @@ class _Run:
         self.best_loss = math.inf
         self.loss: losses.BatchLoss | None = None  # of batches of the last shape
 
-    def train(self, tell: Callable[[Progress], None] | None, checkpoint: Path | None) -> History:
+    def train(
+        self, tell: Callable[[Progress], None] | None, stop: Callable[[], bool] | None, checkpoint: Path | None
+    ) -> History:
         """Trains to the end, from the checkpoint if there is one."""
         if checkpoint is not None and checkpoint.exists():
             self.load(checkpoint)
-        while not self.ended():
+        elif self.validation is not None:
+            self.history.untrained_loss = self.judge(0)
+        while not (self.ended() or self.history.stopped):
+            started = time.perf_counter()
             self.epoch(len(self.history.loss), tell)
+            self.history.seconds.append(time.perf_counter() - started)
             if checkpoint is not None:
                 self.save(checkpoint)
+            self.history.stopped = stop is not None and stop() and not self.ended()
         if self.validation is not None:
             np.copyto(self.network.flat, self.best)
         return self.history
@@ -295,10 +311,13 @@ class _Run:
             total += loss * len(indices)
             if tell:
                 mean = total / (step * options.batch_size + len(indices))
-                last = self.history.validation_loss[-1] if self.history.validation_loss else None
+                last = self.history.validation_loss[-1] if self.history.validation_loss else self.history.untrained_loss
                 tell(Progress(number + 1, options.epochs, step + 1, steps, mean, loss, last))
         self.history.loss.append(total / examples)
-        self.judge(number + 1)
+        if self.validation is None:
+            self.history.best_epoch = number + 1
+        else:
+            self.history.validation_loss.append(self.judge(number + 1))
 
     def step(self, batch: Batch) -> float:
         """One update; returns the loss before it."""
@@ -312,18 +331,17 @@ class _Run:
         self.optimizer.step(network.flat, network.gradient, options.clip_norm)
         return value
 
-    def judge(self, number: int) -> None:
-        """Keeps the best weights, and halves the learning rate where training does not help."""
-        if self.validation is None:
-            self.history.best_epoch = number
-            return
+    def judge(self, number: int) -> float:
+        """The validation loss. Keeps the best weights, and halves the learning rate where training does not help."""
+        assert self.validation is not None
         value = evaluate(self.network, self.validation, self.options.loss, max(self.options.batch_size, 256))
-        self.history.validation_loss.append(value)
+        waited = number - self.history.best_epoch
         if value < self.best_loss:
             self.best_loss, self.history.best_epoch = value, number
             np.copyto(self.best, self.network.flat)
-        elif self.options.patience and self.waited() % max(1, self.options.patience // _HALVINGS) == 0:
+        elif self.options.patience and waited and waited % max(1, self.options.patience // _HALVINGS) == 0:
             self.optimizer.learning_rate *= 0.5
+        return value
 
     # --- the checkpoint ------------------------------------------------------------------------------------------
 
@@ -336,21 +354,21 @@ class _Run:
         }
         return json.dumps([self.network.describe(), options, len(self.source)], default=str)
 
+    def arrays(self) -> dict[str, Array]:
+        """What changes while training, apart from the history."""
+        return {"weights": self.network.flat, "best": self.best, "m": self.optimizer.m, "v": self.optimizer.v}
+
     def save(self, path: Path) -> None:
         """Writes everything that training needs to go on."""
-        from safetensors.numpy import save as to_bytes
+        from elman import checkpoint
 
-        optimizer = self.optimizer
-        arrays = {"weights": self.network.flat, "best": self.best, "m": optimizer.m, "v": optimizer.v}
         state = {
-            "loss": self.history.loss,
-            "validation_loss": self.history.validation_loss,
-            "best_epoch": self.history.best_epoch,
+            "history": dataclasses.asdict(self.history),
             "best_loss": self.best_loss,
-            "learning_rate": optimizer.learning_rate,
-            "steps": optimizer.steps,
+            "learning_rate": self.optimizer.learning_rate,
+            "steps": self.optimizer.steps,
         }
-        files.write(path, to_bytes(arrays, {"state": json.dumps(state), "identity": self.identity()}))
+        checkpoint.write(path, self.arrays(), {"state": json.dumps(state), "identity": self.identity()})
 
     def load(self, path: Path) -> None:
         """Reads it back.
@@ -358,29 +376,18 @@ class _Run:
         Raises:
             DataError: If the file is damaged or of another training.
         """
-        from safetensors import SafetensorError, safe_open
+        from elman import checkpoint
 
-        try:
-            with safe_open(path, "np") as file:
-                metadata = file.metadata() or {}
-                if metadata.get("identity") != self.identity():
-                    raise DataError(
-                        f"{path} is the checkpoint of a training with another network, data or options. Remove it, or "
-                        "choose another file with checkpoint=."
-                    )
-                state = json.loads(metadata["state"])
-                for name, array in (
-                    ("weights", self.network.flat),
-                    ("best", self.best),
-                    ("m", self.optimizer.m),
-                    ("v", self.optimizer.v),
-                ):
-                    array[...] = file.get_tensor(name)
-        except (OSError, SafetensorError, KeyError, ValueError) as error:
-            raise DataError(f"{path} is not a checkpoint, or is damaged: {error}. Remove it.") from error
-        self.history = History(state["loss"], state["validation_loss"], state["best_epoch"], resumed=len(state["loss"]))
-        self.best_loss, self.optimizer.learning_rate, self.optimizer.steps = (
-            state["best_loss"],
-            state["learning_rate"],
-            state["steps"],
-        )
+        arrays, texts = checkpoint.read(path)
+        if texts.get("identity") != self.identity():
+            raise DataError(
+                f"{path} is the checkpoint of a training with another network, data or options. Remove it, or choose "
+                "another file with checkpoint=."
+            )
+        for name, array in self.arrays().items():
+            np.copyto(array, arrays[name])
+        state = json.loads(texts["state"])
+        self.history = History(**state["history"])
+        self.history.resumed = len(self.history.loss)
+        self.best_loss = state["best_loss"]
+        self.optimizer.learning_rate, self.optimizer.steps = state["learning_rate"], state["steps"]

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Writes the `model.keras` of a run in a process of its own, where Keras is installed.
+
+Importing Keras and its backend takes seconds. The process starts to import them when `elman fit` starts to read the
+table, so that the command hardly waits, and `elman fit` itself imports no framework.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import typer
+
+from elman.cli.screen import printable
+from elman.forecasting.run import KERAS_MODEL
+
+_BACKENDS = ("jax", "tensorflow", "torch")  # the file is the same on each; JAX is imported fastest
+_CODE = """
+import sys
+import keras
+import elman
+elman.export(*sys.stdin.read().split("\\0"))
+"""
+
+
+def backend() -> str | None:
+    """The backend to import Keras with; `None` if Keras is not installed."""
+    if importlib.util.find_spec("keras") is None:
+        return None
+    return next((name for name in _BACKENDS if importlib.util.find_spec(name) is not None), None)
+
+
+@contextmanager
+def keras_model() -> Iterator[Callable[[Path], None]]:
+    """Yields a function that writes the `model.keras` of a run's folder if it is not there and Keras is installed."""
+    chosen = backend()
+    if chosen is None:
+        yield lambda folder: None
+        return
+    # Not on a GPU, and not in reach of the terminal's Ctrl-C.
+    environment = os.environ | {"KERAS_BACKEND": chosen, "JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": ""}
+    with subprocess.Popen(
+        [sys.executable, "-c", _CODE],
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        process_group=0,
+    ) as process:
+        try:
+            yield functools.partial(_write, process)
+        finally:
+            process.kill()
+
+
+def _write(process: subprocess.Popen[str], folder: Path) -> None:
+    path = folder.absolute() / KERAS_MODEL
+    if path.exists():
+        return
+    _, errors = process.communicate(f"{folder.absolute()}\0{path}")
+    if process.returncode:
+        reason = printable(errors.strip().rpartition("\n")[2])
+        typer.echo(f"elman: {path} was not written: {reason} Try elman export.", err=True)
