@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,8 @@ WAVE = np.round(np.sin(np.arange(ROWS) / 3) + 0.1 * _rng.normal(size=ROWS), 4)
 NOISE = np.round(_rng.normal(size=ROWS), 4)
 DAYS = np.datetime64("2024-01-01") + np.arange(ROWS)
 LINES = ["temp,wind", *(f"{a},{b}" for a, b in zip(WAVE, NOISE, strict=True))]
+SMALL = {"target": "temp", "window": 6, "units": 4, "epochs": 4, "unit": "K"}
+FINAL = ["forecast.csv", "forecast.png", "learning.png", "metrics.json", "model.safetensors", "run.json"]
 DATED = ["day,temp", *(f"{day},{a}" for day, a in zip(DAYS, WAVE, strict=True))]
 
 
@@ -32,3 +35,18 @@ def csv_file(folder: Path, content: str | bytes = "\n".join(LINES), name: str = 
 def frame(**columns: object) -> pl.DataFrame:
     """The wave and the noise as a Polars frame, and more columns or others."""
     return pl.DataFrame({"temp": WAVE, "wind": NOISE} | columns)
+
+
+def names(folder: Path) -> list[str]:
+    """The files of a folder."""
+    return sorted(path.name for path in folder.iterdir())
+
+
+def flipped(at: float) -> Callable[[bytes], bytes]:
+    """A change of one bit of a file, `at` counted as a share of its length."""
+
+    def change(content: bytes) -> bytes:
+        place = int(at * len(content))
+        return content[:place] + bytes([content[place] ^ 4]) + content[place + 1 :]
+
+    return change

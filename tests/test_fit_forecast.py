@@ -21,16 +21,14 @@ from fit_cases import WAVE
 HOURS = [dt.datetime(2024, 1, 1) + dt.timedelta(hours=i) for i in range(40)]
 
 
-class LastValue:
+def last_value(rows):
     """A model that repeats the last value twice."""
-
-    def predict(self, rows, **_):
-        return np.repeat(rows[:, -1, :1], 2, axis=1)
+    return np.repeat(rows[:, -1, :1], 2, axis=1)
 
 
 def forecast(table, **settings):
     read = reading.read(open_table(table), Settings(**settings))
-    return last_forecast(LastValue(), read, 4, 2, 0)
+    return last_forecast(last_value, read, 4, 2, 0)
 
 
 # --- columns ---------------------------------------------------------------------------------------------------------
@@ -74,7 +72,7 @@ def test_where_every_series_is_too_short_there_is_no_forecast():
 
 def test_no_windows_have_no_forecasts():
     read = reading.read(open_table(WAVE[:6]), Settings())
-    assert forecasts_of(LastValue(), read, np.zeros(0, "int64"), 4, 2).shape == (0, 2)
+    assert forecasts_of(last_value, read, np.zeros(0, "int64"), 4, 2).shape == (0, 2)
 
 
 def test_times_of_one_row_are_written_alike():

@@ -212,15 +212,13 @@ def test_too_few_rows(rows):
 def test_a_ramp_and_a_slow_wave_are_not_taken_for_leakage():
     slow = np.sin(np.arange(2000) / 500)
     table = pl.DataFrame({"temp": slow, "cos": np.cos(np.arange(2000) / 500), "ramp": np.arange(2000) ** 1.1})
-    with pytest.raises(ImportError, match="needs Keras"):  # all checks passed
-        elman.fit(table, "temp", out="run")
+    begin(table, "temp", out="run")
 
 
 def test_numbers_of_numpy_and_columns_named_by_numbers_are_taken(tmp_path):
     table = pd.DataFrame({0: WAVE, 1: NOISE})
     sizes = {"units": np.array([4, 3]), "window": np.int64(6), "seed": np.uint8(3), "learning_rate": np.float32(0.5)}
-    with pytest.raises(ImportError, match="needs Keras"):
-        elman.fit(table, 0, features=[1], bidirectional=np.bool_(True), out="run", **sizes)
+    begin(table, 0, features=[1], bidirectional=np.bool_(True), out="run", **sizes)
     config = json.loads(Path("run/run.json").read_text())
     assert (config["target"], config["features"], config["units"]) == ("0", ["1"], [4, 3])
 
@@ -262,8 +260,7 @@ def test_a_run_json_that_is_not_elmans_protects_the_folder(content, tmp_path):
 
 @pytest.mark.parametrize("content", ["", "{}", "[]", "null", "[" * 100_000, '{"checksum": "0"}'])
 def test_damaged_metrics_are_neither_read_nor_replaced(content, tmp_path):
-    with pytest.raises(ImportError):
-        elman.fit(frame(), "temp", out="run")
+    begin(frame(), "temp", out="run")
     path = csv_file(tmp_path / "run", content, "metrics.json")
     for call in (lambda: elman.predict("run", frame()), lambda: elman.fit(frame(), "temp", out="run")):
         with pytest.raises(elman.DataError, match="metrics.json is damaged.*--fresh"):
@@ -277,8 +274,7 @@ def test_a_folder_that_another_run_took_meanwhile_is_left_alone(monkeypatch):
     def slow(*arguments):
         """While the table is read, another process begins a run in the same folder."""
         monkeypatch.setattr(fitting, "_prepare", prepare)
-        with pytest.raises(ImportError):
-            elman.fit(frame(), "temp", out="run", seed=1)
+        begin(frame(), "temp", out="run", seed=1)
         return prepare(*arguments)
 
     monkeypatch.setattr(fitting, "_prepare", slow)
@@ -297,8 +293,7 @@ def test_foreign_files_are_left_alone(tmp_path):
 
 
 def test_a_folder_of_another_run_is_left_alone(tmp_path):
-    with pytest.raises(ImportError):
-        elman.fit(frame(), "temp", out="run")
+    begin(frame(), "temp", out="run")
     with pytest.raises(elman.DataError, match="holds a run with another seed and table"):
         elman.fit(frame(wind=NOISE + 1), "temp", out="run", seed=1)
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["run.json"]

@@ -139,6 +139,24 @@ def test_patience_ends_training_and_keeps_the_best_weights():
     assert len(history.loss) - history.best_epoch == 6
 
 
+def test_weights_from_before_training_may_be_the_best():
+    net = network()
+    before = net.flat.copy()
+    y = net(X)
+    history = net.fit(X, Y, epochs=2, learning_rate=0.1, validation_data=(X, y))
+    assert history.untrained_loss == 0
+    assert history.best_epoch == 0
+    np.testing.assert_array_equal(net.flat, before)
+
+
+def test_stop_ends_training_after_an_epoch():
+    answers = iter([False, True])
+    history = network().fit(X, Y, epochs=5, stop=lambda: next(answers))
+    assert (len(history.loss), history.stopped) == (2, True)
+    assert len(history.seconds) == 2
+    assert not network().fit(X, Y, epochs=1, stop=lambda: True).stopped  # it had ended
+
+
 class Interrupted(Exception):
     pass
 
@@ -194,6 +212,25 @@ def test_a_source_trains_as_arrays_do():
     one.fit(windows, epochs=2)
     two.fit(every.x, every.y, epochs=2)
     np.testing.assert_array_equal(one.flat, two.flat)
+
+
+def test_the_order_of_examples_depends_on_seed_and_epoch_alone():
+    rows = RNG.normal(size=(60, 3)).astype("float32")
+
+    class Watched(Windows):
+        def batch(self, indices):
+            seen.extend(indices.tolist())
+            return super().batch(indices)
+
+    orders = []
+    for seed, epochs in ((0, 2), (1, 1), (0, 1)):
+        seen: list[int] = []
+        Network([SimpleRNN(2), Dense(1)], input_shape=(None, 3)).fit(Watched(rows, 5), epochs=epochs, seed=seed)
+        orders += [seen[1:][i : i + 55] for i in range(0, 55 * epochs, 55)]  # the first one is a check
+    assert all(sorted(order) == list(range(55)) for order in orders)
+    assert orders[0] == orders[3]
+    assert orders[0] not in orders[1:3]
+    assert orders[1] != orders[2]
 
 
 def test_a_weight_of_zero_is_an_example_left_out():

@@ -26,6 +26,7 @@ from elman.forecasting.run import (
     CHECKPOINT,
     FORECAST,
     FORECAST_PICTURE,
+    KERAS_MODEL,
     LEARNING_PICTURE,
     METRICS,
     MODEL,
@@ -221,6 +222,7 @@ def _run(
         table.notes.append(f"Too short for a forecast: {listed(short)}.")
     elif short:
         table.notes.append(f"No forecast: the table ends with fewer than {windows.window} rows without a gap.")
+    (path / KERAS_MODEL).unlink(missing_ok=True)  # of an interrupted run
     trained.model.save(path / MODEL)
     files.write(path / FORECAST, to_csv(later))
     data = plain(

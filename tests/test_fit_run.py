@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: Apache-2.0
+"""elman.fit and elman.predict: the files of a run, its numbers, and the forecasts."""
+
+import json
+import shutil
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+from numpy.testing import assert_allclose
+from PIL import Image
+from typer.testing import CliRunner
+
+import elman
+from elman.cli.app import app
+from elman.forecasting import report
+from fit_cases import DAYS, FINAL, NOISE, ROWS, SMALL, WAVE, csv_file, flipped, frame, names
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return elman.fit(frame(), out=tmp_path_factory.mktemp("fit") / "run", **SMALL)
+
+
+def test_the_folder_holds_whole_files_and_nothing_else(run):
+    assert names(run.folder) == FINAL
+    for name in ("forecast.png", "learning.png"):
+        with Image.open(run.folder / name) as picture:
+            assert min(picture.size) > 400
+            assert len(np.unique(np.asarray(picture.convert("L")))) > 20  # lines in several shades of grey
+    assert json.loads((run.folder / "metrics.json").read_text()) == run.metrics == run.to_dict()
+    assert set(run.metrics["versions"]) == {"elman", "python", "numpy", "polars"}
+
+
+def test_the_model_takes_raw_rows_and_gives_target_units(run):
+    windows = np.lib.stride_tricks.sliding_window_view(np.column_stack([WAVE, NOISE]).astype("float32"), 6, axis=0)
+    held_out = windows.transpose(0, 2, 1)[164:-1]  # those whose target is one of the last 30 rows
+    forecasts = run.model(held_out)
+    found = float(np.sqrt(np.square(forecasts[:, 0] - WAVE[170:]).mean()))
+    assert_allclose(found, run.metrics["errors"]["models"]["network"]["rmse"], rtol=1e-5)
+    assert run.metrics["windows"]["test"] == len(held_out)
+
+
+def test_the_history_begins_before_training_and_knows_the_best(run):
+    errors = [epoch["validation"] for epoch in run.history]
+    assert [epoch["epoch"] for epoch in run.history] == list(range(len(errors)))
+    best = run.metrics["training"]["best_epoch"]
+    assert best in {0, int(np.argmin(errors))}
+    assert [epoch["seconds"] > 0 for epoch in run.history] == [False] + [True] * SMALL["epochs"]
+    stays = any("it stays the linear model" in note for note in run.metrics["notes"])
+    assert stays == (best == 0 and int(np.argmin(errors)) > 0)
+
+
+def test_a_network_that_learns_nothing_stays_the_linear_model(tmp_path):
+    noise = np.random.default_rng(0).normal(size=(300, 1))
+    found = elman.fit(noise, window=4, units=8, epochs=2, learning_rate=0.1, out=tmp_path)
+    models = found.metrics["errors"]["models"]
+    assert found.metrics["training"]["best_epoch"] == 0
+    assert_allclose(models["network"]["rmse"], models["linear"]["rmse"], rtol=1e-5)
+    assert found.metrics["errors"]["verdict"].startswith("The network is not better")
+
+
+def test_a_network_that_learns_more_beats_the_linear_model(tmp_path):
+    chaos = np.empty(700)
+    chaos[0] = 0.4
+    for i in range(1, len(chaos)):
+        chaos[i] = 3.9 * chaos[i - 1] * (1 - chaos[i - 1])  # the logistic map: no line tells what follows
+    found = elman.fit(chaos, window=4, units=16, epochs=15, learning_rate=0.01, out=tmp_path)
+    assert found.metrics["errors"]["verdict"].startswith("The network beats all three baselines")
+
+
+@pytest.mark.parametrize(
+    ("asked", "said", "layers"),
+    [
+        ({"cell": "LSTM", "units": [4, 3]}, "network (LSTM, 4 + 3 units)", ["LSTM", "LSTM"]),
+        ({"cell": "GRU", "bidirectional": True}, "network (Bidirectional GRU, 4 units)", ["GRU", "GRU"]),
+        (
+            {"units": [3, 2], "bidirectional": True},
+            "network (Bidirectional SimpleRNN, 3 + 2 units)",
+            ["SimpleRNN", "SimpleRNN", "Reverse", "SimpleRNN", "SimpleRNN"],
+        ),
+    ],
+    ids=["stacked", "bidirectional", "both"],
+)
+def test_another_cell_stacked_or_both_ways(asked, said, layers, tmp_path):
+    run = elman.fit(frame(), out=tmp_path / "run", **{**SMALL, "epochs": 1, **asked})
+    assert said in [label for label, *_ in report.rows(run.metrics)]
+    kinds = [type(each.layer).__name__ for each in run.model.bound]
+    assert kinds == ["Normalize", *layers, "Dense", "Flatten", "Dense", "Rescale"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "sentence"), [({"cell": "lstm"}, "Did you mean 'LSTM'"), ({"bidirectional": 1}, "1")]
+)
+def test_a_cell_that_does_not_exist(asked, sentence, tmp_path):
+    with pytest.raises(elman.DataError, match=sentence):
+        elman.fit(frame(), out=tmp_path / "run", **{**SMALL, **asked})
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_finished_run_is_reported_again(run, capsys):
+    def tell(_):
+        raise AssertionError("it trains")
+
+    again = elman.fit(frame(), out=run.folder, tell=tell, **SMALL)
+    assert again.metrics == run.metrics
+    assert elman.Run.load(run.folder).metrics == run.metrics
+    assert "RMSE" in repr(again)
+    assert "<table>" in again._repr_html_()
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "metrics.json"])
+@pytest.mark.parametrize(
+    "change", [flipped(0.2), flipped(0.5), flipped(0.99), lambda c: c[:-40], lambda c: b""], ids=list("abcde")
+)
+def test_a_damaged_run_is_one_sentence(run, tmp_path, name, change):
+    folder = shutil.copytree(run.folder, tmp_path / "run")
+    (folder / name).write_bytes(change((folder / name).read_bytes()))
+    with pytest.raises(elman.DataError, match=f"{name}.*damaged"):
+        elman.predict(folder, frame())
+    if name == "metrics.json":
+        with pytest.raises(elman.DataError, match="damaged.*--fresh"):
+            elman.fit(frame(), out=folder, **SMALL)
+
+
+def test_a_missing_model_is_one_sentence(run, tmp_path):
+    folder = shutil.copytree(run.folder, tmp_path / "run")
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(elman.DataError, match="model.safetensors is missing"):
+        elman.predict(folder, frame())
+
+
+def test_names_of_all_kinds_do_not_lose_a_run(tmp_path):
+    table = pl.DataFrame({"=$x$[/b]": WAVE, "ahead": ["@$_$"] * ROWS, "": DAYS})
+    run = elman.fit(table, "=$x$[/b]", group="ahead", unit="[/m]$_$", units=2, epochs=1, out=tmp_path / "run")
+    assert names(run.folder) == FINAL
+    assert run.forecast.columns == elman.predict(run, table).columns == ["ahead", "after", "", "ahead_", "=$x$[/b]"]
+    assert run.forecast["ahead"].to_list() == ["@$_$"]
+    done = CliRunner().invoke(app, ["predict", str(run.folder), str(csv_file(tmp_path, table.write_csv()))])
+    assert (done.exit_code, "=$x$[/b]" in done.output, "@$_$" in done.output) == (0, True, True)
+
+
+# --- predict ---------------------------------------------------------------------------------------------------------
+
+
+def test_predict_says_what_follows_the_last_rows(run, tmp_path):
+    forecast = elman.predict(run, csv_file(tmp_path))
+    assert_allclose(forecast["temp"], run.forecast["temp"], rtol=1e-6)
+    assert forecast["after"].to_list() == [ROWS + 1]  # as a spreadsheet counts
+    swapped = elman.predict(run.folder, frame().select("wind", "temp").tail(6))
+    assert_allclose(swapped["temp"], forecast["temp"], rtol=1e-6)
+
+
+def test_predict_says_what_follows_every_window(run):
+    every = elman.predict(run, frame(), every=True)
+    assert every["after"].to_list() == list(range(5, ROWS))
+    assert_allclose(every["temp"][-1], run.forecast["temp"][-1], rtol=1e-5)
+
+
+def test_predict_refuses_what_the_run_was_not_trained_on(run):
+    with pytest.raises(elman.DataError, match=r"no column 'wind', .* Did you mean 'wnid'\?"):
+        elman.predict(run, frame().rename({"wind": "wnid"}))
+    with pytest.raises(elman.DataError, match="fewer than 6 rows without a gap"):
+        elman.predict(run, frame().tail(5))
+    with pytest.raises(elman.DataError, match="row 3 .*'wind' is empty"):
+        elman.predict(run, frame(wind=[None if i == 3 else v for i, v in enumerate(NOISE)]))
+    with pytest.raises(elman.DataError, match="does not hold a finished run"):
+        elman.predict(run.folder / "none", frame())
+
+
+def test_groups_times_and_several_steps(tmp_path):
+    months = pl.date_range(pl.date(2000, 1, 1), pl.date(2016, 8, 1), "1mo", eager=True)[:ROWS]
+    table = pd.DataFrame({"when": [*months, *months[:3]], "g": ["a"] * ROWS + ["b"] * 3, "temp": [*WAVE, *WAVE[:3]]})
+    run = elman.fit(table, out=tmp_path / "run", group="g", ahead=3, **SMALL | {"epochs": 1, "units": [3, 2]})
+    assert run.metrics["notes"][-1] == "Too short for a forecast: b."
+    assert (
+        run.forecast["when"].to_list()
+        == pl.date_range(pl.date(2016, 9, 1), pl.date(2016, 11, 1), "1mo", eager=True).to_list()
+    )
+    assert run.forecast["ahead"].to_list() == [1, 2, 3]
+    assert len(run.metrics["errors"]["models"]["network"]["by_step"]) == 3
+    with pytest.raises(elman.DataError, match="group 'b'"):
+        elman.predict(run, table)
+    found = elman.predict(run, table[:ROWS].assign(g="new"))
+    assert set(found["g"]) == {"new"}
+    assert_allclose(found["temp"], run.forecast["temp"], rtol=1e-6)
+
+
+def test_a_table_that_ends_with_a_gap_has_no_forecast(tmp_path):
+    table = frame(day=np.where(np.arange(ROWS) < ROWS - 3, DAYS, DAYS + 9))
+    run = elman.fit(table, fill="split", out=tmp_path, **SMALL | {"epochs": 1})
+    assert run.metrics["notes"][-1] == "No forecast: the table ends with fewer than 6 rows without a gap."
+    assert (run.forecast.height, run.forecast.columns) == (0, ["after", "ahead", "temp"])
+    assert names(tmp_path) == FINAL
