@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # A fresh clone needs Python 3.11 or later and make; for development GCC or Clang too. `make help` lists the targets.
 
+# make demo needs no framework; with BACKEND=... it shows the layer in that one as well.
+DEMO_BACKEND := $(BACKEND)
 BACKEND ?= tensorflow
 ifneq ($(filter-out tensorflow jax torch,$(BACKEND)),)
 $(error BACKEND is "$(BACKEND)"; expected tensorflow, jax or torch)
@@ -49,8 +51,9 @@ OTHERS = $(SANITIZERS) $(if $(CLANG),clang)
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: $(DONE)/$(BACKEND) $(DONE)/demo ## Fit a recording that ships with elman, from nothing. BACKEND=jax or torch for another.
-	@KERAS_BACKEND=$(BACKEND) TF_CPP_MIN_LOG_LEVEL=2 $(BIN)/elman fit --data walk --out build/demo --fresh
+demo: $(DEMO_BACKEND:%=$(DONE)/%) $(DONE)/demo ## Fit a recording that ships, from nothing. BACKEND=jax, tensorflow or torch for a layer in Keras, too.
+	@$(BIN)/elman fit --data walk --out build/demo --fresh
+	@$(if $(DEMO_BACKEND),echo && KERAS_BACKEND=$(DEMO_BACKEND) $(BIN)/python benchmarks/tutorial.py)
 	@echo && echo "To use the elman command in this shell, type next:  . $(BIN)/activate"
 
 develop: $(DONE)/develop ## An editable install with the tools and the commit hooks. BACKEND=jax or torch for another.
