@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 from numpy.testing import assert_allclose
@@ -14,6 +15,7 @@ from typer.testing import CliRunner
 import elman
 from elman.cli import keras_model
 from elman.cli.app import app
+from elman.forecasting.run import MODEL
 from fit_cases import DAYS, FINAL, SMALL, csv_file, frame, names
 
 TESTS = Path(__file__).resolve().parent
@@ -79,6 +81,29 @@ def test_fit_and_predict_import_no_framework(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert not {"keras", "tensorflow", "jax", "torch"} & set(done.stdout.split())
+
+
+def test_a_run_is_diagnosed_on_a_table_and_on_arrays(tmp_path, monkeypatch):
+    def not_asked_for(*_):
+        raise AssertionError("elman.fit keeps no advice")
+
+    table = csv_file(tmp_path)
+    with monkeypatch.context() as patched:
+        patched.setattr("elman.diagnosis.measure.advice", not_asked_for)
+        run = elman.fit(table, target="temp", window=8, units=4, epochs=1, out=tmp_path / "run")
+    memory = run.metrics["memory"]
+    assert set(memory) == {"horizon", "verdict", "because"}
+    assert 0 <= memory["horizon"] <= 9
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(40, 8, 2)))
+    for model, data in (
+        (run.folder, table),
+        (run.folder, tmp_path / "x.npy"),
+        (run.folder / MODEL, tmp_path / "x.npy"),
+    ):
+        words = ["diagnose", str(model), str(data), "--out", str(tmp_path / "page.html")]
+        done = CliRunner().invoke(app, words)
+        assert done.exit_code == 0, done.output
+        assert "of 8 steps" in done.output
 
 
 def test_export_refuses_what_it_cannot_write(tmp_path, without_keras):

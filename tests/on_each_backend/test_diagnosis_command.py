@@ -17,7 +17,6 @@ from typer.testing import CliRunner
 
 import elman
 from elman.cli.app import app
-from fit_cases import csv_file
 from html_pages import Page
 
 
@@ -165,19 +164,3 @@ def test_the_command_says_what_is_wrong_in_one_line(
     assert re.search(sentence, done.output)
     assert len(done.output.strip().splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
-
-
-def test_a_run_of_fit_is_diagnosed_on_a_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def not_asked_for(*_: Any) -> None:
-        raise AssertionError("elman.fit keeps no advice")
-
-    table = csv_file(tmp_path)
-    with monkeypatch.context() as patched:
-        patched.setattr("elman.diagnosis.measure.advice", not_asked_for)
-        run = elman.fit(table, target="temp", window=8, units=4, epochs=1, out=tmp_path / "run")
-    done = command(run.folder, table, "--out", tmp_path / "page.html")
-    assert done.exit_code == 0, done.output
-    assert "of 8 steps" in done.output
-    memory = run.metrics["memory"]
-    assert set(memory) == {"horizon", "verdict", "because"}
-    assert 0 <= memory["horizon"] <= 9

@@ -20,7 +20,7 @@ from elman.forecasting.predict import examples
 
 
 def diagnose(
-    model: Annotated[Path, typer.Argument(help="A .keras file, or a folder of elman fit.")],
+    model: Annotated[Path, typer.Argument(help="A .keras or .safetensors file, or a folder of elman fit.")],
     table: Annotated[
         Path | None,
         typer.Argument(metavar="DATA", help=".npz (x, y), .npy (x); for a folder of elman fit CSV or Parquet."),
@@ -77,30 +77,37 @@ def _given(model: Path, data: Any) -> tuple[Any, Any, Any]:
 
 
 def _model(path: Path, *, with_loss: bool) -> Any:
-    """The model of a `.keras` file, or of a run.
+    """The model of a run, of a `.safetensors` file or of a `.keras` file.
 
-    It is loaded without being compiled: a diagnosis does not train, and a file that was saved under another backend
+    The last one is loaded without being compiled: a diagnosis does not train, and a file that was saved under another backend
     may name an optimizer class of that backend, which cannot be imported here.
 
     Args:
-        path: A `.keras` file, or a folder of elman fit.
-        with_loss: Whether to restore the loss and the learning rate.
+        path: A file, or a folder of elman fit.
+        with_loss: Whether to restore the loss and the learning rate of a `.keras` file.
 
     Raises:
         elman.DataError: If there is none, or its loss is not known here.
     """
-    file = path / "model.keras" if path.is_dir() else path
-    if not file.exists():
-        raise elman.DataError(f"{file} does not exist; expected a .keras file, or a folder that elman fit wrote.")
-    if file.suffix != ".keras":
-        raise elman.DataError(f"{file} is not a .keras file; expected one, or a folder that elman fit wrote.")
-    if not zipfile.is_zipfile(file):
+    if path.is_dir():
+        return elman.Run.load(path).model
+    if not path.exists():
         raise elman.DataError(
-            f"{file} cannot be read as a .keras file: it is damaged, or of another kind. Save it again."
+            f"{path} does not exist; expected a .keras or .safetensors file, or a folder that elman fit wrote."
         )
-    model = elman.load_model(file, compile=False)
+    if path.suffix == ".safetensors":
+        return elman.Network.load(path)
+    if path.suffix != ".keras":
+        raise elman.DataError(
+            f"{path} is not a .keras file; expected one, a .safetensors file, or a folder that elman fit wrote."
+        )
+    if not zipfile.is_zipfile(path):
+        raise elman.DataError(
+            f"{path} cannot be read as a .keras file: it is damaged, or of another kind. Save it again."
+        )
+    model = elman.load_model(path, compile=False)
     if with_loss:
-        _set_loss(model, file)
+        _set_loss(model, path)
     return model
 
 
