@@ -65,6 +65,13 @@ def test_gradients_are_those_of_the_reference_with_and_without_a_kept_tape(
     assert_allclose(native, norms(expected), rtol=1e-10, atol=1e-14)
 
 
+def test_a_masked_end_passes_the_gradient_on_whatever_the_outputs_there() -> None:
+    held, zeroed = given(Options("gru")), given(Options("gru", zero_output_for_mask=True))
+    assert not held.valid[:, -1].all()
+    assert_array_equal(norms(computed(held)), norms(computed(zeroed)))
+    assert norms(computed(zeroed))[:, 0].min() > 0
+
+
 @pytest.mark.parametrize("bias", [True, False])
 def test_gates_and_sums_are_those_of_the_reference(options: Options, bias: bool) -> None:
     found = computed(given(options, bias))

@@ -60,9 +60,9 @@ def gradient_norms(options: Options, operands: Operands, run: Run, direction: Ar
     Returns:
         `(batch, time)`: the L2 norm over all states jointly.
     """
+    # Through the final state, which is the last valid step's output: that of a masked step may be a constant zero.
     dy = np.zeros_like(run.y)
-    dy[:, -1] = direction  # a masked last step passes it to the step before it
-    dfinal_states = tuple(np.zeros_like(state) for state in run.final_states)
+    dfinal_states = (direction, *(np.zeros_like(state) for state in run.final_states[1:]))
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):
         if _native.reason():
             return reference.backward(*operands, run.tape, dy, dfinal_states, options=options).norms
