@@ -79,8 +79,8 @@ def _given(model: Path, data: Any) -> tuple[Any, Any, Any]:
 def _model(path: Path, *, with_loss: bool) -> Any:
     """The model of a run, of a `.safetensors` file or of a `.keras` file.
 
-    The last one is loaded without being compiled: a diagnosis does not train, and a file that was saved under another backend
-    may name an optimizer class of that backend, which cannot be imported here.
+    The last one is loaded without being compiled: a diagnosis does not train, and a file that was saved under another
+    backend may name an optimizer class of that backend, which cannot be imported here.
 
     Args:
         path: A file, or a folder of elman fit.

@@ -153,5 +153,6 @@ def _backward_halves(network: Network) -> set[str]:
 
 
 def _mean(loss: network_losses.Loss, targets: Array, outputs: Array) -> float:
-    value, _ = network_losses.value_and_gradient(loss, outputs, targets, None, None)
-    return value
+    return network_losses.BatchLoss(loss, outputs.shape, outputs.dtype, wants_gradient=False)(
+        outputs, targets, None, None
+    )
