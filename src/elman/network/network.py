@@ -2,7 +2,7 @@
 """`Network`: a nested list of layers with all its parameters in one vector; forward, backward, summary.
 
 A network is bound to a shape of input when it meets it: each layer gets an `Op` with the memory that a pass needs. The
-ops of a few shapes are kept. No loss, no training loop, no files.
+ops of a few shapes are kept.
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ import dataclasses
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from elman.checks import positive_integer
-from elman.network import files, training
+from elman.network import files, losses, training
 from elman.network.combine import Chain, ChainOp, ConcatOp, Sum, SumOp, chain
 from elman.network.layer import Array, Layer, Op, Parameter, Place, Shape
 from elman.network.sequences import Flatten
@@ -325,9 +326,74 @@ class Network:
 
     # --- training and files -------------------------------------------------------------------------------------
 
-    def fit(self, x: Any, y: Any = None, **options: Any) -> training.History:
-        """Trains the network; see `elman.network.training.fit` for the arguments."""
-        return training.fit(self, x, y, **options)
+    def fit(
+        self,
+        x: Any,
+        y: Any = None,
+        *,
+        loss: str | losses.Loss = "mse",
+        optimizer: str = "adam",
+        learning_rate: float = 1e-3,
+        clip_norm: float | None = None,
+        batch_size: int = 32,
+        epochs: int = 1,
+        shuffle: bool = True,
+        validation_data: Any = None,
+        patience: int | None = None,
+        sample_weight: Any = None,
+        mask: Any = None,
+        seed: int = 0,
+        tell: Callable[[training.Progress], None] | None = None,
+        stop: Callable[[], bool] | None = None,
+        checkpoint: str | Path | None = None,
+    ) -> training.History:
+        """Trains the network.
+
+        Args:
+            x: Inputs, (batch, time, features), (batch, features) or integers (batch, time); or a `Source`.
+            y: Targets, of the output's shape; for `"sparse_categorical_crossentropy"` the numbers of classes. Not with
+                a `Source`.
+            loss: One of `losses.LOSSES`, `losses.huber(delta)` or `losses.quantile(share)`.
+            optimizer: `"adam"` or `"adamw"`.
+            learning_rate: Size of the first steps.
+            clip_norm: Largest L2 norm of the gradient, over all weights jointly; `None`: any.
+            batch_size: Examples in a step.
+            epochs: How often the examples are gone through, at most.
+            shuffle: Whether each epoch has an order of its own.
+            validation_data: `(x, y)`, `(x, y, sample_weight)` or a `Source`, whose loss is computed before training and
+                after each epoch.
+            patience: Epochs without a smaller validation loss after which training ends; in a third of that the
+                learning rate is halved. `None`: neither.
+            sample_weight: (batch,) or (batch, time): multiplies the losses.
+            mask: bool (batch, time), true where a step is valid.
+            seed: Of the order of examples and of dropout.
+            tell: Called with a `Progress` after each step.
+            stop: Called after each epoch; training ends if it returns true.
+            checkpoint: File that is written after each epoch. If it exists, training goes on from it, to the same bits.
+
+        Returns:
+            A `History`: `loss` and `validation_loss`, one number for each epoch. The network has the best weights:
+            those of the least validation loss, which may be the weights before training; or the last ones if there are
+            no validation data.
+
+        Raises:
+            DataError: If the checkpoint is of another training, is damaged, or cannot be written.
+            ValueError: If an argument does not fit.
+        """
+        return training.fit(
+            self,
+            x,
+            y,
+            training.Options(
+                losses.named(loss), optimizer, learning_rate, clip_norm, batch_size, epochs, shuffle, patience, seed
+            ),
+            validation_data=validation_data,
+            sample_weight=sample_weight,
+            mask=mask,
+            tell=tell,
+            stop=stop,
+            checkpoint=checkpoint,
+        )
 
     def save(self, path: Any) -> None:
         """Writes the network, description and weights, to a safetensors file.

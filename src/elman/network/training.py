@@ -155,60 +155,18 @@ class Options:
 def fit(
     network: Network,
     x: Any,
-    y: Any = None,
+    y: Any,
+    options: Options,
     *,
-    loss: str | losses.Loss = "mse",
-    optimizer: str = "adam",
-    learning_rate: float = 1e-3,
-    clip_norm: float | None = None,
-    batch_size: int = 32,
-    epochs: int = 1,
-    shuffle: bool = True,
-    validation_data: Any = None,
-    patience: int | None = None,
-    sample_weight: Any = None,
-    mask: Any = None,
-    seed: int = 0,
-    tell: Callable[[Progress], None] | None = None,
-    stop: Callable[[], bool] | None = None,
-    checkpoint: str | Path | None = None,
+    validation_data: Any,
+    sample_weight: Any,
+    mask: Any,
+    tell: Callable[[Progress], None] | None,
+    stop: Callable[[], bool] | None,
+    checkpoint: str | Path | None,
 ) -> History:
-    """Trains a network.
-
-    Args:
-        network: The network. It gets the best weights: those of the least validation loss, be it that from before
-            training, or the last ones if there are no validation data.
-        x: Inputs, (batch, time, features), (batch, features) or integers (batch, time); or a `Source`.
-        y: Targets, of the output's shape; for `"sparse_categorical_crossentropy"` the numbers of classes. Not with a
-            `Source`.
-        loss: One of `losses.LOSSES`, `losses.huber(delta)` or `losses.quantile(share)`.
-        optimizer: `"adam"` or `"adamw"`.
-        learning_rate: Size of the first steps.
-        clip_norm: Largest L2 norm of the gradient, over all weights jointly; `None`: any.
-        batch_size: Examples in a step.
-        epochs: How often the examples are gone through, at most.
-        shuffle: Whether each epoch has an order of its own.
-        validation_data: `(x, y)`, `(x, y, sample_weight)` or a `Source`, whose loss is computed before training and
-            after each epoch.
-        patience: Epochs without a smaller validation loss after which training ends; in a third of that the learning
-            rate is halved. `None`: neither.
-        sample_weight: (batch,) or (batch, time): multiplies the losses.
-        mask: bool (batch, time), true where a step is valid.
-        seed: Of the order of examples and of dropout.
-        tell: Called with a `Progress` after each step.
-        stop: Called after each epoch; training ends if it returns true.
-        checkpoint: File that is written after each epoch. If it exists, training goes on from it, to the same bits.
-
-    Returns:
-        A `History`.
-
-    Raises:
-        DataError: If the checkpoint is of another training, is damaged, or cannot be written.
-        ValueError: If an argument does not fit.
-    """
-    chosen = losses.named(loss)
-    options = Options(chosen, optimizer, learning_rate, clip_norm, batch_size, epochs, shuffle, patience, seed)
-    if patience is not None and validation_data is None:
+    """Trains a network, as `Network.fit` says."""
+    if options.patience is not None and validation_data is None:
         raise ValueError("patience needs validation_data, whose loss says when to stop. Pass validation_data=(x, y).")
     if hasattr(x, "batch"):
         source: Source = x
@@ -217,7 +175,7 @@ def fit(
     if not len(source):
         raise ValueError("x has no example; expected at least one.")
     first = source.batch(np.arange(1))
-    _check_targets(network, first, chosen)
+    _check_targets(network, first, options.loss)
     validation = None
     if validation_data is not None:
         validation = validation_data if hasattr(validation_data, "batch") else Arrays(network, *validation_data)
