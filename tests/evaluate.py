@@ -86,12 +86,12 @@ def steps(suites: list[str]) -> Iterator[tuple[str, list[str], Callable[[], dict
     for suite in suites:
         for run in checks.suite(suite):
             yield f"tests_{run.name}", run.command, lambda run=run: counts(run)
-    for name in ("operands", "import_time"):
+    for name in ("operands", "import_time", "fit_table", "fit_kill", "fit_unmet"):
         command = [sys.executable, f"benchmarks/{name}.py"]
         yield name, command, lambda name=name, command=command: figures(name, command)
     for backend in (suite for suite in suites if suite in checks.BACKENDS):
         more = {"KERAS_BACKEND": backend}
-        for name in ("fit_step", "fit_table", "fit_kill", "fit_unmet", "diagnose_trained", "diagnose_advice"):
+        for name in ("diagnose_trained", "diagnose_advice"):
             command = [sys.executable, f"benchmarks/{name}.py"]
             yield (
                 f"{name}_{backend}",

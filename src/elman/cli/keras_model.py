@@ -26,7 +26,8 @@ _CODE = """
 import sys
 import keras
 import elman
-elman.export(*sys.stdin.read().split("\\0"))
+if asked := sys.stdin.read():  # nothing, if the command was killed
+    elman.export(*asked.split("\\0"))
 """
 
 
