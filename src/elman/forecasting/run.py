@@ -104,10 +104,16 @@ class Run:
     def model(self) -> Network:
         """The `elman.Network`: raw rows `(batch, window, features)` to `(batch, ahead)` in the target's units.
 
+        A run of an earlier elman has a `model.keras` alone, which needs Keras.
+
         Raises:
             elman.DataError: If `model.safetensors` is missing or damaged.
         """
-        path = self.folder / MODEL
+        path, older = self.folder / MODEL, self.folder / KERAS_MODEL
+        if not path.exists() and older.exists() and "keras" in self.metrics["versions"]:
+            from elman.forecasting.older import network_of
+
+            return network_of(older, self.metrics)
         if not path.exists():
             raise DataError(f"{path} is missing. Run elman fit again with fresh (--fresh).")
         return Network.load(path)
