@@ -55,7 +55,8 @@ def _converted(model: Any, metrics: dict[str, Any]) -> Network:
     windows = Windows(np.empty((0, len(features))), features.index(target), metrics["window"], metrics["ahead"], {})
     scaling, units = (model.get_layer(name).get_config() for name in ("standardize", "units"))
     mean, std = np.array(scaling["mean"]), np.sqrt(np.array(scaling["variance"]))
-    linear = Linear(*model.get_layer("linear").get_weights(), metrics["penalty"], mean, std)
+    weights, bias = model.get_layer("linear").get_weights()
+    linear = Linear(weights, bias, metrics["penalty"], mean, std)
     network = forecaster.build(windows, linear, settings)
     layers = []
     for i in range(len(settings.units)):
