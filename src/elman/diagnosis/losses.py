@@ -57,12 +57,12 @@ class Loss:
         return self._criterion.mean(self.targets, outputs.reshape(len(outputs), *self._shape))
 
     def of_a_constant(self) -> float:
-        """The loss of the best constant output: the mean or median of the targets, or the frequency of each class."""
+        """The loss of the best constant output: a mean or a quantile of the targets, or the frequency of each class."""
         if self._criterion.classes:
             size = self._shape[-1]
             constant = np.stack([(self.targets == label).mean(axis=0) for label in range(size)], axis=-1)
-        elif "absolute" in self.name or self.name in ("mae", "quantile"):
-            constant = np.median(self.targets, axis=0)
+        elif self._criterion.quantile is not None:
+            constant = np.quantile(self.targets, self._criterion.quantile, axis=0)
         else:
             constant = self.targets.mean(axis=0)
         if self.crossentropy and self._criterion.from_logits:

@@ -68,12 +68,14 @@ class Criterion(NamedTuple):
         mean: Targets and outputs -> the mean over examples.
         classes: Whether targets are class numbers.
         from_logits: Whether outputs are logarithms of odds instead of probabilities.
+        quantile: Which quantile of targets is the best constant output; `None` if their mean is.
     """
 
     name: str
     mean: Callable[[Array, Array], float]
     classes: bool = False
     from_logits: bool = False
+    quantile: float | None = None
 
 
 class Words(NamedTuple):

@@ -225,7 +225,8 @@ def _criterion(given: Any) -> Criterion:
         value = loss(ops.convert_to_tensor(targets.astype(kind)), ops.convert_to_tensor(outputs.astype("float32")))
         return float(np.mean(_numbers(value)))
 
-    return Criterion(name, mean, classes, bool(getattr(loss, "_fn_kwargs", {}).get("from_logits")))
+    from_logits = bool(getattr(loss, "_fn_kwargs", {}).get("from_logits"))
+    return Criterion(name, mean, classes, from_logits, 0.5 if "absolute" in name or name == "mae" else None)
 
 
 # --- inputs ---------------------------------------------------------------------------------------------------------

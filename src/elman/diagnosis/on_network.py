@@ -69,9 +69,9 @@ class ObservedNetwork(Observed):
     @property
     def criterion(self) -> Criterion:
         """The loss that the network was trained with."""
-        found = network_losses.named(self.loss)
-        name = self.loss if isinstance(self.loss, str) else "loss"
-        return Criterion(name, functools.partial(_mean, found), classes=found.classes)
+        loss = network_losses.named(self.loss)
+        quantile = {"mae": 0.5, "quantile": loss.parameter}.get(loss.name)
+        return Criterion(loss.name, functools.partial(_mean, loss), classes=loss.classes, quantile=quantile)
 
     def run(self, x: list[Array], loops: Mapping[str, Loop]) -> list[Array]:
         """The output of the network."""
@@ -153,6 +153,5 @@ def _backward_halves(network: Network) -> set[str]:
 
 
 def _mean(loss: network_losses.Loss, targets: Array, outputs: Array) -> float:
-    return network_losses.BatchLoss(loss, outputs.shape, outputs.dtype, wants_gradient=False)(
-        outputs, targets, None, None
-    )
+    of_batch = network_losses.BatchLoss(loss, outputs.shape, outputs.dtype, wants_gradient=False)
+    return of_batch(outputs, targets, None, None)
