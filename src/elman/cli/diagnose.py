@@ -28,6 +28,7 @@ def diagnose(
     data: Annotated[str | None, typer.Option(help="A recording that ships with elman, instead of DATA.")] = None,
     against: Annotated[Path | None, typer.Option(help="A second model, to compare with.")] = None,
     layer: Annotated[str | None, typer.Option(help="The name of the one layer to measure.")] = None,
+    loss: Annotated[str | None, typer.Option(help="By default that of a compiled model, else mse.")] = None,
     out: Annotated[Path | None, typer.Option(help="The page; by default MODEL-memory.html here.")] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print JSON instead.")] = False,
 ) -> None:
@@ -43,9 +44,9 @@ def diagnose(
         if (table is None) == (data is None):
             raise ValueError("elman diagnose takes either DATA, a file, or --data with the name of a recording.")
         rows = table if data is None else datasets.arguments(data)["table"]
-        shown: Any = elman.diagnose(*_given(model, rows), layer)
+        shown: Any = elman.diagnose(*_given(model, rows), layer, loss=loss)
         if against is not None:
-            shown = shown.compare(elman.diagnose(*_given(against, rows), layer))
+            shown = shown.compare(elman.diagnose(*_given(against, rows), layer, loss=loss))
         page = shown.to_html(out or Path(f"{model.stem}-memory.html"), source=_source(model, against, table, data))
     if json_:
         typer.echo(json.dumps({"page": str(page), **shown.to_dict()}, indent=2))
