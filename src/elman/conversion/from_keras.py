@@ -60,7 +60,8 @@ def from_keras(model: Any) -> Network:
         raise ValueError(f"model {model.name!r} is not built; call it once, or give it an Input.")
     _check_inputs(model)
     entries = _model(model)
-    if twice := used_twice(entries):
+    twice = used_twice(entries)
+    if twice is not None:
         raise _refused(twice, "its result is used in places that do not share all that comes before")
     shape = tuple(model.inputs[0].shape[1:])
     network = network_of(entries, shape, _dtype(model))

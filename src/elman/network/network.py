@@ -432,6 +432,30 @@ class Network:
 
         return from_keras(model)
 
+    @classmethod
+    def from_torch(cls, module: Any) -> Network:
+        """A network that computes what a torch module computes, with the same weights.
+
+        Args:
+            module: An `nn.Sequential`, a recurrent module, or a module of your own whose `forward` calls nn.RNN, LSTM
+                and GRU (any `num_layers`, `bidirectional`, `batch_first`, `dropout`), Linear, LayerNorm, Embedding,
+                Dropout and activations on one input, and may use the outputs of a recurrent module, its `h[-1]`,
+                `out[:, -1]`, sums and `torch.cat` of features. It is left as it is.
+
+        Returns:
+            A `Network` of the module's dtype. It takes the batch first, whatever `batch_first` is. The two biases of
+            RNN and LSTM are added up: the function is the same, but a step of training changes one bias where PyTorch
+            changes two.
+
+        Raises:
+            RuntimeError: If both compute different results from random input.
+            TypeError: If `module` is not a module, or is a quantized one.
+            ValueError: If something cannot be held, such as `proj_size`; the message names it and lists what can.
+        """
+        from elman.conversion.from_torch import from_torch
+
+        return from_torch(module)
+
     def to_keras(self) -> Any:
         """The network as a Keras model of Keras's own classes: its file opens where elman is not installed.
 
