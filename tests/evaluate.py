@@ -102,6 +102,8 @@ def steps(suites: list[str]) -> Iterator[tuple[str, list[str], Callable[[], dict
         name = f"bench_{cell}"
         command = [sys.executable, "-m", "elman.cli", "bench", "--cell", cell, "--json"]
         yield name, command, lambda name=name, command=command: figures(name, command)
+    command = [sys.executable, "-m", "elman.cli", "bench", "--train", "--json"]
+    yield "bench_train", command, lambda: figures("bench_train", command)
 
 
 def main(suites: list[str]) -> int:

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 import elman
 from elman import _native
-from elman.bench import BACKENDS, Report, Shape, bench, check, clock, parse, peers, report, run, shapes, tables
+from elman.bench import BACKENDS, Report, Shape, bench, check, clock, parse, peers, report, run, shapes, tables, train
 from elman.bench.worker import Worker
 from elman.cli.app import app
 
@@ -129,7 +129,7 @@ def test_ratio_is_the_fastest_peer_over_elman_on_its_fastest_framework(answers: 
 
 
 def test_medians_and_spread_are_over_rounds() -> None:
-    time = report._time([5.0, 1.0, 2.0, 3.0, 4.0], 7)
+    time = report.timing([5.0, 1.0, 2.0, 3.0, 4.0], 7)
     assert (time["median_s"], time["best_s"], time["calls"]) == (3.0, 1.0, 7)
     assert (time["p10_s"], time["p90_s"]) == pytest.approx((1.4, 4.6))
 
@@ -293,7 +293,7 @@ def test_a_table_has_a_cell_for_every_time(answers: type[Answers]) -> None:
     ("seconds", "text"), [(2.5, "2.5 s"), (0.0123, "12.3 ms"), (4.2e-6, "4.2 us"), (5e-8, "0.05 us")]
 )
 def test_seconds_have_a_unit_that_suits_them(seconds: float, text: str) -> None:
-    assert report._seconds(seconds) == text
+    assert report.in_unit(seconds) == text
 
 
 def test_the_command_prints_what_the_json_holds(answers: type[Answers]) -> None:
@@ -365,3 +365,75 @@ def test_a_worker_that_ends_leaves_its_last_words() -> None:
     ):
         worker.ask("no_such_question")
     assert "AttributeError" in str(told.value)
+
+
+# --- training ---------------------------------------------------------------------------------------------------
+
+SMALL = train.Size(Shape(3, 4, 2, 5), 2)
+
+
+class Trainers(Answers):
+    """Stands in for a worker of training: the losses and weights of float64, and times by the subject's place."""
+
+    def __init__(self, backend: str, work: str) -> None:
+        super().__init__(backend)
+        assert work == "train_on"
+
+    def prepare(self, problem: Any) -> dict[str, Any]:
+        right = train.truth(problem)
+        return {name: self.results.get(name, right) for name, here in train.SUBJECTS.items() if here == self.backend}
+
+    def time(self, name: str, which: str, calls: int) -> tuple[float, bool]:
+        return (1 + list(train.SUBJECTS).index(name)) * (1e-6 if which == "step" else 1e-3), True
+
+
+@pytest.fixture
+def trainers(answers: type[Answers], monkeypatch: pytest.MonkeyPatch) -> type[Trainers]:
+    monkeypatch.setattr(train, "Worker", Trainers)
+    return Trainers
+
+
+def test_training_is_compared_with_the_network_and_a_file_holds_what_is_shown(trainers: type[Trainers]) -> None:
+    trainers.results["keras on jax"] = "keras on jax is left out: no reason."
+    found = train.bench([SMALL], repeats=3, command=["elman", "bench", "--train"])
+    (row,) = found.data["rows"]
+    assert row["step_over_bare"] == pytest.approx(0.5)  # the first subject over the second
+    assert row["over_network"]["epoch"]["loop in torch"] == pytest.approx(11)
+    assert row["over_network"]["step"][train.NETWORK] == 1
+    read = json.loads(json.dumps(found.to_dict(), allow_nan=False))
+    assert train.tables(read) == train.tables(found.data)
+    (table,) = train.tables(read)
+    assert table.rows[0] == ("Network", "1 us ±0%", "1", "1 ms ±0%", "1")
+    assert len(table.rows) == len(train.SUBJECTS) - 1
+    assert "3x4x2x5: keras on jax is left out: no reason." in train.lines(read)
+    assert not found.refused
+
+
+@pytest.mark.parametrize(("what", "change"), [(0, 1.0001), (1, 1.01), (1, np.nan)])
+def test_a_subject_that_trains_otherwise_has_no_time(trainers: type[Trainers], what: int, change: float) -> None:
+    wrong = [array.copy() for array in train.truth(train.problem(SMALL, 0))]
+    wrong[what] *= change
+    trainers.results["loop in jax"] = wrong
+    done = CliRunner().invoke(app, ["bench", "--train", "--shapes", "3x4x2x5", "--repeats", "1"])
+    assert done.exit_code == 1
+    assert "loop in jax is refused: after 20 steps its losses differ" in done.stdout
+    assert "a step of the Network takes 0.50 times the native calls alone" in done.stdout
+
+
+def test_the_command_trains_simple_rnn_alone() -> None:
+    done = CliRunner().invoke(app, ["bench", "--train", "--cell", "lstm"])
+    assert done.exit_code == 2
+    assert "expected simple_rnn with" in done.stderr
+
+
+# The frameworks compile for seconds, and `elman bench --train` itself compares before it times.
+TRAINED = {"numpy": (), "jax": pytest.mark.medium, "tensorflow": pytest.mark.large, "torch": pytest.mark.large}
+
+
+@pytest.mark.parametrize("backend", [pytest.param(name, marks=TRAINED[name]) for name in peers.installed(BACKENDS)[0]])
+def test_every_way_to_train_agrees_and_is_timed(backend: str) -> None:
+    found = train.bench([SMALL], backends=[backend], repeats=1)
+    (row,) = found.data["rows"]
+    assert (row["refused"], row["left_out"]) == ({}, {})
+    for which in train.PASSES:
+        assert set(row["times"][which]) == {name for name, here in train.SUBJECTS.items() if here == backend}

@@ -66,6 +66,7 @@ WITH_KERAS = {
     "models",
     "run_keras",
     "torch_modules",
+    "train_with_keras",
 }
 FRAMEWORKS = {"tensorflow": "tensorflow", "jax": "jax", "jaxlib": "jax", "torch": "torch"}
 

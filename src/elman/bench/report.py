@@ -54,7 +54,8 @@ def geometric_mean(values: Sequence[float]) -> float:
     return float(np.exp(np.mean(np.log(values))))
 
 
-def _time(samples: Sequence[float], calls: int) -> dict[str, Any]:
+def timing(samples: Sequence[float], calls: int) -> dict[str, Any]:
+    """Median and spread of the seconds of a call."""
     low, high = np.quantile(samples, (0.1, 0.9))
     return {
         "median_s": statistics.median(samples),
@@ -73,7 +74,7 @@ def _fastest(times: Mapping[str, dict[str, Any]], role: str) -> str | None:
 def row(measured: Measured, which: str, cell: str) -> dict[str, Any]:
     """The figures of one pass on one shape. If a subject is refused there is no ratio: it might have won."""
     times = {
-        name: _time(samples, measured.counts[name, p]) for (name, p), samples in measured.samples.items() if p == which
+        name: timing(samples, measured.counts[name, p]) for (name, p), samples in measured.samples.items() if p == which
     }
     elman, peer = _fastest(times, "elman"), _fastest(times, "peer")
     compared = elman and peer and not measured.refused
@@ -183,7 +184,8 @@ class Report(NamedTuple):
 # --- what is shown ------------------------------------------------------------------------------------------
 
 
-def _seconds(seconds: float) -> str:
+def in_unit(seconds: float) -> str:
+    """Three digits and a unit."""
     for unit, scale in (("s", 1), ("ms", 1e3), ("us", 1e6)):
         if seconds * scale >= 1 or unit == "us":
             return f"{seconds * scale:.3g} {unit}"
@@ -196,8 +198,12 @@ def _cell(row: Mapping[str, Any], name: str) -> str:
         return "refused"
     if name not in row["times"]:
         return "-"
-    time = row["times"][name]
-    return f"{_seconds(time['median_s'])} ±{(time['p90_s'] - time['p10_s']) / 2 / time['median_s']:.0%}"
+    return with_spread(row["times"][name])
+
+
+def with_spread(time: Mapping[str, Any]) -> str:
+    """A median with half of its 10 % to 90 % range."""
+    return f"{in_unit(time['median_s'])} ±{(time['p90_s'] - time['p10_s']) / 2 / time['median_s']:.0%}"
 
 
 def _number(value: float | None, form: str) -> str:
@@ -269,8 +275,13 @@ def lines(data: Mapping[str, Any]) -> list[str]:
     said.append(", ".join(f"{name} {version}" for name, version in versions.items()))
     busy = max((row["busy_cpus"] or 0 for row in data["rows"]), default=0)
     if busy > BUSY:
-        said.append(f"Others kept up to {busy:.1f} of the CPUs busy during the run: trust no figure. Run it alone.")
-    return [*said, *data["left_out"], *_remarks(data["rows"]), *data["notes"]]
+        said.append(busy_line(busy))
+    return [*said, *data["left_out"], *remarks(data["rows"]), *data["notes"]]
+
+
+def busy_line(busy: float) -> str:
+    """What is said where other programs ran meanwhile."""
+    return f"Others kept up to {busy:.1f} of the CPUs busy during the run: trust no figure. Run it alone."
 
 
 def _summary_line(which: str, found: Mapping[str, Any]) -> str:
@@ -281,7 +292,7 @@ def _summary_line(which: str, found: Mapping[str, Any]) -> str:
     )
 
 
-def _remarks(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+def remarks(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """What went wrong with a subject: each sentence once, with its shapes."""
     shapes: dict[str, list[str]] = {}
     for row in rows:

@@ -19,8 +19,7 @@ from typing import Any, NamedTuple, Protocol, Self
 
 from elman._native import NativeUnavailable, library
 from elman.bench import clock
-from elman.bench.peers import SUBJECTS
-from elman.bench.shapes import Array, Problem
+from elman.bench.shapes import Array
 
 
 class Calls(NamedTuple):
@@ -31,11 +30,27 @@ class Calls(NamedTuple):
     arrays: Callable[[Any, Any], list[Array]]  # what the two returned -> NumPy arrays in the order of check.TENSORS
     before: Callable[[], None] = lambda: None  # runs ahead of a timing
 
+    def results(self) -> list[Array]:
+        """What is compared before a time is shown."""
+        return self.arrays(self.forward(), self.forward_backward())
+
+
+class Subject(Protocol):
+    """What is timed: `Calls`, or a `train.Trainer`. Its passes are attributes that are called."""
+
+    @property
+    def before(self) -> Callable[[], None]:
+        """Runs ahead of a timing."""
+
+    @property
+    def results(self) -> Callable[[], list[Array]]:
+        """Returns what is compared before a time is shown."""
+
 
 class Framework(Protocol):
-    """What a module `on_<backend>` offers."""
+    """What a module `on_<backend>` or `train_on_<backend>` offers."""
 
-    BUILD: dict[str, Callable[[Problem], Calls]]  # by the subject's name
+    BUILD: dict[str, Callable[[Any], Subject]]  # of a problem, by the subject's name
 
     def facts(self) -> dict[str, Any]:
         """Versions and number of threads."""
@@ -44,24 +59,23 @@ class Framework(Protocol):
 class Session:
     """Answers for one framework, in the process that imports it."""
 
-    def __init__(self, backend: str) -> None:
-        self.framework: Framework = importlib.import_module(f"elman.bench.on_{backend}")
-        self.subjects = [subject.name for subject in SUBJECTS if subject.backend == backend]
-        self.calls: dict[str, Calls] = {}
+    def __init__(self, module: str) -> None:
+        self.framework: Framework = importlib.import_module(f"elman.bench.{module}")
+        self.calls: dict[str, Subject] = {}
 
     def facts(self) -> dict[str, Any]:
         """Versions and number of threads."""
         return self.framework.facts()
 
-    def prepare(self, problem: Problem) -> dict[str, list[Array] | str]:
+    def prepare(self, problem: Any) -> dict[str, list[Array] | str]:
         """Builds every subject for this problem and runs it once: its results, or why it cannot run natively."""
         self.calls = {}
         answers: dict[str, list[Array] | str] = {}
-        for name in self.subjects:
+        for name, build in self.framework.BUILD.items():
             try:
-                calls = self.framework.BUILD[name](problem)
+                calls = build(problem)
                 calls.before()
-                answers[name] = calls.arrays(calls.forward(), calls.forward_backward())
+                answers[name] = calls.results()
                 self.calls[name] = calls
             except NativeUnavailable as error:
                 answers[name] = f"{name} is left out: {error}"
@@ -90,12 +104,18 @@ class Session:
 
 
 class Worker:
-    """A `Session` in a child process; a context, at whose end the process has gone."""
+    """A `Session` in a child process; a context, at whose end the process has gone.
 
-    def __init__(self, backend: str) -> None:
+    Args:
+        backend: Name of the framework.
+        work: `"on"`: a layer's passes, `"train_on"`: training.
+    """
+
+    def __init__(self, backend: str, work: str = "on") -> None:
         self.backend = backend
         self.errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed in __exit__
-        answer = f"import sys; sys.path = {sys.path!r}; from elman.bench.worker import answer; answer({backend!r})"
+        module = f"{work}_{backend}"
+        answer = f"import sys; sys.path = {sys.path!r}; from elman.bench.worker import answer; answer({module!r})"
         self.process = subprocess.Popen(
             [sys.executable, "-c", answer],
             stdin=subprocess.PIPE,
@@ -141,12 +161,12 @@ def environment(backend: str) -> dict[str, str]:
     return {**os.environ, **own, **({} if backend == "numpy" else {"KERAS_BACKEND": backend})}
 
 
-def answer(backend: str) -> None:
+def answer(module: str) -> None:
     """Answers questions from stdin until it closes. Answers have the first stdout to themselves: what a framework
     prints goes to stderr."""
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
-    session = Session(backend)
+    session = Session(module)
     while True:
         try:
             method, arguments = pickle.load(sys.stdin.buffer)

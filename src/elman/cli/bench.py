@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`elman bench`: options in, `elman.bench.bench` called, its report printed as tables or written as JSON."""
+"""`elman bench`: options in, `elman.bench.bench` or `train.bench` called, its report printed as tables or as JSON."""
 
 from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
@@ -13,7 +14,8 @@ from rich.console import Console
 from rich.table import Table
 
 import elman.bench
-from elman.bench.report import lines, tables
+from elman.bench import report as passes
+from elman.bench import train
 from elman.bench.run import TIMED
 
 
@@ -25,10 +27,11 @@ def bench(
     backends: Annotated[str, typer.Option(help="Commas between.")] = ",".join(elman.bench.BACKENDS),
     repeats: Annotated[int | None, typer.Option(min=1, help="Rounds; medians are over rounds.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the arrays.")] = 0,
-    quick: Annotated[bool, typer.Option("--quick", help="Two small shapes, 3 rounds, short timings.")] = False,
+    training: Annotated[bool, typer.Option("--train", help="Training steps and epochs instead of one layer.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Small shapes, few rounds, short timings.")] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print JSON instead of the tables.")] = False,
 ) -> None:
-    """Time elman against stock Keras on each backend and torch.nn.
+    """Time elman against stock Keras on each backend and torch.nn: a layer, or with --train a Network's training.
 
     Results are compared before a time is shown; the status is 1 if any differ.
 
@@ -36,12 +39,14 @@ def bench(
     elman bench --quick                       a first look
     elman bench --json > bench.json           everything, some minutes
     elman bench --shapes 8x50x3x64 --backends jax,torch
+    elman bench --train                       Network.fit, Keras's fit, and loops written by hand
     """
     errors = Console(stderr=True, highlight=False)
     try:
-        report = elman.bench.bench(
-            cell=cell,
-            shapes=elman.bench.parse(shapes) if shapes else None,
+        report = _run(
+            cell,
+            elman.bench.parse(shapes) if shapes else (),
+            training,
             backends=[name.strip() for name in backends.split(",")],
             repeats=repeats,
             quick=quick,
@@ -59,17 +64,33 @@ def bench(
     if json_:
         typer.echo(json.dumps(data, indent=2))
     else:
-        _show(data)
+        shown = train if training else passes
+        _show(shown.tables(data), shown.lines(data))
     if report.refused:
         raise typer.Exit(1)
 
 
-def _show(data: dict[str, Any]) -> None:
+def _run(
+    cell: str, shapes: Sequence[elman.bench.Shape], training: bool, **options: Any
+) -> elman.bench.Report | train.TrainReport:
+    """The report that was asked for.
+
+    Raises:
+        ValueError: If an option does not fit.
+    """
+    if not training:
+        return elman.bench.bench(cell=cell, shapes=shapes, **options)
+    if cell != "simple_rnn":
+        raise ValueError(f"cell is {cell!r}; expected simple_rnn with --train. Leave out --cell, or --train.")
+    return train.bench(sizes=[train.Size(shape) for shape in shapes], **options)
+
+
+def _show(tables: Sequence[passes.Table], lines: Sequence[str]) -> None:
     """Tables and sentences; as wide as they need where no terminal sets a width."""
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=400)
-    for each in tables(data):
+    for each in tables:
         columns = list(zip(each.columns, *each.rows, strict=True))
         widths = [max(map(len, texts)) for texts in columns]
         if sum(widths) + len(widths) > console.width:  # break between words, and keep a number and its unit together
@@ -80,5 +101,5 @@ def _show(data: dict[str, Any]) -> None:
         for cells in each.rows:
             table.add_row(*cells)
         console.print(table)
-    for line in lines(data):
+    for line in lines:
         console.print(line, markup=False)
