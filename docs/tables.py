@@ -22,6 +22,18 @@ PAGES = ("README.md", "docs/memory.md", "docs/speed.md")
 BLOCK = re.compile(r"(?<=<!-- measured: )([a-z-]+)( -->\n).*?(?=<!-- end -->)", re.DOTALL)
 CELLS = {"simple_rnn": "SimpleRNN", "lstm": "LSTM", "gru": "GRU"}
 BOTH = "forward_backward"
+TRAINED = {  # the subjects of `elman bench --train` that the page shows
+    "Network": "`elman.Network.fit`",
+    "elman in keras on tensorflow": "elman's layer in Keras on TensorFlow",
+    "keras on tensorflow": "Keras on TensorFlow",
+    "keras on tensorflow, jit": "Keras on TensorFlow, `jit_compile`",
+    "elman in keras on jax": "elman's layer in Keras on JAX",
+    "keras on jax": "Keras on JAX",
+    "loop in jax": "a loop in JAX, `jit` and `lax.scan`",
+    "elman in keras on torch": "elman's layer in Keras on PyTorch",
+    "keras on torch": "Keras on PyTorch",
+    "loop in torch": "a loop over `torch.nn.RNN`",
+}
 
 Row = Mapping[str, Any]
 
@@ -67,7 +79,7 @@ def bench_times() -> str:
         head += [name, "other", "ratio"]
     lines = []
     for same_shape in zip(*(rows(cell, BOTH) for cell in CELLS), strict=True):
-        line = [" x ".join(str(size) for size in same_shape[0]["shape"].values())]
+        line = [_shape(same_shape[0])]
         for row in same_shape:
             line += [seconds(median(row, row[fastest])) for fastest in ("fastest_elman", "fastest_peer")]
             line.append(f"{row['ratio']:.1f}")
@@ -110,6 +122,28 @@ def bench_peak() -> str:
     )
 
 
+def bench_train() -> str:
+    """Times of a step and of an epoch of training, and how many times the Network's they are."""
+    first, *others = evidence("bench_train")["rows"]
+    lines = [
+        [
+            text,
+            seconds(first["times"]["step"][name]["median_s"]),
+            seconds(first["times"]["epoch"][name]["median_s"]),
+            f"{first['over_network']['epoch'][name]:.1f}",
+        ]
+        for name, text in TRAINED.items()
+    ]
+    bare = [f"{row['step_over_bare']:.2f} at {_shape(row)}" for row in (first, *others)]
+    head = [f"{_shape(first)}, {first['steps']} steps", "step", "epoch", "epoch over `Network.fit`"]
+    times = f"A step of the network takes {' and '.join(bare)} times\n"
+    return f"{table(head, lines)}\n{times}the native forward and backward of its recurrence.\n"
+
+
+def _shape(row: Row) -> str:
+    return " x ".join(str(size) for size in row["shape"].values())
+
+
 def operands() -> str:
     """What masks and dropout cost a native call, and what `import elman` costs."""
     shapes = evidence("operands")["ratios"].values()
@@ -137,6 +171,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "bench-times": bench_times,
     "bench-ratios": bench_ratios,
     "bench-peak": bench_peak,
+    "bench-train": bench_train,
     "operands": operands,
     "diagnosis": diagnosis,
 }

@@ -180,10 +180,50 @@ int run(uint32_t seed) {
   return 0;
 }
 
+// A random dense layer forward and backward, the loss of its output, and a step of Adam on its weights.
+int run_training(uint32_t seed) {
+  Random random(seed);
+  elman_dense_call dense{};
+  dense.rows = random.of({0, 1, 2, 7, 13, 33, 600});
+  dense.features = random.of({0, 1, 3, 8, 17, 64, 130});
+  dense.units = random.of({1, 2, 7, 16, 19, 64, 129});
+  dense.dtype = random.of({ELMAN_FLOAT32, ELMAN_FLOAT64});
+  dense.activation = random.below(5);
+  const size_t element = dense.dtype == ELMAN_FLOAT64 ? 8 : 4;
+  const int64_t in = dense.rows * dense.features, out = dense.rows * dense.units;
+  const int64_t weights = dense.features * dense.units;
+  const bool has_bias = random.below(2), wants_dx = random.below(2);
+  const Array x(in, element, seed), kernel(weights, element, seed + 1), y(out, element, seed + 2);
+  const Array target(out, element, seed + 3), dy(out, element, seed + 4), dx(in, element, seed + 5);
+  const Array bias(dense.units, element, seed + 6), dbias(dense.units, element, seed + 7);
+  const Array dkernel(weights, element, seed + 8), m(weights, element, seed + 9), v(weights, element, seed + 10);
+  const Array factor(dense.rows, element, seed + 11);
+  dense.x = x.get(), dense.kernel = kernel.get(), dense.y = y.get(), dense.dy = dy.get(), dense.dkernel = dkernel.get();
+  if (has_bias) dense.bias = bias.get(), dense.dbias = dbias.get();
+  if (wants_dx) dense.dx = dx.get();
+  if (elman_dense(&dense)) return fail("dense");
+  double value = 0;
+  elman_loss_call loss{};
+  loss.rows = dense.rows, loss.outputs = dense.units, loss.dtype = dense.dtype, loss.count = 3, loss.parameter = 0.5;
+  loss.loss = random.below(5);
+  loss.y = y.get(), loss.target = target.get(), loss.gradient = dy.get(), loss.value = &value;
+  if (random.below(2)) loss.factor = factor.get();
+  if (elman_loss(&loss)) return fail("loss");
+  const std::vector<int64_t> classes(size_t(dense.rows), dense.units - 1);
+  loss.loss = ELMAN_SPARSE_CATEGORICAL_CROSSENTROPY, loss.target = classes.data();
+  if (dense.rows > 0 && elman_loss(&loss)) return fail("loss of classes");
+  if (elman_dense_backward(&dense)) return fail("dense_backward");
+  elman_adam_call adam{};
+  adam.size = weights, adam.dtype = dense.dtype, adam.clip_norm = random.below(2);
+  adam.beta_1 = 0.9, adam.beta_2 = 0.999, adam.epsilon = 1e-7, adam.rate = 0.001, adam.keep = 1;
+  adam.gradient = dkernel.get(), adam.weights = kernel.get(), adam.m = m.get(), adam.v = v.get();
+  return elman_adam(&adam) ? fail("adam") : 0;
+}
+
 int shapes() {
   for (uint32_t seed = 0; seed < 900; ++seed) {
     elman_set_num_threads(1 + int(seed % 3));
-    if (run(seed)) return 1;
+    if (run(seed) || run_training(seed)) return 1;
   }
   return 0;
 }
@@ -196,7 +236,7 @@ int concurrent() {
     threads.emplace_back([id, &failures] {
       for (uint32_t seed = 0; seed < 60; ++seed) {
         if (id == 0) elman_set_num_threads(1 + int(seed % 4));
-        failures += run(seed % 2 ? seed : 1000 * id + seed);
+        failures += run(seed % 2 ? seed : 1000 * id + seed) + run_training(seed);
       }
     });
   }
