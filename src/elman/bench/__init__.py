@@ -2,7 +2,7 @@
 """Times elman's recurrences against stock Keras and torch.nn, in one run, and checks every result first.
 
 In: shapes, backends, a seed. Out: a `Report` of medians, ratios and shares of the machine's peak. One process
-per framework, taking turns; none is imported here, and nothing is printed.
+per framework, taking turns; none is imported here, and nothing is printed. `elman.bench.train` times training.
 """
 
 from elman.bench.peers import BACKENDS

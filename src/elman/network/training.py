@@ -45,7 +45,7 @@ class Source(Protocol):
         """How many examples there are."""
 
     def batch(self, indices: Array) -> Batch:
-        """The examples of these numbers."""
+        """The examples of these numbers. The next call may overwrite them."""
 
 
 class Progress(NamedTuple):
