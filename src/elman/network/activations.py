@@ -72,8 +72,16 @@ def _hard_sigmoid(z: Array) -> None:
 
 
 def _hard_sigmoid_back(y: Array, dy: Array, out: Array) -> Array:
-    np.divide(dy, 6, out=out)
-    return np.multiply(out, (y > 0) & (y < 1), out=out)
+    np.subtract(1, y, out=out)
+    np.multiply(out, y, out=out)
+    np.greater(out, 0, out=out)  # inside the limits
+    np.divide(out, 6, out=out)
+    return np.multiply(out, dy, out=out)
+
+
+def _relu_back(y: Array, dy: Array, out: Array) -> Array:
+    np.greater(y, 0, out=out)
+    return np.multiply(out, dy, out=out)
 
 
 def _softplus(z: Array) -> None:
@@ -90,7 +98,7 @@ def _softplus_back(y: Array, dy: Array, out: Array) -> Array:
 
 def _elu(z: Array) -> None:
     """z where it is positive, e^z - 1 elsewhere."""
-    np.copyto(z, np.expm1(np.minimum(z, 0)), where=z < 0)
+    np.expm1(z, out=z, where=z < 0)
 
 
 def _elu_back(y: Array, dy: Array, out: Array) -> Array:
@@ -115,7 +123,7 @@ def _softmax_back(y: Array, dy: Array, out: Array) -> Array:
 ACTIVATIONS = {
     "linear": Activation(_linear, lambda y, dy, out: dy),
     "tanh": Activation(_tanh, _tanh_back),
-    "relu": Activation(_relu, lambda y, dy, out: np.multiply(dy, y > 0, out=out)),
+    "relu": Activation(_relu, _relu_back),
     "sigmoid": Activation(_sigmoid, _sigmoid_back),
     "hard_sigmoid": Activation(_hard_sigmoid, _hard_sigmoid_back),
     "softplus": Activation(_softplus, _softplus_back),

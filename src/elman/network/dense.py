@@ -229,10 +229,13 @@ class _LayerNorm(Op):
         self.place, self.epsilon = place, layer.epsilon
         self.gamma, self.beta = place.weights["gamma"], place.weights["beta"]
         self.normal, self.y = place.empty(*place.shape), place.empty(*place.shape)
-        self.scale = place.empty(*place.shape[:-1], 1)
+        self.scale, self.mean = (place.empty(*place.shape[:-1], 1) for _ in range(2))
+        self.dx = place.empty(*place.shape) if place.wants_dx else None
+        self.product = place.empty(*place.shape) if place.training else self.y
 
     def forward(self, x: Array, mask: Array | None) -> tuple[Array, Array | None]:
-        np.subtract(x, x.mean(axis=-1, keepdims=True), out=self.normal)
+        np.mean(x, axis=-1, keepdims=True, out=self.scale)
+        np.subtract(x, self.scale, out=self.normal)
         np.multiply(self.normal, self.normal, out=self.y)
         np.mean(self.y, axis=-1, keepdims=True, out=self.scale)
         np.add(self.scale, self.epsilon, out=self.scale)
@@ -247,12 +250,20 @@ class _LayerNorm(Op):
         assert gradients is not None
         axes = tuple(range(dy.ndim - 1))
         np.add.reduce(dy, axis=axes, out=gradients["beta"])
-        np.add.reduce(dy * self.normal, axis=axes, out=gradients["gamma"])
-        if not self.place.wants_dx:
+        np.multiply(dy, self.normal, out=self.product)
+        np.add.reduce(self.product, axis=axes, out=gradients["gamma"])
+        if self.dx is None:
             return None
-        d = dy * self.gamma
-        along = (d * self.normal).mean(axis=-1, keepdims=True)
-        return (d - d.mean(axis=-1, keepdims=True) - self.normal * along) / self.scale
+        # dx = (d - mean(d) - normal mean(d normal)) / scale, with d = dy gamma
+        dx, product, mean = self.dx, self.product, self.mean
+        np.multiply(dy, self.gamma, out=dx)
+        np.multiply(dx, self.normal, out=product)
+        np.mean(product, axis=-1, keepdims=True, out=mean)
+        np.multiply(self.normal, mean, out=product)
+        np.mean(dx, axis=-1, keepdims=True, out=mean)
+        np.subtract(dx, mean, out=dx)
+        np.subtract(dx, product, out=dx)
+        return np.divide(dx, self.scale, out=dx)
 
 
 @dataclasses.dataclass(frozen=True)
