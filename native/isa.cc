@@ -1,29 +1,43 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "isa.h"
 
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <vector>
+
+#if defined(__x86_64__) && !defined(ELMAN_BASELINE_ONLY)
+#include <cpuid.h>
+#endif
 
 #include "error.h"
 
 namespace elman {
 namespace {
 
+#if defined(__x86_64__) && !defined(ELMAN_BASELINE_ONLY)
+// The widest level above the baseline that the processor has and whose registers the system saves: 0, 1 (avx2) or 2
+// (avx512). Asked here, as the run-time library of Zig has no __builtin_cpu_supports: it finds nothing there.
+int widest_level() {
+  constexpr unsigned kFma = 1u << 12, kSaved = 1u << 27, kAvx = 1u << 28;                   // leaf 1, ecx
+  constexpr unsigned kAvx2 = 1u << 5, kAvx512 = 1u << 16 | 1u << 17 | 1u << 30 | 1u << 31;  // leaf 7, ebx
+  constexpr uint32_t kStateOfAvx = 0x6, kStateOfAvx512 = 0xe6;                              // bits of XCR0
+  unsigned a, b, c, d, b7;
+  if (!__get_cpuid(1, &a, &b, &c, &d) || (c & (kFma | kSaved | kAvx)) != (kFma | kSaved | kAvx)) return 0;
+  if (!__get_cpuid_count(7, 0, &a, &b7, &c, &d) || !(b7 & kAvx2)) return 0;
+  uint32_t state, high;
+  __asm__ volatile("xgetbv" : "=a"(state), "=d"(high) : "c"(0));
+  if ((state & kStateOfAvx) != kStateOfAvx) return 0;
+  return (b7 & kAvx512) == kAvx512 && (state & kStateOfAvx512) == kStateOfAvx512 ? 2 : 1;
+}
+#endif
+
 // Slowest first.
 std::vector<const Level*> levels_here() {
 #if defined(__x86_64__) && !defined(ELMAN_BASELINE_ONLY)
-  std::vector<const Level*> levels{&baseline::kLevel};
-  __builtin_cpu_init();
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
-    levels.push_back(&avx2::kLevel);
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw") &&
-        __builtin_cpu_supports("avx512vl")) {
-      levels.push_back(&avx512::kLevel);
-    }
-  }
-  return levels;
+  const Level* const every[] = {&baseline::kLevel, &avx2::kLevel, &avx512::kLevel};
+  return {every, every + 1 + widest_level()};
 #elif defined(__aarch64__)
   return {&neon::kLevel};
 #else
