@@ -14,5 +14,7 @@ string(REGEX REPLACE "^macos$" "Darwin" CMAKE_SYSTEM_NAME ${CMAKE_SYSTEM_NAME})
 string(REGEX REPLACE "^windows$" "Windows" CMAKE_SYSTEM_NAME ${CMAKE_SYSTEM_NAME})
 set(CMAKE_CXX_COMPILER ${ELMAN_ZIG} c++ -target ${ELMAN_TARGET})
 set(CMAKE_INSTALL_NAME_TOOL unused) # CMake asks for it on macOS, and the libraries are built with their final names
-set(CMAKE_CXX_FLAGS_INIT -g0) # Zig's default is debug information, ten times the size of the library
+# Zig's default is debug information, ten times the size of the library. With one level of optimization for the checks of
+# CMake too, Zig builds its C++ library once.
+set(CMAKE_CXX_FLAGS_INIT "-g0 -O3")
 set(CMAKE_SHARED_LINKER_FLAGS_INIT -s)
