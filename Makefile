@@ -19,6 +19,7 @@ torch := torch==2.13.0 keras==3.15.1
 onnx := onnx==1.23.2 onnxruntime==1.32.0
 tensorflow_files := tf2onnx==1.17.0 $(onnx)
 torch_files := onnxscript==0.7.2 $(onnx)
+wheels := ziglang==0.17.1 scikit-build-core cmake ninja wheel auditwheel lief
 
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
@@ -43,10 +44,10 @@ SANITIZERS := $(if $(filter Linux,$(shell uname)),address thread)
 # The second compiler of the tests: the first of these names that is Clang 14 or later.
 CLANG ?= $(shell for clang in clang++ $$(seq -f 'clang++-%g' 30 -1 14); do command -v $$clang >/dev/null && \
 	$$clang -dM -E -x c++ /dev/null | awk '/__clang_major__/ { exit ($$3 < 14) }' && echo $$clang && break; done)
-OTHERS = $(SANITIZERS) $(if $(CLANG),clang)
+OTHERS = $(SANITIZERS) $(if $(CLANG),clang) zig
 
 .NOTPARALLEL:
-.PHONY: help demo develop check test lint format sanitize evaluate notebook clean
+.PHONY: help demo develop check test lint format sanitize evaluate wheels notebook clean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -75,6 +76,11 @@ format: $(INSTALLED) ## Format, and fix what the linter can fix.
 
 sanitize: $(DONE)/elman $(SANITIZERS:%=build/%/done) ## Kernel tests under GCC's address, undefined and thread sanitizers.
 	@ELMAN_TEST_SIZE=medium $(BIN)/python tests/run.py $(SANITIZERS)
+
+wheels: $(DONE)/wheels ## dist/ with a wheel for every platform, built on this one by Zig's compiler and checked.
+	@rm -rf dist
+	@$(BIN)/python packaging/make_wheels.py
+	@$(BIN)/python packaging/check_wheels.py dist/*.whl
 
 evaluate: $(DONE)/evaluate $(OTHERS:%=build/%/done) ## The long counts and every figure, into evidence/; goes on where it stopped.
 	@$(BIN)/python tests/evaluate.py numpy isa $(OTHERS) $(BACKENDS)
@@ -125,14 +131,21 @@ $(DONE)/demo: $(SOURCES) $(DONE)/venv
 	@$(PIP) ".[cli]"
 	@rm -f $(DONE)/develop && touch $@
 
-$(DONE)/evaluate: $(DONE)/elman
+$(DONE)/evaluate: $(DONE)/elman $(DONE)/wheels
 	@$(PIP) ".[evaluate]"
+	@touch $@
+
+# What builds and reads wheels, without elman.
+$(DONE)/wheels: Makefile | $(DONE)/venv
+	@$(PIP) $(wheels)
 	@touch $@
 
 # Other builds of the library: under sanitizers, and by another compiler.
 build/address/done: SETTINGS = -DELMAN_SANITIZE=address,undefined
 build/thread/done: SETTINGS = -DELMAN_SANITIZE=thread
 build/clang/done: SETTINGS = -DCMAKE_CXX_COMPILER=$(CLANG)
+build/zig/done: SETTINGS = $$($(BIN)/python packaging/elman_build.py)
+build/zig/done: $(DONE)/wheels
 build/%/done: $(SOURCES) | $(DONE)/elman
 	$(BIN)/cmake -S . -B build/$* $(SETTINGS)
 	$(BIN)/cmake --build build/$* --parallel

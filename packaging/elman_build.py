@@ -111,6 +111,12 @@ def zig_settings(target: str) -> Settings:
     }
 
 
+def cmake_options() -> str:
+    """The options of CMake for a build with Zig, without this backend, for this platform."""
+    settings = zig_settings(target() or "an unknown target").items()
+    return " ".join(f"-D{key.removeprefix('cmake.define.')}={value}" for key, value in settings if "define" in key)
+
+
 def is_decided(config_settings: Settings | None) -> bool:
     """Whether no library is to be built, or the user names its compiler."""
     named = ("CMAKE_CXX_COMPILER", "CMAKE_TOOLCHAIN_FILE")
@@ -151,3 +157,7 @@ def target() -> str | None:
     if name.startswith("macosx"):
         return f"{architecture}-macos.{'11.0' if architecture == 'aarch64' else '10.13'}"
     return f"{architecture}-windows-gnu" if name.startswith("win") else None
+
+
+if __name__ == "__main__":
+    print(cmake_options())

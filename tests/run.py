@@ -100,6 +100,11 @@ def clang_runs() -> list[Run]:
     return [run for name in ("isa", "numpy", *backends) for run in suite(name, "clang_", other_build("clang"))]
 
 
+def zig_runs() -> list[Run]:
+    """The kernel's tests on the library that a machine without a compiler gets."""
+    return suite("isa", "zig_", other_build("zig"))
+
+
 def linters() -> list[Run]:
     """A run per tool, each from the environment of this Python."""
     folder = Path(sys.executable).parent
@@ -120,7 +125,7 @@ def suite(name: str, prefix: str = "", under: dict[str, str] | None = None) -> l
         return [pytest_run(run, [folder], {"KERAS_BACKEND": name} | under) for run, folder in folders.items()]
     if name in SANITIZERS:
         return sanitized_runs(name)
-    others = {"lint": linters, "clang": clang_runs}
+    others = {"lint": linters, "clang": clang_runs, "zig": zig_runs}
     if name not in others:
         names = ("numpy", "isa", *BACKENDS, *SANITIZERS, *others)
         raise SystemExit(f"{name!r} is not a suite; expected some of {', '.join(names)}.")
