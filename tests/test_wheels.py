@@ -90,9 +90,9 @@ def test_the_library_gives_the_stored_results(tag, target, runner, truth, tmp_pa
     assert result == f"{2 * CASES * len(levels.split(','))} calls, 0 failed"
 
 
-@pytest.mark.parametrize("tag", [pytest.param("manylinux_2_17_x86_64", marks=ON_X86), "any"])
+@pytest.mark.parametrize("tag", [pytest.param("manylinux_2_17_x86_64", marks=ON_X86), "none-any"])
 def test_the_wheel_runs_in_a_new_environment_without_a_compiler(tag, tmp_path):
-    path = wheel(f"-{tag}")
+    path = wheel(tag)
     subprocess.run([sys.executable, "-m", "venv", str(tmp_path / "new")], check=True)
     python = tmp_path / "new" / "bin" / "python"
     environment = {"PATH": str(python.parent), "HOME": str(tmp_path)}
@@ -101,7 +101,7 @@ def test_the_wheel_runs_in_a_new_environment_without_a_compiler(tag, tmp_path):
     code = f"import elman, numpy as np; x = np.ones((1, 2, 3), 'f'); {call}; print(elman._native.reason())"
     done = subprocess.run([python, "-c", code], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert ("None" if tag != "any" else "no native library") in done.stdout
+    assert ("None" if tag != "none-any" else "no native library") in done.stdout
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="its PATH is made of links")
