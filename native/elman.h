@@ -143,6 +143,91 @@ typedef struct elman_backward_call {
 ELMAN_API int elman_forward(const elman_forward_call* call);
 ELMAN_API int elman_backward(const elman_backward_call* call);
 
+// --- streams: a whole network, one row at a time
+// -----------------------------------------------------------------------
+//
+// A program is a list of operations. Value 0 is the row that a step gets, and value i is the result of ops[i - 1]; an
+// operation reads values that come before its own. The last value is the output. Everything is copied when a stream is
+// created. Afterwards a step allocates nothing, takes no lock and makes no system call. A stream belongs to one thread
+// at a time.
+enum elman_op_kind {
+  ELMAN_OP_RECURRENT = 0,   // a step of a cell
+  ELMAN_OP_DENSE = 1,       // activation(x W + b)
+  ELMAN_OP_ACTIVATION = 2,  // activation(x)
+  ELMAN_OP_NORMALIZE = 3,   // (x - offset) scale
+  ELMAN_OP_RESCALE = 4,     // x scale + offset
+  ELMAN_OP_LAYER_NORM = 5,  // scale (x - mean(x)) / sqrt(var(x) + number) + offset
+  ELMAN_OP_EMBEDDING = 6,   // W[x], x one integer
+  ELMAN_OP_LATEST = 7,      // the last `size` rows side by side; NaN where there was none yet
+  ELMAN_OP_LAST = 8,        // the last valid row
+  ELMAN_OP_MASK = 9,        // a row whose numbers all equal `number` is zeroed, and not valid
+  ELMAN_OP_SUM = 10,        // of all inputs
+  ELMAN_OP_CONCAT = 11,     // all inputs side by side
+};
+
+// Activations of ELMAN_OP_DENSE and ELMAN_OP_ACTIVATION besides those of enum elman_activation.
+enum elman_dense_activation {
+  ELMAN_SOFTPLUS = 16,
+  ELMAN_ELU = 17,
+  ELMAN_SOFTMAX = 18,
+  ELMAN_EXPONENTIAL = 19,
+};
+enum elman_op_flags {
+  ELMAN_OP_MASK_ZERO = 16,  // of an EMBEDDING: 0 is not valid
+};
+
+typedef struct elman_op {
+  int32_t kind;
+  int32_t cell, activation, recurrent_activation;  // RECURRENT: all; DENSE, ACTIVATION: activation
+  int32_t flags;  // RECURRENT: elman_flags but ELMAN_GO_BACKWARDS; without ELMAN_RETURN_SEQUENCES the output has no
+                  // time axis, so that in a window what follows runs once; EMBEDDING: elman_op_flags
+  int32_t input_count;  // 1; of SUM and CONCAT any
+  const int32_t* inputs;
+  int64_t size;            // RECURRENT, DENSE, EMBEDDING: units; LATEST: rows
+  int64_t words;           // EMBEDDING: rows of W
+  const void* weights[5];  // RECURRENT: kernel, recurrent kernel, bias or null, and initial states (units,) or null;
+                           // DENSE: kernel (inputs, units), bias or null;  EMBEDDING: W (words, units);
+                           // NORMALIZE, RESCALE, LAYER_NORM: scale and offset (inputs,)
+  double number;
+} elman_op;
+
+typedef struct elman_program {
+  int64_t batch;     // independent rows of a step
+  int64_t features;  // of a row; 1 for an EMBEDDING
+  int64_t window;    // W > 0: a step returns what the network computes from zero states on the last W rows alone, or on
+                     // all rows while there are fewer; 0: on all rows since the last reset
+  const elman_op* ops;
+  int32_t op_count;
+  int32_t dtype;
+} elman_program;
+
+typedef struct elman_stream elman_stream;
+
+// All return an elman_status but the sizes and `destroy`. A row is the number of one of the `batch` rows; to reset or
+// to set, -1 is each.
+ELMAN_API int elman_stream_create(const elman_program* program, elman_stream** stream);
+ELMAN_API int elman_stream_step(elman_stream* stream, const void* x,
+                                void* y);  // x (batch, features), y (batch, outputs)
+
+// `elman_stream_step` with its operands in one place, for callers to whom each argument costs time.
+typedef struct elman_stream_call {
+  elman_stream* stream;
+  const void* x;
+  void* y;
+} elman_stream_call;
+ELMAN_API int elman_stream_step_of(const elman_stream_call* call);
+
+ELMAN_API int elman_stream_run(elman_stream* stream, const void* x, void* y, int64_t steps);  // (batch, steps, ...)
+ELMAN_API int elman_stream_reset(elman_stream* stream, int64_t row);
+ELMAN_API void elman_stream_destroy(elman_stream* stream);
+
+// The state of a row is one array: first the window and the number of its rows, if the program has one (then nothing
+// else), else operation by operation. `state_columns`: the length of an operation's part; -1: of the window; -2: of
+// all.
+ELMAN_API int64_t elman_stream_state_columns(const elman_stream* stream, int64_t op);
+ELMAN_API int elman_stream_get_state(const elman_stream* stream, int64_t row, void* state);
+ELMAN_API int elman_stream_set_state(elman_stream* stream, int64_t row, const void* state);
+
 // Columns per (batch, step) that the backward needs beyond y. A simple RNN needs its states, which y holds when every
 // step is returned (0 columns), else H. An LSTM: 5 H. A GRU: 4 H with ELMAN_RESET_AFTER; without it 3 H, or 4 H
 // where y does not hold the states.

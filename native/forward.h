@@ -68,13 +68,14 @@ struct Forward : Recurrence<T, Cell> {
   T* scratch = nullptr;
   int64_t task_scratch = 0;
 
-  Forward(const elman_forward_call& c, const Steps& s, int64_t threads)
+  // `lasting`: the weights are packed in any case, since the caller's arrays do not outlive this object (stream.h).
+  Forward(const elman_forward_call& c, const Steps& s, int64_t threads, bool lasting = false)
       : Base{*c.spec, c.in, s},
         call(c),
         tasks(forward_tasks(this->batch, threads, s.list)),
         task_rows(ceil_divide(this->batch, tasks)) {
     const bool whole = this->units % kLanes<T> == 0;
-    const bool few = whole && this->batch * this->time <= kStepsWorthPacking;  // steps do not repay packing
+    const bool few = !lasting && whole && this->batch * this->time <= kStepsWorthPacking;  // do not repay packing
     by_gate = kOneBlock || this->h_masks > 1 || this->x_copies > 1 || few;
     with_functions<Cell::kUsesGateActivation>(this->spec, [&](auto functions) {
       using Functions = typename decltype(functions)::type;
@@ -91,7 +92,7 @@ struct Forward : Recurrence<T, Cell> {
       const int most = kOneBlock ? kWide : by_gate || times > kWide ? 1 : kWide / times;
       phase.panels = make_panels<T>(this->units, task_rows, most, times);
       // Weights that fill one panel to its edge lie as a panel would.
-      phase.in_place = few || (kOneBlock && whole && phase.panels.count == 1);
+      phase.in_place = !lasting && (few || (kOneBlock && whole && phase.panels.count == 1));
     }
   }
 
@@ -280,6 +281,18 @@ struct Forward : Recurrence<T, Cell> {
     }
   }
 
+  // One step of the first `rows` rows, whose inputs lie next to their states.
+  ELMAN_INLINE void advance(const Work& w, int64_t rows) const {
+    for (const Phase& phase : phases) {
+      multiply<T>(
+          phase.panels, phase.blocks, this->batch == 1, rows,
+          [&](int64_t panel, Product<T>* parts) { return products(phase, w, panel, parts); },
+          [&](int64_t column, int64_t row, int64_t height, const T* z, int64_t ldz) {
+            phase.step(*this, w, column, row, height, z, ldz);
+          });
+    }
+  }
+
   // All steps of ranks [first, last), unless the call is to stop.
   void run(int64_t first, int64_t last, Arena<T> arena, Watch watch) const {
     const int64_t rows = last - first;
@@ -302,14 +315,7 @@ struct Forward : Recurrence<T, Cell> {
         w.out[r] = at ? at : spare + r * this->units;
         w.tape[r] = tape ? tape + this->tape_index(b, s) : nullptr;
       }
-      for (const Phase& phase : phases) {
-        multiply<T>(
-            phase.panels, phase.blocks, this->batch == 1, running,
-            [&](int64_t panel, Product<T>* parts) { return products(phase, w, panel, parts); },
-            [&](int64_t column, int64_t row, int64_t height, const T* z, int64_t ldz) {
-              phase.step(*this, w, column, row, height, z, ldz);
-            });
-      }
+      advance(w, running);
       for (int64_t r = running - 1; r >= 0 && this->count(first + r) == i + 1; --r) {
         const bool masked_end = this->step(first + r, i) != this->time - 1;
         finish_row(w, r, masked_end && this->zero_output ? nullptr : w.out[r]);

@@ -2,7 +2,7 @@
 //
 // The kernels of one instruction set: this file is compiled once for each. It chooses the cell and the type that a call
 // asks for, and fills the table through which isa.cc finds the kernels. The loops over time are in forward.h and
-// backward.h; dense.h and adam.h have the rest of a network's training step.
+// backward.h, and streams in stream.h; dense.h and adam.h have the rest of a network's training step.
 #include "level.h"
 
 #include "adam.h"
@@ -10,6 +10,7 @@
 #include "cell_table.h"
 #include "dense.h"
 #include "forward.h"
+#include "stream.h"
 
 namespace elman {
 namespace ELMAN_LEVEL {
@@ -33,17 +34,6 @@ double multiply_adds(int64_t rounds) {
   return 2.0 * double(rounds) * kChains * kLanes<T>;
 }
 
-// Runs body(type of the cell).
-template <class Body>
-elman_status with_cell(const elman_spec& spec, Body body) {
-#define ELMAN_TRY(Struct, name, number, flag, gates, states, ...)                               \
-  static_assert(Struct::kGates == gates && Struct::kStates == states, "row and struct differ"); \
-  if (spec.cell == number && (spec.flags & flag) == flag) return body(Type<Struct>());
-  ELMAN_CELLS(ELMAN_TRY)
-#undef ELMAN_TRY
-  return ELMAN_INVALID;  // the entry points have refused it before
-}
-
 elman_status run_forward(const elman_forward_call& call, const Steps& steps, Interrupt& interrupt) {
   return with_cell(*call.spec, [&](auto type) {
     using Cell = typename decltype(type)::type;
@@ -65,6 +55,10 @@ elman_status run_dense_backward(const elman_dense_call& call) {
   return call.dtype == ELMAN_FLOAT64 ? dense_backward<double>(call) : dense_backward<float>(call);
 }
 void run_adam(const elman_adam_call& call) { call.dtype == ELMAN_FLOAT64 ? adam<double>(call) : adam<float>(call); }
+elman_status create_stream(const elman_program& program, elman_stream** stream) {
+  return program.dtype == ELMAN_FLOAT64 ? Stream<double>::create(program, stream)
+                                        : Stream<float>::create(program, stream);
+}
 double run_multiply_adds(int dtype, int64_t rounds) {
   return dtype == ELMAN_FLOAT64 ? multiply_adds<double>(rounds) : multiply_adds<float>(rounds);
 }
@@ -73,8 +67,8 @@ double run_multiply_adds(int dtype, int64_t rounds) {
 
 #define ELMAN_TEXT(name) #name
 #define ELMAN_NAME(name) ELMAN_TEXT(name)
-const Level kLevel = {ELMAN_NAME(ELMAN_LEVEL), run_forward, run_backward,     run_dense,
-                      run_dense_backward,      run_adam,    run_multiply_adds};
+const Level kLevel = {ELMAN_NAME(ELMAN_LEVEL), run_forward, run_backward,  run_dense,
+                      run_dense_backward,      run_adam,    create_stream, run_multiply_adds};
 
 }  // namespace ELMAN_LEVEL
 }  // namespace elman

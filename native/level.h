@@ -19,6 +19,16 @@ struct Steps {
   int64_t time;
 };
 
+// What a stream can do; `self` is the stream. Rows are numbered from 0, operations from 0, and the window is -1.
+struct StreamCalls {
+  elman_status (*run)(elman_stream* self, const void* x, void* y, int64_t steps);
+  void (*reset)(elman_stream* self, int64_t row);
+  int64_t (*state_columns)(const elman_stream* self, int64_t op);
+  void (*get_state)(const elman_stream* self, int64_t row, void* to);
+  void (*set_state)(elman_stream* self, int64_t row, const void* from);
+  void (*destroy)(elman_stream* self);
+};
+
 // One instruction set's kernels.
 struct Level {
   const char* name;
@@ -27,6 +37,7 @@ struct Level {
   elman_status (*dense)(const elman_dense_call& call);
   elman_status (*dense_backward)(const elman_dense_call& call);
   void (*adam)(const elman_adam_call& call);
+  elman_status (*stream_create)(const elman_program& program, elman_stream** stream);  // of a program that was checked
   double (*multiply_adds)(int dtype, int64_t rounds);  // runs on registers alone; returns the operations done
 };
 
@@ -44,4 +55,9 @@ extern const Level kLevel;
 }
 
 }  // namespace elman
+
+struct elman_stream {
+  const elman::StreamCalls* calls;
+  int64_t batch;
+};
 #endif  // ELMAN_LEVEL_H_

@@ -5,6 +5,7 @@
 #ifndef ELMAN_RECURRENCE_H_
 #define ELMAN_RECURRENCE_H_
 
+#include "cell_table.h"
 #include "cells.h"
 #include "level.h"
 #include "product.h"
@@ -211,6 +212,17 @@ struct Recurrence {
     return dropout ? dropout + (r * h_masks + (h_masks > 1 ? gate : 0)) * state_width : nullptr;
   }
 };
+
+// Runs body(type of the cell).
+template <class Body>
+elman_status with_cell(const elman_spec& spec, Body body) {
+#define ELMAN_TRY(Struct, name, number, flag, gates, states, ...)                               \
+  static_assert(Struct::kGates == gates && Struct::kStates == states, "row and struct differ"); \
+  if (spec.cell == number && (spec.flags & flag) == flag) return body(Type<Struct>());
+  ELMAN_CELLS(ELMAN_TRY)
+#undef ELMAN_TRY
+  return ELMAN_INVALID;  // the entry points have refused it before
+}
 
 // Threads worth waking for this many multiply-adds.
 inline int64_t threads_for(double multiply_adds) {

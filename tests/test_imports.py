@@ -33,6 +33,7 @@ LAYERS = (
     {"models", "torch_modules"},
     {"loading"},
     {"conversion"},
+    {"stream"},
     {"diagnosis"},
     {"elman"},
     {"bench", "datasets", "forecasting", "info"},

@@ -70,6 +70,16 @@ STRUCTS = {
             *("gradient", "weights", "m", "v"),
         ),
     ),
+    "elman_op": (
+        _native._OPERATION,
+        (
+            *("kind", "cell", "activation", "recurrent_activation", "flags", "input_count", "inputs", "size", "words"),
+            *(f"weights[{i}]" for i in range(5)),
+            "number",
+        ),
+    ),
+    "elman_program": (_native._PROGRAM, ("batch", "features", "window", "ops", "op_count", "dtype")),
+    "elman_stream_call": (_native._STREAM_CALL, ("stream", "x", "y")),
 }
 NUMBERS = {
     "ELMAN_ABI": _native.ABI,
@@ -77,12 +87,16 @@ NUMBERS = {
     "ELMAN_ZERO_OUTPUT_FOR_MASK": _native._ZERO_OUTPUT_FOR_MASK,
     "ELMAN_RETURN_SEQUENCES": _native._RETURN_SEQUENCES,
     "ELMAN_RESET_AFTER": _native._RESET_AFTER,
+    "ELMAN_OP_MASK_ZERO": _native._MASK_ZERO,
+    "ELMAN_SOFTPLUS": _native._FIRST_DENSE_ACTIVATION,
+    "ELMAN_EXPONENTIAL": _native._FIRST_DENSE_ACTIVATION + len(_native.DENSE_ACTIVATIONS) - 1,
 }
 ENUMS = {  # of the header, and the tuple whose order it follows
     "elman_cell": [f"ELMAN_{name.upper()}" for name in _native.CELLS],
     "elman_dtype": [f"ELMAN_{name.upper()}" for name in _native.DTYPES],
     "elman_activation": [f"ELMAN_{name.upper()}" for name in ACTIVATIONS],
     "elman_loss_name": [f"ELMAN_{name.upper()}" for name in _native.LOSSES],
+    "elman_op_kind": [f"ELMAN_OP_{name.upper()}" for name in _native.OPERATIONS],
     "elman_mask": ["ELMAN_NO_MASK", "ELMAN_MASK", "ELMAN_LENGTHS_INT32", "ELMAN_LENGTHS_INT64"],
 }
 

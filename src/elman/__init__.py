@@ -44,7 +44,8 @@ _WITH_KERAS = {  # where each name that needs Keras is
     "trace": "elman.diagnosis.trace",
 }
 _KERAS_OWN = {name for name, module in _WITH_KERAS.items() if module == "keras.layers"}
-_LATER = {"Network": "elman.network", "export": "elman.exporting"}  # that need NumPy alone, and take time to import
+# These need NumPy alone, and take time to import.
+_LATER = {"Network": "elman.network", "Stream": "elman.stream", "export": "elman.exporting"}
 _ROOMS = ("initializers", "torch")  # modules whose names are not here
 _WITH_TABLES = dict.fromkeys(("DataError", "Run", "fit", "predict"), "elman.forecasting")  # that need Polars
 __all__ = [  # noqa: PLE0604

@@ -33,6 +33,7 @@ from elman.models import accelerate as accelerate
 from elman.models import to_stock as to_stock
 from elman.network import Network as Network
 from elman.route import Route as Route
+from elman.stream import Stream as Stream
 from elman.torch_modules import from_torch as from_torch
 from elman.torch_modules import to_torch as to_torch
 

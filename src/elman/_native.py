@@ -13,7 +13,7 @@ import functools
 import os
 import struct
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from elman.cells import CELLS
@@ -27,6 +27,11 @@ ABI = 4
 DTYPES = ("float32", "float64")
 MOST_STEPS = 2**31 - 1  # sizes that the library takes are below it
 LOSSES = ("mse", "mae", "huber", "quantile", "binary_crossentropy", "sparse_categorical_crossentropy")
+OPERATIONS = (  # of a stream's program, in the order of the header
+    *("recurrent", "dense", "activation", "normalize", "rescale", "layer_norm"),
+    *("embedding", "latest", "last", "mask", "sum", "concat"),
+)
+DENSE_ACTIVATIONS = ("softplus", "elu", "softmax", "exponential")  # besides `ACTIVATIONS`, from _FIRST_DENSE_ACTIVATION
 MASKS = ("none", "mask", "int32", "int64")  # what the mask operand holds: bool (B, T), or lengths (B,)
 
 _SPEC = struct.Struct("@5qd8iP")
@@ -43,8 +48,12 @@ _CALLS = {  # the layout of each function's struct
     "loss": _LOSS,
     "adam": _ADAM,
 }
+_OPERATION = struct.Struct("6iP2q5Pd")
+_PROGRAM = struct.Struct("3qP2i")
+_STREAM_CALL = struct.Struct("3P")
 pack_forward = _FORWARD.pack
 _GO_BACKWARDS, _ZERO_OUTPUT_FOR_MASK, _RETURN_SEQUENCES, _RESET_AFTER = 1, 2, 4, 8
+_FIRST_DENSE_ACTIVATION, _MASK_ZERO = 16, 16
 _OUT_OF_MEMORY, _INTERRUPTED = 2, 4
 _raise = ctypes.PYFUNCTYPE(None, *[ctypes.c_void_p] * 3)(("PyErr_Restore", ctypes.pythonapi))
 
@@ -100,6 +109,7 @@ def library() -> ctypes.CDLL:
     opened.elman_peak_gflops.argtypes = [ctypes.c_int] * 3
     opened.elman_peak_gflops.restype = ctypes.c_double
     opened.elman_set_isa.argtypes = [ctypes.c_char_p]
+    opened.elman_stream_run.argtypes = [ctypes.c_void_p] * 3 + [ctypes.c_int64]
     python = ("PyGILState_Ensure", "PyGILState_Release", "PyErr_CheckSignals", "PyErr_Fetch")
     functions = [ctypes.cast(getattr(ctypes.pythonapi, name), ctypes.c_void_p) for name in python]
     opened.elman_python_use((ctypes.c_void_p * len(functions))(*functions))
@@ -260,6 +270,143 @@ class Call:
         """
         if status := self.function(self.pack(*self.fields)):
             raise_last_error(status)
+
+
+class NativeOperation(NamedTuple):
+    """An `elman_op`: the fields of the header, with names for numbers.
+
+    Attributes:
+        kind: One of `OPERATIONS`.
+        inputs: Numbers of the values that it reads.
+        cell: Number of the cell.
+        activation: Name of the activation.
+        recurrent_activation: Name of that of the gates.
+        return_sequences: Whether the output has a time axis.
+        zero_output_for_mask: As in `Options`.
+        reset_after: As in `Options`.
+        mask_zero: Whether word 0 of an embedding is not valid.
+        size: Units, or rows.
+        words: Rows of an embedding.
+        weights: Addresses of the weights; 0: none.
+        number: The mask's value, or epsilon.
+    """
+
+    kind: str
+    inputs: tuple[int, ...]
+    cell: int = 0
+    activation: str = "linear"
+    recurrent_activation: str = "linear"
+    return_sequences: bool = True
+    zero_output_for_mask: bool = False
+    reset_after: bool = False
+    mask_zero: bool = False
+    size: int = 0
+    words: int = 0
+    weights: tuple[int, ...] = ()
+    number: float = 0.0
+
+    def pack(self, inputs_address: int) -> bytes:
+        """As the header has it."""
+        flags = (
+            _ZERO_OUTPUT_FOR_MASK * self.zero_output_for_mask
+            | _RETURN_SEQUENCES * self.return_sequences
+            | _RESET_AFTER * self.reset_after
+            if self.kind == "recurrent"
+            else _MASK_ZERO * self.mask_zero
+        )
+        activations = [_activation(name) for name in (self.activation, self.recurrent_activation)]
+        weights = (*self.weights, *[0] * (5 - len(self.weights)))
+        kind = OPERATIONS.index(self.kind)
+        return _OPERATION.pack(
+            *(kind, self.cell, *activations, flags, len(self.inputs), inputs_address),
+            *(self.size, self.words, *weights, self.number),
+        )
+
+
+def _activation(name: str) -> int:
+    if name in ACTIVATIONS:
+        return ACTIVATIONS.index(name)
+    return _FIRST_DENSE_ACTIVATION + DENSE_ACTIVATIONS.index(name)
+
+
+class NativeStream:
+    """An `elman_stream`. Its functions keep the GIL, which takes less time than to give it away for a step.
+
+    Args:
+        operations: The program.
+        batch: Independent rows of a step.
+        features: Numbers of a row.
+        window: Rows that the network sees at a time, or `None` for all.
+        dtype: `"float32"` or `"float64"`.
+
+    Attributes:
+        step: `elman_stream_step_of`, which takes what `call` returns, and returns a status.
+    """
+
+    def __init__(
+        self, operations: Sequence[NativeOperation], batch: int, features: int, window: int | None, dtype: str
+    ) -> None:
+        functions = _stream_functions()
+        inputs = [(ctypes.c_int32 * len(each.inputs))(*each.inputs) for each in operations]
+        packed = b"".join(each.pack(ctypes.addressof(at)) for each, at in zip(operations, inputs, strict=True))
+        memory = ctypes.create_string_buffer(packed, max(1, len(packed)))
+        program = _PROGRAM.pack(
+            batch, features, window or 0, ctypes.addressof(memory), len(operations), DTYPES.index(dtype)
+        )
+        handle = ctypes.c_void_p()
+        if status := functions.elman_stream_create(program, ctypes.byref(handle)):
+            raise_last_error(status)
+        self.handle, self.step = handle, functions.elman_stream_step_of
+        self._functions, self._destroy = functions, functions.elman_stream_destroy
+
+    def __del__(self) -> None:
+        if handle := getattr(self, "handle", None):
+            self._destroy(handle)
+
+    def call(self, x: int, y: int) -> bytes:
+        """An `elman_stream_call`: addresses of (batch, features) and (batch, outputs)."""
+        return _STREAM_CALL.pack(self.handle.value, x, y)
+
+    def run(self, x: int, y: int, steps: int) -> None:
+        """`elman_stream_run`: addresses of (batch, steps, features) and (batch, steps, outputs). Gives the GIL away."""
+        if status := library().elman_stream_run(self.handle, x, y, steps):
+            raise_last_error(status)
+
+    def reset(self, row: int) -> None:
+        """`elman_stream_reset`."""
+        self._checked(self._functions.elman_stream_reset(self.handle, row))
+
+    def state_columns(self, operation: int) -> int:
+        """`elman_stream_state_columns`."""
+        return self._functions.elman_stream_state_columns(self.handle, operation)
+
+    def get_state(self, row: int, to: int) -> None:
+        """`elman_stream_get_state`, to an address."""
+        self._checked(self._functions.elman_stream_get_state(self.handle, row, to))
+
+    def set_state(self, row: int, source: int) -> None:
+        """`elman_stream_set_state`, from an address."""
+        self._checked(self._functions.elman_stream_set_state(self.handle, row, source))
+
+    def _checked(self, status: int) -> None:
+        if status:
+            raise_last_error(status)
+
+
+@functools.cache
+def _stream_functions() -> ctypes.PyDLL:
+    """The library, opened once more for calls that keep the GIL."""
+    library()  # checked
+    opened = ctypes.PyDLL(str(library_path()))
+    pointer, number = ctypes.c_void_p, ctypes.c_int64
+    opened.elman_stream_create.argtypes = [ctypes.c_char_p, pointer]
+    opened.elman_stream_destroy.argtypes, opened.elman_stream_destroy.restype = [pointer], None
+    opened.elman_stream_reset.argtypes = [pointer, number]
+    opened.elman_stream_state_columns.argtypes = [pointer, number]
+    opened.elman_stream_state_columns.restype = number
+    for name in ("elman_stream_get_state", "elman_stream_set_state"):
+        getattr(opened, name).argtypes = [pointer, number, pointer]
+    return opened  # no argtypes of elman_stream_step_of: it takes bytes, which need no conversion
 
 
 def raise_last_error(status: int) -> None:

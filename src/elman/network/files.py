@@ -61,10 +61,20 @@ def load(path: Any) -> Network:
         )
     if not checkpoint.is_intact(weights, metadata):
         raise DataError(f"{path} is damaged: its checksum is not that of its content.")
-    return _network(path, metadata.get("description", ""), weights)
+    return network_of(path, metadata.get("description", ""), weights)
 
 
-def _network(path: Any, text: str, weights: Mapping[str, Any]) -> Network:
+def network_of(path: Any, text: str, weights: Mapping[str, Any]) -> Network:
+    """The network of a description and its weights.
+
+    Args:
+        path: Where they come from, for errors.
+        text: What `describe` returned, as JSON.
+        weights: Arrays by name.
+
+    Raises:
+        DataError: If they do not fit each other.
+    """
     from elman.network.network import Network
 
     if len(text) > _LONGEST:

@@ -479,7 +479,7 @@ class Network:
     # --- what it says of itself ---------------------------------------------------------------------------------
 
     def describe(self) -> dict[str, Any]:
-        """The structure as plain data, without weights; `Network.from_description` makes a network of it."""
+        """The structure as plain data, without weights; `files.network_of` makes a network of both."""
         return {
             "dtype": self.dtype.name,
             "input_shape": None if self.input_shape is None else list(self.input_shape),

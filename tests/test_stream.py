@@ -1,0 +1,320 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A stream returns what the network returns for the whole sequence; its states, files and errors."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import elman
+import isa
+import network_cases as cases
+import tolerance
+from elman import _native
+from elman.errors import DataError
+from elman.network import (
+    GRU,
+    LAYERS,
+    LSTM,
+    Concat,
+    Dense,
+    Embedding,
+    Last,
+    Latest,
+    Mask,
+    Network,
+    Normalize,
+    Reverse,
+    SimpleRNN,
+    Sum,
+)
+from elman.stream import Stream
+from elman.stream.program import STEPS
+from size import by_size
+from test_native_header import NATIVE, compiler
+
+ROOT = Path(__file__).parents[1]
+WINDOW, FEATURES = 6, 3
+Array = np.ndarray
+
+
+def rows(rng: np.random.Generator, *shape: int) -> Array:
+    """Random rows, some of them zero, which a `Mask` takes for missing ones."""
+    x = rng.normal(size=(*shape, FEATURES))
+    x[rng.random(shape) < 0.2] = 0
+    return x.astype("float32")
+
+
+def wide(network: Network) -> Network:
+    """The same network in float64."""
+    twin = Network([network.layers], input_shape=network.input_shape, dtype="float64")
+    twin.set_weights(network.weights)
+    return twin
+
+
+def streamable(seed: int, time: int | None, dtype: str) -> tuple[Network, np.random.Generator] | None:
+    rng = np.random.default_rng(seed)
+    network = Network(cases.random_layers(rng, FEATURES), input_shape=(WINDOW, FEATURES), dtype=dtype)
+    if time is None:
+        if any(type(each.layer).__name__ == "Flatten" for each in network.bound):
+            return None
+        network = Network([network.layers], input_shape=(None, FEATURES), dtype=dtype)
+    cases.random_weights(network, rng)
+    if any(isinstance(each.layer, Reverse) or getattr(each.layer, "go_backwards", False) for each in network.bound):
+        with pytest.raises(ValueError, match="have not come yet"):
+            Stream(network)
+        return None
+    return network, rng
+
+
+def compared(grid: tolerance.Grid, network: Network, got: Array, x: Array, what: object) -> None:
+    if network.dtype == np.float64:
+        tolerance.assert_float64(got, network(x), what)
+    else:
+        grid.check("y", got, wide(network)(x), network(x), what)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("time", [WINDOW, None])
+def test_a_stream_is_the_network_after_each_row(time, dtype):
+    grid, found = tolerance.Grid(), 0
+    for seed in range(by_size(40, 80, 2000)):
+        if not (case := streamable(seed, time, dtype)):
+            continue
+        network, rng = case
+        found += 1
+        x = rows(rng, 4, 14)
+        for _ in isa.each():
+            y = Stream(network).run(x)
+            for t in range(WINDOW - 1, 14):
+                seen = x[:, max(0, t + 1 - WINDOW) : t + 1] if time else x[:, : t + 1]
+                compared(grid, network, y[:, t], seen, f"network {seed}, step {t}")
+        one = Stream(network)
+        compared(grid, network, one.run(x[0])[-1][None], x[:1, -WINDOW:] if time else x[:1], f"network {seed}")
+    assert found > 5
+
+
+@pytest.mark.parametrize("kind", [SimpleRNN, LSTM, GRU])
+def test_ten_thousand_steps_do_not_drift(kind):
+    network = Network([kind(32, return_sequences=True), Dense(1)], input_shape=(None, FEATURES))
+    x = rows(np.random.default_rng(0), 10_000)
+    y = Stream(network).run(x)
+    tolerance.Grid().check("y", y, wide(network)(x[None])[0], network(x[None])[0], kind.__name__)
+    hidden = Network([kind(32, return_sequences=True)], input_shape=(None, FEATURES))
+    np.testing.assert_array_equal(Stream(hidden).run(x), hidden(x[None])[0])  # the same arithmetic
+
+
+def test_every_row_of_the_layer_table_has_a_step():
+    assert set(STEPS) == set(LAYERS.values())
+
+
+@pytest.fixture
+def network():
+    layers = [
+        Normalize(0.5, 2.0),
+        Mask(0.0),
+        LSTM(4, return_sequences=True, learn_initial_state=True),
+        Last(),
+        Dense(2),
+    ]
+    made = Network(layers, input_shape=(None, FEATURES))
+    cases.random_weights(made, np.random.default_rng(0))
+    return made
+
+
+def test_steps_are_a_run(network):
+    x = rows(np.random.default_rng(1), 5, 7)
+    stream, out = Stream(network), np.empty((5, 2), "float32")
+    for t, y in enumerate(Stream(network).run(x).swapaxes(0, 1)):
+        assert stream.step(x[:, t], out) is out
+        np.testing.assert_array_equal(out, y)
+    lists = Stream(network)
+    np.testing.assert_array_equal([lists.step(row.tolist()) for row in x[0]], Stream(network).run(x[0]))
+    np.testing.assert_array_equal(Stream(network).run(x[0].astype("float64")), Stream(network).run(x[0]))
+
+
+def test_a_state_is_read_set_and_reset(network):
+    x = rows(np.random.default_rng(1), 3, 8)
+    stream = Stream(network, batch=3)
+    begin = stream.state
+    assert {name: array.shape for name, array in begin.items()} == {
+        "lstm/h": (3, 4), "lstm/c": (3, 4), "lstm/y": (3, 4), "last/row": (3, 4), "last/kept": (3,),
+    }  # fmt: skip
+    stream.run(x[:, :4])
+    middle, branch = stream.state, stream.copy()
+    y = stream.run(x[:, 4:])
+    np.testing.assert_array_equal(branch.run(x[:, 4:]), y)
+    stream.state = middle
+    np.testing.assert_array_equal(stream.run(x[:, 4:]), y)
+    stream.reset(1)
+    np.testing.assert_array_equal(stream.state["lstm/c"][1], begin["lstm/c"][1])
+    assert (stream.state["lstm/c"][0] != begin["lstm/c"][0]).any()
+    stream.reset([False, False, True])
+    np.testing.assert_array_equal(stream.state["lstm/h"][2], begin["lstm/h"][2])
+    stream.reset()
+    np.testing.assert_array_equal(stream.run(x[:, :4]), Stream(network).run(x[:, :4]))
+    with pytest.raises(ValueError, match=r"state has .*; expected .*lstm/h"):
+        stream.state = {"lstm/h": np.zeros((3, 4))}
+    with pytest.raises(ValueError, match="expected numbers from 0 to 2"):
+        stream.reset(3)
+
+
+def test_a_stream_goes_on_from_its_file(network, tmp_path):
+    x = rows(np.random.default_rng(1), 8)
+    stream = Stream(network)
+    stream.run(x[:4])
+    stream.save(tmp_path / "stream.safetensors")
+    again = Stream.load(tmp_path / "stream.safetensors")
+    assert again.warmup == stream.warmup
+    np.testing.assert_array_equal(again.run(x[4:]), stream.run(x[4:]))
+    data = (tmp_path / "stream.safetensors").read_bytes()
+    rng = np.random.default_rng(0)
+    for place in rng.integers(0, len(data), by_size(50, 200, 5000)).tolist():
+        (tmp_path / "bad").write_bytes(data[:place] + bytes([data[place] ^ 1 << place % 8]) + data[place + 1 :])
+        with pytest.raises(DataError):
+            Stream.load(tmp_path / "bad")
+        (tmp_path / "bad").write_bytes(data[:place])
+        with pytest.raises(DataError):
+            Stream.load(tmp_path / "bad")
+
+
+def test_a_network_comes_from_a_file_or_a_folder(network, tmp_path):
+    x = rows(np.random.default_rng(1), 8)
+    network.save(tmp_path / "model.safetensors")
+    for source in (tmp_path / "model.safetensors", str(tmp_path)):
+        np.testing.assert_array_equal(Stream(source).run(x), Stream(network).run(x))
+    with pytest.raises(DataError, match="does not exist"):
+        Stream(tmp_path / "none.safetensors")
+    with pytest.raises(TypeError, match="got int; expected an elman.Network"):
+        Stream(3)
+
+
+def test_later_training_does_not_reach_a_stream(network):
+    x = rows(np.random.default_rng(1), 8)
+    stream = Stream(network)
+    y = stream.copy().run(x)
+    network.flat[:] = 0
+    np.testing.assert_array_equal(stream.run(x), y)
+
+
+def test_what_needs_rows_that_have_not_come_is_not_a_number():
+    network = Network([Sum([[SimpleRNN(2)], [Latest(3), Dense(2)]])], input_shape=(None, FEATURES))
+    y = Stream(network).run(rows(np.random.default_rng(0), 5))
+    np.testing.assert_array_equal(np.isnan(y).all(axis=1), [True, True, False, False, False])
+    assert np.isfinite(y[2:]).all()
+
+
+def test_words():
+    network = Network([Embedding(7, 3, mask_zero=True), GRU(4), Dense(2)], input_shape=(None,))
+    x = np.array([3, 0, 6, 0, 1])
+    stream = Stream(network)
+    y = [stream.step(word) for word in x]
+    np.testing.assert_array_equal(y, Stream(network).run(x))
+    tolerance.Grid().check("y", y[-1][None], wide(network)(x[None]), network(x[None]), "words")
+    before = stream.state
+    with pytest.raises(ValueError, match="not the number of a word"):
+        stream.step(7)
+    np.testing.assert_equal(stream.state, before)
+    with pytest.raises(TypeError, match="expected integers"):
+        stream.step(1.5)
+    with pytest.raises(ValueError, match="from 0"):
+        stream.step(-1)
+
+
+@pytest.mark.parametrize(
+    ("x", "words"),
+    [
+        (np.zeros(FEATURES + 1), r"\(4,\); expected \(features,\) or \(batch, features\) with 3"),
+        (np.zeros((2, 2, FEATURES)), "expected"),
+        (np.float32(1), "expected"),
+        (np.zeros((0, FEATURES)), "expected"),
+    ],
+)
+def test_a_row_of_another_shape_is_refused(network, x, words):
+    with pytest.raises(ValueError, match=words):
+        Stream(network).step(x)
+
+
+def test_a_batch_is_chosen_once(network):
+    stream = Stream(network)
+    stream.step(np.zeros((2, FEATURES)))
+    with pytest.raises(ValueError, match="Make another Stream for another batch"):
+        stream.step(np.zeros((3, FEATURES)))
+    with pytest.raises(TypeError, match="dtype <U1; expected numbers"):
+        stream.step(["a", "b", "c"])
+    with pytest.raises(ValueError, match=r"out has shape \(2,\)"):
+        stream.step(np.zeros((2, FEATURES)), np.zeros(2))
+
+
+def test_a_bidirectional_layer_is_refused_with_the_reason():
+    both = Concat([[SimpleRNN(2, return_sequences=True)], [SimpleRNN(2, return_sequences=True, go_backwards=True)]])
+    with pytest.raises(ValueError, match=r"layer 'simple_rnn_1' reads time backwards .* have not come yet"):
+        Stream(Network([both], input_shape=(None, FEATURES)))
+
+
+def test_warmup_is_the_memory_of_the_network():
+    fading = Network([SimpleRNN(1, "linear", use_bias=False)], input_shape=(None, 1))
+    for factor, low, high in ((0.5, 3, 8), (0.9, 20, 40), (1.0, None, None)):
+        fading.set_weights({"simple_rnn/kernel": [[1.0]], "simple_rnn/recurrent_kernel": [[factor]]})
+        found = Stream(fading).warmup
+        assert found is None if low is None else low <= found <= high, factor
+    assert Stream(Network([Dense(1)], input_shape=(None, 1))).warmup == 1
+    assert Stream(Network([Latest(5)], input_shape=(None, 1))).warmup == 5
+    assert Stream(Network([SimpleRNN(1)], input_shape=(9, 1))).warmup == 9
+
+
+def test_a_settled_stream_does_not_move_at_the_mean():
+    network = Network([Normalize([2.0], [3.0]), GRU(4), Dense(1)], input_shape=(None, 1), seed=1)
+    cases.random_weights(network, np.random.default_rng(0))
+    y = Stream(network, settle=True).run(np.full((3, 1), 2.0))
+    far = Stream(network).run(np.full((3000, 1), 2.0))[-1]
+    np.testing.assert_allclose(y, np.broadcast_to(far, y.shape), atol=1e-4)
+    assert abs(Stream(network).step([2.0]) - far) > 1e-3
+
+
+def test_streams_are_at_the_top_of_the_package():
+    assert elman.Stream is Stream
+
+
+# --- C -------------------------------------------------------------------------------------------------------------
+
+
+def built(tmp_path: Path, source: Path, *flags: str) -> Path:
+    library = _native.library_path()
+    build = [compiler("c"), "-std=c99", "-Wall", "-Wextra", "-Werror", f"-I{NATIVE}", *flags, source, library]
+    program = tmp_path / source.stem
+    subprocess.run([*build, f"-Wl,-rpath,{library.parent}", "-o", program], check=True)
+    return program
+
+
+def test_the_example_in_c_computes_what_the_network_computes(tmp_path):
+    network = Network([SimpleRNN(2, return_sequences=True), Dense(1)], input_shape=(None, 1))
+    network.set_weights(
+        {
+            "simple_rnn/kernel": [[0.5, -0.25]],
+            "simple_rnn/recurrent_kernel": [[0.1, 0.2], [-0.3, 0.4]],
+            "simple_rnn/bias": [0, 0.1],
+            "dense/kernel": [[1], [-1]],
+            "dense/bias": [0],
+        }
+    )
+    program = built(tmp_path, ROOT / "docs" / "stream.c", "-pedantic")
+    printed = subprocess.run([program], capture_output=True, text=True, check=True).stdout.split()
+    expected = network(np.arange(4.0).reshape(1, 4, 1))[0, :, 0]
+    np.testing.assert_allclose([float(text) for text in printed], expected, atol=1e-6)
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux" or shutil.which("ldd") is None, reason="counts by means of glibc and seccomp"
+)
+def test_a_step_allocates_nothing_locks_nothing_and_calls_no_system(tmp_path):
+    program = built(tmp_path, ROOT / "tests" / "stream_calls.c", "-lpthread")
+    for cell in range(3):
+        for window in (0, 4):
+            done = subprocess.run([program, str(cell), str(window)], capture_output=True, text=True, check=False)
+            assert (done.returncode, done.stdout) == (0, "none"), (cell, window)
