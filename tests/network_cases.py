@@ -28,18 +28,19 @@ from elman.network import (
 
 Array = np.ndarray
 CELLS = (SimpleRNN, LSTM, GRU)
+SIZES = (1, 2, 3, 4, 5)  # of layers
 SMOOTH = ("linear", "tanh", "sigmoid", "softplus")
 
 
-def random_layers(rng: np.random.Generator, features: int) -> list[Any]:
+def random_layers(rng: np.random.Generator, features: int, sizes: tuple[int, ...] = SIZES) -> list[Any]:
     """Layers from sequences to vectors: a scaling, some recurrent layers in branches or not, dense layers."""
     layers: list[Any] = []
     if rng.random() < 0.5:
         layers.append(Normalize(rng.normal(size=features), rng.uniform(0.5, 2, features)))
     if rng.random() < 0.3:
-        layers.append(Dense(int(rng.integers(1, 6)), str(rng.choice(SMOOTH))))
-    layers.extend(sequence_layer(rng) for _ in range(int(rng.integers(0, 3))))
-    units = int(rng.integers(1, 6))
+        layers.append(Dense(pick(rng, sizes), str(rng.choice(SMOOTH))))
+    layers.extend(sequence_layer(rng, pick(rng, sizes)) for _ in range(int(rng.integers(0, 3))))
+    units = pick(rng, sizes)
     ends = [
         [recurrent(rng, units, return_sequences=False)],
         [recurrent(rng, units, return_sequences=True), Last()],
@@ -55,6 +56,11 @@ def random_layers(rng: np.random.Generator, features: int) -> list[Any]:
     return [*layers, Dense(int(rng.integers(2, 4)), str(rng.choice([*SMOOTH, "softmax"])))]
 
 
+def pick(rng: np.random.Generator, values: tuple[int, ...]) -> int:
+    """One of some values."""
+    return values[int(rng.integers(len(values)))]
+
+
 def recurrent(rng: np.random.Generator, units: int, return_sequences: bool) -> Any:
     """A recurrent layer with random options."""
     kind = CELLS[int(rng.integers(3))]
@@ -66,9 +72,8 @@ def recurrent(rng: np.random.Generator, units: int, return_sequences: bool) -> A
     return kind(units, str(rng.choice(["tanh", "sigmoid", "linear"])), return_sequences=return_sequences, **options)
 
 
-def sequence_layer(rng: np.random.Generator) -> Any:
+def sequence_layer(rng: np.random.Generator, units: int) -> Any:
     """An entry from sequences to sequences."""
-    units = int(rng.integers(1, 6))
     one = recurrent(rng, units, return_sequences=True)
     choices = [
         one,

@@ -20,6 +20,7 @@ from elman.cells import BY_KERAS
 from elman.conversion.check import check_same, random_input
 from elman.conversion.graph import Call, Joined, Loaded, nested, network_of, used_twice
 from elman.conversion.run_keras import outputs
+from elman.layer_routes import functional_class
 from elman.network import (
     LAYERS as ROWS,
 )
@@ -79,8 +80,11 @@ def _refused(layer: Any, reason: str) -> ValueError:
 
 
 def _check_inputs(model: Any) -> None:
-    if not isinstance(model, keras.Sequential) and "layers" not in model.get_config():
-        raise ValueError(f"model {model.name!r} is a subclass of Model; expected a Sequential or Functional model.")
+    kinds: Any = (keras.Sequential, functional_class())
+    if not isinstance(model, kinds):
+        raise ValueError(  # noqa: TRY004 - it is a Keras model, which is the type that is expected
+            f"model {model.name!r} is a subclass of Model; expected a Sequential or Functional model."
+        )
     for name, tensors in (("inputs", model.inputs), ("outputs", model.outputs)):
         if len(tensors) != 1:
             raise ValueError(f"model {model.name!r} has {len(tensors)} {name}; expected one.")
