@@ -32,7 +32,8 @@ from elman.network import (
 from network_cases import random_layers, random_weights
 
 CASES = size.by_size(10, 70, 1000)  # on each of three backends, which have models of their own
-SEEDS = range(CASES * (FIRST := ("tensorflow", "jax", "torch").index(keras.config.backend())), CASES * (FIRST + 1))
+FIRST = CASES * ("tensorflow", "jax", "torch").index(keras.config.backend())
+SEEDS = range(FIRST, FIRST + CASES)
 UNITS = (2, 4)  # few sizes, as JAX compiles each operation for each shape
 RECURRENT = tuple((module, name) for module in (elman, layers) for name in ("SimpleRNN", "LSTM", "GRU"))
 ACTIVATIONS = ("linear", "tanh", "relu", "sigmoid", "softplus", "elu", "hard_sigmoid")
