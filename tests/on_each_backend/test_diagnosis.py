@@ -16,7 +16,7 @@ from numpy.testing import assert_allclose
 
 import elman
 from elman import initializers, state_gradient
-from elman.diagnosis import observe, on_keras
+from elman.diagnosis import horizon, observe, on_keras
 from elman.diagnosis.on_keras import KerasModel
 
 Array = np.ndarray
@@ -155,7 +155,7 @@ def test_figures_are_those_of_the_same_network(layers: Any) -> None:
     found, expected = (elman.diagnose(of, x, y) for of in (model, elman.Network.from_keras(model)))
     for ours, theirs in zip(numbers(found), numbers(expected), strict=True):
         if isinstance(ours, float | list):
-            assert_allclose(ours, theirs, rtol=1e-5, atol=1e-7)
+            assert_allclose(ours, theirs, rtol=1e-5, atol=2 * horizon._NOISE)  # below it a deviation is zero
         else:
             assert ours == theirs
     assert (found.verdict, len(found.notes)) == (expected.verdict, len(expected.notes))
@@ -457,6 +457,7 @@ class Clock:
         self.now += 1
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("cost", [0.001, 5.0, 100.0])
 def test_auto_keeps_to_its_share_of_the_time(monkeypatch: pytest.MonkeyPatch, cost: float) -> None:
     clock = Clock(monkeypatch, cost)
@@ -478,6 +479,7 @@ def test_auto_keeps_to_its_share_of_the_time(monkeypatch: pytest.MonkeyPatch, co
     assert (len(clock.measured) == 2) == (cost == 100.0)
 
 
+@pytest.mark.once
 def test_a_monitor_measures_every_so_many_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock(monkeypatch, 1.0)
     model = compiled(elman.SimpleRNN(2), keras.layers.Dense(1))

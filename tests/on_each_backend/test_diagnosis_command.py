@@ -94,6 +94,7 @@ def test_a_model_that_was_saved_under_another_backend_is_read_with_its_loss(fold
     assert "The loss (mean_absolute_error) is" in done.output
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(("loss", "name"), [("mse", "mean_squared_error"), (keras.losses.LogCosh(), "log_cosh")])
 def test_loss_and_learning_rate_of_a_file_are_those_of_the_compiled_model(
     folder: Path, tmp_path: Path, loss: Any, name: str
@@ -110,6 +111,7 @@ def test_loss_and_learning_rate_of_a_file_are_those_of_the_compiled_model(
     assert [each["argument"] for each in found["advice"]] == [each.argument for each in expected.advice]
 
 
+@pytest.mark.once
 def test_a_loss_that_is_not_known_is_refused_where_it_is_needed(folder: Path, tmp_path: Path) -> None:
     def own(y: Any, predicted: Any) -> Any:
         return keras.ops.mean(keras.ops.abs(y - predicted))
@@ -123,6 +125,7 @@ def test_a_loss_that_is_not_known_is_refused_where_it_is_needed(folder: Path, tm
     assert command(tmp_path / "own.keras", folder / "x.npy", "--out", tmp_path / "page.html").exit_code == 0
 
 
+@pytest.mark.once
 def test_the_command_compares_and_prints_json(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "page.html"
     words = (folder / "one.keras", folder / "x.npy", "--against", folder / "two.keras", "--out", out)
