@@ -31,7 +31,7 @@ def bench(
     quick: Annotated[bool, typer.Option("--quick", help="Small shapes, few rounds, short timings.")] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print JSON instead of the tables.")] = False,
 ) -> None:
-    """Time elman against stock Keras on each backend and torch.nn: a layer, or with --train a Network's training.
+    """Time elman against stock Keras on each backend and torch.nn.
 
     Results are compared before a time is shown; the status is 1 if any differ.
 
@@ -39,7 +39,7 @@ def bench(
     elman bench --quick                       a first look
     elman bench --json > bench.json           everything, some minutes
     elman bench --shapes 8x50x3x64 --backends jax,torch
-    elman bench --train                       Network.fit, Keras's fit, and loops written by hand
+    elman bench --train                       Network.fit and its peers
     """
     errors = Console(stderr=True, highlight=False)
     try:
