@@ -201,15 +201,22 @@ struct Backward : Recurrence<T, Cell> {
     for (int k = 0; k < Cell::kStates; ++k) {
       const T* const dfinal = static_cast<const T*>(call.dfinal_states[k]);
       this->copy_state(dh + k * this->state_width, dfinal ? dfinal + this->row(rank) * this->units : nullptr, nullptr);
+      T* const dinitial = static_cast<T*>(call.dinitial_states[k]);
+      if (dinitial) fill_zero(dinitial + this->row(rank) * this->units, this->units);
     }
     pass_back(rank, dh, this->time, count > 0 ? this->step(rank, count - 1) : -1);
   }
 
   const T* tape_at(int64_t b, int64_t s) const { return tape + this->tape_index(b, s); }
 
+  // Whether the i-th valid step reads the state of the one before it, rather than the initial one.
+  ELMAN_INLINE bool continues(int64_t rank, int64_t b, int64_t i) const {
+    return i > 0 && !(this->steps.resets && this->resets(b, this->step(rank, i)));
+  }
+
   // The state before the i-th valid step, in y, on the tape or as it was given; null: zeros.
   ELMAN_INLINE const T* state_before(int64_t rank, int64_t b, int64_t i) const {
-    return i > 0 ? this->state_at(y, tape, b, this->step(rank, i - 1)) : this->initial_state(0, b);
+    return continues(rank, b, i) ? this->state_at(y, tape, b, this->step(rank, i - 1)) : this->initial_state(0, b);
   }
 
   // Fills the chunk's next row with what the products of the i-th valid step read.
@@ -224,7 +231,7 @@ struct Backward : Recurrence<T, Cell> {
     if (!want_weights && !product_again) return;
     T* const operand = w.operand + at * this->lda;
     if constexpr (Cell::kStateColumn < 0) {
-      if (!before && i > 0) {
+      if (!before && continues(rank, b, i)) {
         Cell::output(Functions(this->spec), tape_at(b, this->step(rank, i - 1)), w.before, this->units);
         before = w.before;
       }
@@ -256,8 +263,8 @@ struct Backward : Recurrence<T, Cell> {
     row.h = this->state_at(y, tape, b, s);
     row.before = state_before(rank, b, i);
     if constexpr (Cell::kCarryColumn >= 0) {
-      row.carry_before =
-          i > 0 ? tape_at(b, this->step(rank, i - 1)) + Cell::kCarryColumn * this->units : this->initial_state(1, b);
+      row.carry_before = continues(rank, b, i) ? tape_at(b, this->step(rank, i - 1)) + Cell::kCarryColumn * this->units
+                                               : this->initial_state(1, b);
     }
     row.product = product_again ? w.product + r * this->state_width : nullptr;
     row.dh = w.dh + r * dh_width;
@@ -271,7 +278,9 @@ struct Backward : Recurrence<T, Cell> {
   // What the i-th valid step will read.
   ELMAN_INLINE void fetch(int64_t rank, int64_t b, int64_t i) const {
     const int64_t s = this->step(rank, i);
-    if (const T* const before = i > 0 ? state_before(rank, b, i) : nullptr) fetch_row(before, this->units);
+    if (const T* const before = continues(rank, b, i) ? state_before(rank, b, i) : nullptr) {
+      fetch_row(before, this->units);
+    }
     if (tape && Cell::kReadsTape) fetch_row(tape_at(b, s), this->columns);
     if (this->sequences && call.dy) fetch_row(static_cast<const T*>(call.dy) + this->sequence_index(b, s), this->units);
     if (want_weights) fetch_row(static_cast<const T*>(this->in.x) + this->x_index(b, s), this->features);
@@ -388,6 +397,7 @@ struct Backward : Recurrence<T, Cell> {
     }
     for (int64_t r = 0; r < running; ++r) {
       const int64_t rank = w.first + r, before = i > 0 ? this->step(rank, i - 1) : -1;
+      if (i > 0 && !continues(rank, this->row(rank), i)) pass_to_initial(rank, w.dh + r * dh_width);
       pass_back(rank, w.dh + r * dh_width, this->step(rank, i), before);
     }
   }
@@ -411,6 +421,24 @@ struct Backward : Recurrence<T, Cell> {
       if (t - 1 > to && call.norms) {  // t - 1 is masked
         static_cast<T*>(call.norms)[this->row(rank) * this->time + t - 1] = T(norm(dh));
       }
+    }
+  }
+
+  // Adds the states' gradient before a step with a reset to that of the initial states, and leaves none to the step
+  // before.
+  void pass_to_initial(int64_t rank, T* dh) const {
+    if (this->spec.clip_state_gradient > 0) clip(dh, this->spec.clip_state_gradient);
+    add_to_initial(rank, dh);
+    fill_zero(dh, dh_width);
+  }
+
+  void add_to_initial(int64_t rank, const T* dh) const {
+    for (int k = 0; k < Cell::kStates; ++k) {
+      if (!call.dinitial_states[k]) continue;
+      T* const sum = static_cast<T*>(call.dinitial_states[k]) + this->row(rank) * this->units;
+      for_vectors<T>(this->units, [&](int64_t j, int64_t n) {
+        store_some(sum + j, load_some(sum + j, n) + load(dh + k * this->state_width + j), n);
+      });
     }
   }
 
@@ -529,10 +557,7 @@ struct Backward : Recurrence<T, Cell> {
   // The gradients of the initial states, and zeros where no step was taken.
   void finish_row(int64_t rank, const T* dh) const {
     const int64_t b = this->row(rank);
-    for (int k = 0; k < Cell::kStates; ++k) {
-      T* const dinitial = static_cast<T*>(call.dinitial_states[k]);
-      if (dinitial) copy_row(dinitial + b * this->units, dh + k * this->state_width, this->units);
-    }
+    add_to_initial(rank, dh);
     if (!call.dx || !this->steps.list) return;
     for (int64_t s = 0, i = 0; s < this->time; ++s) {
       if (i < this->count(rank) && this->step(rank, i) == s) {

@@ -44,7 +44,7 @@ bool check_spec(const elman_spec& spec) {
     return false;
   }
   if (spec.units == 0 || !cell || !within(spec.dtype, ELMAN_FLOAT64) || !within(spec.activation, ELMAN_HARD_SIGMOID) ||
-      !within(spec.recurrent_activation, ELMAN_HARD_SIGMOID) || !within(spec.mask, ELMAN_LENGTHS_INT64) ||
+      !within(spec.recurrent_activation, ELMAN_HARD_SIGMOID) || !within(spec.mask, ELMAN_STEPS) ||
       !masks(spec.input_dropout_masks) || !masks(spec.recurrent_dropout_masks)) {
     set_error(
         "the call asks for cell %d, dtype %d, activations %d and %d, mask %d, %d and %d dropout masks and %lld units; "
@@ -69,7 +69,8 @@ bool check_operands(const elman_spec& spec, const elman_operands& in) {
   const double units = double(spec.units), columns = units * elman_gates(spec.cell);
   return check_needed("x", in.x, batch * time * features) && check_needed("kernel", in.kernel, features * columns) &&
          check_needed("recurrent_kernel", in.recurrent_kernel, units * columns) &&
-         check_announced("mask", in.mask, spec.mask != ELMAN_NO_MASK, spec.mask == ELMAN_MASK ? batch * time : batch) &&
+         check_announced("mask", in.mask, spec.mask != ELMAN_NO_MASK,
+                         spec.mask == ELMAN_MASK || spec.mask == ELMAN_STEPS ? batch * time : batch) &&
          check_announced("input_dropout", in.input_dropout, spec.input_dropout_masks > 0, batch * features) &&
          check_announced("recurrent_dropout", in.recurrent_dropout, spec.recurrent_dropout_masks > 0, batch * units);
 }

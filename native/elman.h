@@ -18,7 +18,8 @@
 // Time is counted in processing order: step t reads x at time t, or at T-1-t with ELMAN_GO_BACKWARDS,
 // and y is written in processing order, as Keras does. A masked step leaves the state as it is; its
 // output repeats the output before it (zero before the first valid step), or is zero with
-// ELMAN_ZERO_OUTPUT_FOR_MASK.
+// ELMAN_ZERO_OUTPUT_FOR_MASK. Before a step with a reset the state returns to the initial one, whose gradient is then
+// the sum over all steps that start from it; what limits the state's gradient limits each of its terms.
 //
 // Numbers that are not finite follow IEEE arithmetic: zero times infinity is NaN, also where the zero is the slope of a
 // ReLU, a dropout mask or a weight. What is not computed carries nothing: neither x of a masked step, nor dy of an
@@ -73,6 +74,7 @@ enum elman_mask {
   ELMAN_MASK = 1,           // (B, T) bytes in the time order of x, nonzero: valid
   ELMAN_LENGTHS_INT32 = 2,  // (B,) int32: the first lengths[b] times of x are valid
   ELMAN_LENGTHS_INT64 = 3,  // (B,) int64, likewise
+  ELMAN_STEPS = 4,          // (B, T) bytes in the time order of x: 0 masked, 1 valid, 3 valid with a reset
 };
 
 enum elman_flags {

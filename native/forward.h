@@ -308,6 +308,7 @@ struct Forward : Recurrence<T, Cell> {
       if (watch.stopped()) return;
       for (int64_t r = 0; r < running; ++r) {
         const int64_t b = this->row(first + r), s = this->step(first + r, i);
+        if (this->resets(b, s)) place_initial(w, r, b);
         this->copy_input(w.now + r * this->lda + this->x_column, b, s);
         if (i + kAhead < this->count(first + r)) fetch(b, this->step(first + r, i + kAhead));
         T* const tape = static_cast<T*>(call.tape);
@@ -332,12 +333,16 @@ struct Forward : Recurrence<T, Cell> {
   // Puts the initial states in place; where no step follows they are the final ones.
   void begin_row(const Work& w, int64_t r) const {
     const int64_t b = this->row(w.first + r);
-    const T* const h = this->initial_state(0, b);
-    this->copy_states(w.now + r * this->lda, h, this->dropout_of(w.dropout, r, 0));
+    place_initial(w, r, b);
+    if (this->count(w.first + r) == 0) write_row(w, r, this->initial_state(0, b), nullptr);
+  }
+
+  // The initial states of row b, where its next step reads them.
+  void place_initial(const Work& w, int64_t r, int64_t b) const {
+    this->copy_states(w.now + r * this->lda, this->initial_state(0, b), this->dropout_of(w.dropout, r, 0));
     if (Cell::kReadsState) {
       this->copy_state(w.state + r * this->state_width, this->initial_state(Cell::kStates - 1, b), nullptr);
     }
-    if (this->count(w.first + r) == 0) write_row(w, r, h, nullptr);
   }
 
   void fetch(int64_t b, int64_t s) const {

@@ -200,6 +200,7 @@ const char* dtype_name(XLA_FFI_DataType dtype) {
     case XLA_FFI_DataType_PRED: return "bool";
     case XLA_FFI_DataType_S32: return "int32";
     case XLA_FFI_DataType_S64: return "int64";
+    case XLA_FFI_DataType_U8: return "uint8";
     case XLA_FFI_DataType_F32: return "float32";
     case XLA_FFI_DataType_F64: return "float64";
   }
@@ -234,8 +235,8 @@ Shape shape_of(const XLA_FFI_Buffer& buffer) {
 // Everything has the dtype of x but a mask and lengths; what a slot adds to the spec is noted on the way.
 bool read_dtype(const char* name, const XLA_FFI_Buffer& buffer, elman_spec* spec) {
   if (!std::strcmp(name, "mask")) {
-    spec->mask = ELMAN_MASK;
-    return buffer.dtype == XLA_FFI_DataType_PRED;
+    spec->mask = buffer.dtype == XLA_FFI_DataType_PRED ? ELMAN_MASK : ELMAN_STEPS;
+    return buffer.dtype == XLA_FFI_DataType_PRED || buffer.dtype == XLA_FFI_DataType_U8;
   }
   if (!std::strcmp(name, "lengths")) {
     spec->mask = buffer.dtype == XLA_FFI_DataType_S32 ? ELMAN_LENGTHS_INT32 : ELMAN_LENGTHS_INT64;
@@ -253,8 +254,8 @@ bool check_buffer(const Slot& slot, const XLA_FFI_Buffer& buffer, elman_spec* sp
   if (*slot.shape == 'D' && got.sizes[0] != elman_gates(spec->cell)) expected.sizes[0] = 1;
   if (right_dtype && elman::fits(got, expected)) return true;
   return ELMAN_FAIL(*failure,
-                    "%s has shape %s and is %s; expected shape %s and the dtype of x (a mask: bool, lengths: "
-                    "int32 or int64).",
+                    "%s has shape %s and is %s; expected shape %s and the dtype of x (a mask: bool or uint8, "
+                    "lengths: int32 or int64).",
                     slot.name, elman::print_shape(got).text, dtype_name(buffer.dtype),
                     elman::print_shape(expected).text);
 }

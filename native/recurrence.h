@@ -147,6 +147,11 @@ struct Recurrence {
   int64_t row(int64_t rank) const { return steps.rows ? steps.rows[rank] : rank; }
   int64_t count(int64_t rank) const { return steps.counts ? steps.counts[rank] : time; }
   int64_t step(int64_t rank, int64_t i) const { return steps.list ? steps.list[rank * time + i] : i; }
+
+  // Whether the state returns to the initial one before step s.
+  ELMAN_INLINE bool resets(int64_t b, int64_t s) const {
+    return steps.resets && steps.resets[b * time + (spec.flags & ELMAN_GO_BACKWARDS ? time - 1 - s : s)] & 2;
+  }
   int64_t x_index(int64_t b, int64_t s) const {
     return (b * time + (spec.flags & ELMAN_GO_BACKWARDS ? time - 1 - s : s)) * features;
   }

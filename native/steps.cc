@@ -9,11 +9,15 @@
 namespace elman {
 namespace {
 
+bool has_reset(const uint8_t* codes, int64_t n) {
+  return std::any_of(codes, codes + n, [](uint8_t code) { return code & 2; });
+}
+
 // Writes the valid steps of row b, in processing order; returns how many, or -1.
 int64_t row(const elman_spec& spec, const void* mask, int64_t b, int32_t* valid) {
   const bool backwards = spec.flags & ELMAN_GO_BACKWARDS;
   int64_t n = 0;
-  if (spec.mask == ELMAN_MASK) {
+  if (spec.mask == ELMAN_MASK || spec.mask == ELMAN_STEPS) {
     const uint8_t* const row = static_cast<const uint8_t*>(mask) + b * spec.time;
     for (int64_t s = 0; s < spec.time; ++s) {
       if (row[backwards ? spec.time - 1 - s : s]) valid[n++] = int32_t(s);
@@ -37,6 +41,10 @@ int64_t row(const elman_spec& spec, const void* mask, int64_t b, int32_t* valid)
 bool StepList::build(const elman_spec& spec, const void* mask) {
   steps_.time = spec.time;
   if (spec.mask == ELMAN_NO_MASK || spec.batch == 0 || spec.time == 0) return true;
+  if (spec.mask == ELMAN_STEPS) {
+    const uint8_t* const codes = static_cast<const uint8_t*>(mask);
+    if (has_reset(codes, spec.batch * spec.time)) steps_.resets = codes;
+  }
   std::vector<int32_t> valid(size_t(spec.batch) * size_t(spec.time)), count(size_t(spec.batch));
   for (int64_t b = 0; b < spec.batch; ++b) {
     const int64_t n = row(spec, mask, b, valid.data() + b * spec.time);
@@ -55,7 +63,7 @@ bool StepList::build(const elman_spec& spec, const void* mask) {
     counts_[rank] = count[size_t(rows_[rank])];
     std::copy(from, from + counts_[rank], list_.begin() + int64_t(rank) * spec.time);
   }
-  steps_ = {rows_.data(), counts_.data(), list_.data(), spec.time};
+  steps_ = {rows_.data(), counts_.data(), list_.data(), spec.time, steps_.resets};
   return true;
 }
 

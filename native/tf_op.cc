@@ -37,7 +37,7 @@ char missing[512] = "";  // why nothing is registered
 constexpr const char* kAttributes[] = {
     "T: {float, double}",
     "A: {float, double}",
-    "M: {bool, int32, int64} = DT_BOOL",
+    "M: {bool, int32, int64, uint8} = DT_BOOL",
     "n_bias: int >= 0",
     "n_initial: int >= 0",
     "n_mask: int >= 0",
@@ -66,7 +66,7 @@ constexpr const char* kOperands[] = {
     "recurrent_kernel: T",                         // (H, G*H)
     "bias: n_bias * T",                            // (G*H,), or (2, G*H)
     "initial_states: n_initial * T",               // (B, H)
-    "mask: n_mask * M",                            // bool (B, T), or lengths (B,)
+    "mask: n_mask * M",                            // bool or uint8 (B, T), see ELMAN_STEPS; or lengths (B,)
     "input_dropout: n_input_dropout * T",          // (1 or G, B, F)
     "recurrent_dropout: n_recurrent_dropout * T",  // (1 or G, B, H)
 };
@@ -203,7 +203,12 @@ double double_of_bits(int64_t bits) {
 }
 
 int32_t mask_kind(TF_DataType type) {
-  return type == TF_INT32 ? ELMAN_LENGTHS_INT32 : type == TF_INT64 ? ELMAN_LENGTHS_INT64 : ELMAN_MASK;
+  switch (type) {
+    case TF_INT32: return ELMAN_LENGTHS_INT32;
+    case TF_INT64: return ELMAN_LENGTHS_INT64;
+    case TF_UINT8: return ELMAN_STEPS;
+    default: return ELMAN_MASK;
+  }
 }
 
 Node read_node(Attributes* attributes, bool backward) {
@@ -354,7 +359,8 @@ elman_operands read_operands(Call* call, const Node& node, elman_spec* spec) {
   if (node.bias) in.bias = call->input("bias", "RZ", *spec);
   for (int i = 0; i < node.initial_states; ++i) in.initial_states[i] = call->input("initial_state", "BH", *spec);
   if (node.mask) {
-    in.mask = spec->mask == ELMAN_MASK ? call->input("mask", "BT", *spec) : call->input("lengths", "B", *spec);
+    const bool of_steps = spec->mask == ELMAN_MASK || spec->mask == ELMAN_STEPS;
+    in.mask = of_steps ? call->input("mask", "BT", *spec) : call->input("lengths", "B", *spec);
   }
   if (node.input_dropout) {
     in.input_dropout = call->input("input_dropout", "DBF", *spec, &dropout);

@@ -36,6 +36,7 @@ enum XLA_FFI_DataType : int32_t {
   XLA_FFI_DataType_PRED = 1,
   XLA_FFI_DataType_S32 = 4,
   XLA_FFI_DataType_S64 = 5,
+  XLA_FFI_DataType_U8 = 6,
   XLA_FFI_DataType_F32 = 11,
   XLA_FFI_DataType_F64 = 12,
 };

@@ -47,7 +47,17 @@ FACTORS: dict[str, tuple[Any, ...]] = {
     "cell": tuple(name for c in CELLS.values() for name in (c.name, f"{c.name}, reset before")[: 2 if c.reset else 1]),
     "activation": ("tanh", "relu", "sigmoid", "linear", "hard_sigmoid"),
     "recurrent_activation": ("sigmoid", "tanh", "relu", "linear", "hard_sigmoid"),
-    "mask": ("none", "holes", "left padding", "right padding", "empty rows", "int32 lengths", "int64 lengths"),
+    "mask": (
+        "none",
+        "holes",
+        "left padding",
+        "right padding",
+        "empty rows",
+        "int32 lengths",
+        "int64 lengths",
+        "resets",
+        "resets and holes",
+    ),
     "go_backwards": (False, True),
     "zero_output_for_mask": (False, True),
     "return_sequences": (True, False),
@@ -90,7 +100,7 @@ class Case:
         shape: Its sizes.
         choice: What it was made from, with `seed`.
         options: What the choice means to elman.
-        mask: `None`, a boolean `(batch, time)` mask, or int32 or int64 lengths `(batch,)`.
+        mask: `None`, a boolean `(batch, time)` mask, uint8 codes of its steps, or int32 or int64 lengths `(batch,)`.
         initial_state: The first state, h, or `None`. Likewise `initial_carry`, for an LSTM's second, c.
         dy: Gradient of the loss with respect to y; `None`: zeros. Likewise `dfinal` and `dfinal_carry`, for the states.
     """
@@ -169,7 +179,17 @@ class Case:
         """The mask as booleans `(batch, time)` in the time order of x, whatever form it has."""
         if self.mask is None:
             return np.ones(self.shape[:2], bool)
-        return self.mask if self.mask.ndim == 2 else np.arange(self.shape.time) < self.mask[:, None]
+        return self.mask != 0 if self.mask.ndim == 2 else np.arange(self.shape.time) < self.mask[:, None]
+
+    @property
+    def steps(self) -> Array:
+        """The mask with two axes, booleans or codes."""
+        return self.valid if self.mask is None or self.mask.ndim == 1 else self.mask
+
+    @property
+    def resets(self) -> Array:
+        """The steps before which the state returns to the initial one, as `valid`."""
+        return np.zeros_like(self.valid) if self.mask is None or self.mask.dtype != np.uint8 else self.mask == 3
 
     def replace(self, **changes: Any) -> Case:
         """The same problem with other operands or options."""
@@ -256,6 +276,7 @@ def _draw_mask(choice: Choice, batch: int, time: int, rng: np.random.Generator) 
     lengths = rng.integers(0, time, size=batch, endpoint=True)
     before = np.arange(time) < lengths[:, None]
     holes = rng.random((batch, time)) < 0.6
+    resets = (1 + 2 * (rng.random((batch, time)) < 0.3)).astype(np.uint8)
     first = np.arange(time) == (time - 1 if choice["go_backwards"] else 0)
     return {
         "none": None,
@@ -265,6 +286,8 @@ def _draw_mask(choice: Choice, batch: int, time: int, rng: np.random.Generator) 
         "empty rows": holes & (rng.random((batch, 1)) < 0.5),
         "int32 lengths": lengths.astype(np.int32),
         "int64 lengths": lengths.astype(np.int64),
+        "resets": resets,
+        "resets and holes": holes * resets,
         STOCK_MASK: holes | first,
     }[choice["mask"]]
 

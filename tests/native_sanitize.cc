@@ -112,7 +112,7 @@ class Problem {
  private:
   const void* mask(uint32_t seed) {
     if (spec_.mask == ELMAN_NO_MASK) return nullptr;
-    if (spec_.mask == ELMAN_MASK) {
+    if (spec_.mask == ELMAN_MASK || spec_.mask == ELMAN_STEPS) {
       arrays_.push_back(Array(spec_.batch * spec_.time, 1, seed));
       return arrays_.back().get();
     }
@@ -283,7 +283,7 @@ int modes() {
 int allocations() {
   for (int threads = 1; threads <= 2; ++threads) {
     elman_set_num_threads(threads);
-    for (int mask = ELMAN_NO_MASK; mask <= ELMAN_LENGTHS_INT64; ++mask) {
+    for (int mask = ELMAN_NO_MASK; mask <= ELMAN_STEPS; ++mask) {
       for (int64_t batch : {1, 40}) {
         const Problem shorter(plain(batch, 10, mask), 1, true, true, true, true, true);
         const Problem longer(plain(batch, 2000, mask), 1, true, true, true, true, true);

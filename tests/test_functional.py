@@ -49,7 +49,8 @@ def test_every_option_reaches_the_recurrence() -> None:
     for seed, choice in enumerate(cases.pairwise(factors)):
         case = cases.make((B, T, F, H), choice, seed)
         truth = cases.by_reference(case, np.longdouble)
-        masked = {} if case.mask is None else {"mask" if case.mask.ndim == 2 else "lengths": case.mask}
+        masked = {} if case.mask is None else {"lengths": case.mask} if case.mask.ndim == 1 else {"mask": case.valid}
+        masked |= {"resets": case.resets} if case.resets.any() else {}
         function = getattr(elman, case.options.cell)
         settings = {name: getattr(case.options, name) for name in (*of_simple_rnn, *of_cell[case.options.cell])}
         double = case.astype(np.float64)

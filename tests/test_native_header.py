@@ -97,7 +97,7 @@ ENUMS = {  # of the header, and the tuple whose order it follows
     "elman_activation": [f"ELMAN_{name.upper()}" for name in ACTIVATIONS],
     "elman_loss_name": [f"ELMAN_{name.upper()}" for name in _native.LOSSES],
     "elman_op_kind": [f"ELMAN_OP_{name.upper()}" for name in _native.OPERATIONS],
-    "elman_mask": ["ELMAN_NO_MASK", "ELMAN_MASK", "ELMAN_LENGTHS_INT32", "ELMAN_LENGTHS_INT64"],
+    "elman_mask": ["ELMAN_NO_MASK", "ELMAN_MASK", "ELMAN_LENGTHS_INT32", "ELMAN_LENGTHS_INT64", "ELMAN_STEPS"],
 }
 
 
@@ -150,7 +150,7 @@ def test_every_enum_follows_its_tuple(name: str, answers: dict[str, int]) -> Non
 
 
 def test_masks_are_named_in_the_order_of_the_header() -> None:
-    assert _native.MASKS == ("none", "mask", "int32", "int64")
+    assert _native.MASKS == ("none", "bool", "int32", "int64", "uint8")
 
 
 @pytest.mark.parametrize("name", NUMBERS)

@@ -78,9 +78,12 @@ def one_step(case: cases.Case, t: int) -> cases.Case:
 
 def limited(arriving: list[Array], t: int, case: cases.Case) -> list[Array]:
     """The gradient of the states that step t passes to the step before it, cut and clipped."""
-    k, c, time = case.options.truncate_gradient, case.options.clip_state_gradient, case.shape.time
-    if k is not None and t in range(time - k, 0, -k):
-        return [0 * g for g in arriving]
+    k, time = case.options.truncate_gradient, case.shape.time
+    return [0 * g for g in arriving] if k is not None and t in range(time - k, 0, -k) else clipped(arriving, case)
+
+
+def clipped(arriving: list[Array], case: cases.Case) -> list[Array]:
+    c = case.options.clip_state_gradient
     norms = np.sqrt(sum((g * g).sum(axis=1, keepdims=True) for g in arriving))
     return [g * np.minimum(1, c / np.maximum(norms, c)) for g in arriving] if c is not None else arriving
 
@@ -99,13 +102,16 @@ def outputs_gradient(case: cases.Case, t: int) -> Array:
 
 def by_steps(case: cases.Case) -> dict[str, Array]:
     """Norms, and the gradients of x and of the initial states, each step differentiated by itself."""
-    valid = case.valid[:, ::-1] if case.options.go_backwards else case.valid
+    valid, resets = (a[:, ::-1] if case.options.go_backwards else a for a in (case.valid, case.resets))
     states = [list(case.initial_states)]
     for t in range(case.shape.time):
+        pairs = zip(states[0], states[-1], strict=True)
+        states[-1] = [np.where(resets[:, t, None], first, state) for first, state in pairs]
         step = one_step(case, t).replace(**dict(zip(cases.STATES, states[-1], strict=False)))
         _, after, _ = reference.forward(*step.operands._replace(mask=None), options=step.options)
         states.append([np.where(valid[:, t, None], new, old) for new, old in zip(after, states[-1], strict=True)])
     gradient = [np.zeros_like(s) if d is None else d for s, d in zip(states[-1], case.dfinals, strict=True)]
+    initial = [np.zeros_like(g) for g in gradient]
     norms, dx = np.zeros(case.shape[:2], np.longdouble), np.zeros_like(case.x)
     for t in reversed(range(case.shape.time)):
         gradient[0] = gradient[0] + outputs_gradient(case, t)
@@ -119,8 +125,11 @@ def by_steps(case: cases.Case) -> dict[str, Array]:
         at = case.shape.time - 1 - t if case.options.go_backwards else t
         dx[:, at] = cases.difference_quotients(loss, step, "x", STEP)[:, 0]
         gradient = [np.where(valid[:, t, None], b, g) for b, g in zip(back, gradient, strict=True)]
-        gradient = limited(gradient, t, case)
-    return {"norms": norms, "dx": dx} | {f"d{n}": g for n, g in zip(cases.STATES, gradient, strict=False)}
+        again = resets[:, t, None]
+        initial = [i + np.where(again, g, 0) for i, g in zip(initial, clipped(gradient, case), strict=True)]
+        gradient = [np.where(again, 0, g) for g in limited(gradient, t, case)]
+    initial = [i + g for i, g in zip(initial, gradient, strict=True)]
+    return {"norms": norms, "dx": dx} | {f"d{n}": g for n, g in zip(cases.STATES, initial, strict=False)}
 
 
 @pytest.mark.parametrize("cell", cases.FACTORS["cell"])
@@ -154,6 +163,7 @@ class Example:
         order = range(self.time)
         self.times = list(reversed(order)) if case.options.go_backwards else list(order)  # of x, by step
         self.valid = [bool(case.valid[b, t]) for t in self.times]
+        self.resets = [bool(case.resets[b, t]) for t in self.times]
         self._forward()
 
     def _factor(self, mask: Array | None, i: int) -> np.longdouble:
@@ -164,7 +174,9 @@ class Example:
         state = [zero] * self.units if case.initial_state is None else list(case.initial_state[self.b])
         output = [zero] * self.units
         self.states, self.outputs, self.z = [state], [], []
-        for t, valid in zip(self.times, self.valid, strict=True):
+        for t, valid, resets in zip(self.times, self.valid, self.resets, strict=True):
+            if resets:
+                self.states[-1] = state = self.states[0]
             z = [zero] * self.units
             for j in range(self.units if valid else 0):
                 z[j] = zero if case.bias is None else case.bias[j]
@@ -201,7 +213,7 @@ class Example:
                 * self._factor(self.case.recurrent_dropout, i)
                 for i in range(self.units)
             ]
-        if k is not None and t in range(self.time - k, 0, -k):
+        if k is not None and t in range(self.time - k, 0, -k) and not self.resets[t]:
             return [np.longdouble(0)] * self.units
         norm = np.sqrt(sum(g * g for g in gradient))
         return [g * c / norm for g in gradient] if c is not None and norm > c else gradient
@@ -210,12 +222,16 @@ class Example:
         """The gradients of the loss with respect to the initial state and to the state after every step."""
         dfinal = self.case.dfinal
         gradient = [np.longdouble(0)] * self.units if dfinal is None else list(dfinal[self.b])
-        gradients = []
+        gradients, initial = [], [np.longdouble(0)] * self.units
         for t in reversed(range(self.time)):
             gradient = [g + d for g, d in zip(gradient, self.output_gradients()[t], strict=True)]
             gradients.append(gradient)
             gradient = self.handed_back(t, gradient)
-        return [gradient, *reversed(gradients)]
+            if self.resets[t]:
+                initial = [i + g for i, g in zip(initial, gradient, strict=True)]
+                gradient = [np.longdouble(0)] * self.units
+        initial = [i + g for i, g in zip(initial, gradient, strict=True)]
+        return [initial, *reversed(gradients)]
 
 
 def by_definition(case: cases.Case) -> dict[str, Array]:

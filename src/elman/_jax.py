@@ -121,6 +121,14 @@ def asarray(value: object, like: Array) -> Array:
     return converted
 
 
+def codes(mask: Array | None, resets: Array) -> Array:
+    """The codes of steps of `Operands.mask`, for a mask or lengths (`None`: every step counts) and resets."""
+    found = 1 + 2 * resets.astype(jnp.uint8)
+    if mask is None:
+        return found
+    return found * (mask if mask.ndim == 2 else jnp.arange(resets.shape[1]) < mask[:, None])
+
+
 def shape(array: Array) -> tuple[int, ...]:
     """The shape; always known."""
     return array.shape
@@ -565,6 +573,10 @@ class _Operations:
     @staticmethod
     def activation(name: str) -> Callable[[Array], Array]:
         return _ACTIVATIONS[name]
+
+    @staticmethod
+    def is_codes(mask: Array) -> bool:
+        return mask.dtype == jnp.uint8
 
     @staticmethod
     def split(x: Array, parts: int) -> list[Array]:

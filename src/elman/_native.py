@@ -32,7 +32,8 @@ OPERATIONS = (  # of a stream's program, in the order of the header
     *("embedding", "latest", "last", "mask", "sum", "concat"),
 )
 DENSE_ACTIVATIONS = ("softplus", "elu", "softmax", "exponential")  # besides `ACTIVATIONS`, from _FIRST_DENSE_ACTIVATION
-MASKS = ("none", "mask", "int32", "int64")  # what the mask operand holds: bool (B, T), or lengths (B,)
+# What the mask operand holds: booleans or codes of steps (B, T), or lengths (B,); else by the names of their dtypes.
+MASKS = ("none", "bool", "int32", "int64", "uint8")
 
 _SPEC = struct.Struct("@5qd8iP")
 _FORWARD = struct.Struct("14P")

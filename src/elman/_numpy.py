@@ -48,6 +48,14 @@ def asarray(value: object, like: Array) -> Array:
     return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
 
+def codes(mask: Array | None, resets: Array) -> Array:
+    """The codes of steps of `Operands.mask`, for a mask or lengths (`None`: every step counts) and resets."""
+    found = (1 + 2 * resets).astype(np.uint8)
+    if mask is None:
+        return found
+    return np.where(mask if mask.ndim == 2 else np.arange(resets.shape[1]) < mask[:, None], found, np.uint8(0))
+
+
 def shape(array: Array) -> tuple[int, ...]:
     """The shape; in other adapters an unknown size is `None`."""
     return array.shape
@@ -79,7 +87,7 @@ def _spec(options: Options, operands: Operands) -> _native.Spec:
         *x.shape,
         recurrent_kernel.shape[0],
         _DTYPES[x.dtype],
-        "none" if mask is None else "mask" if mask.ndim == 2 else mask.dtype.name,
+        "none" if mask is None else mask.dtype.name,
         0 if input_dropout is None else len(input_dropout),
         0 if recurrent_dropout is None else len(recurrent_dropout),
     )

@@ -57,6 +57,9 @@ class Ops(Protocol):
 
     def stop_gradient(self, x: Tensor) -> Tensor: ...
 
+    def is_codes(self, mask: Tensor) -> bool:
+        """Whether a mask of two axes holds codes of steps, uint8, rather than booleans."""
+
     def where(self, condition: Tensor, x: Tensor, y: Tensor) -> Tensor: ...
 
     def sum_of_time(self, x: Tensor) -> Tensor:
@@ -156,6 +159,7 @@ def clipped(ops: Ops, gradients: Sequence[Tensor], limit: float) -> Tensors:
     return tuple(ops.where(over, part * scale, gradient) for part, gradient in zip(parts, gradients, strict=True))
 
 
+RESET = 3  # the code of a step before which the state returns to the initial one, see `Operands.mask`
 STEPS = {"simple_rnn": simple_rnn_step, "lstm": lstm_step, "gru": gru_step}
 
 
@@ -168,25 +172,32 @@ def recurrence(ops: Ops, options: Options, operands: Operands) -> tuple[Tensor, 
         x, input_dropout = x * input_dropout[0][:, None], None
     x = ops.swap_batch_and_time(x)
     steps = ops.steps(x)
+    resets = None
     if mask is not None:
-        mask = steps[:, None] < mask[None] if len(mask.shape) == 1 else ops.swap_batch_and_time(mask)
+        of_lengths = len(mask.shape) == 1
+        mask = steps[:, None] < mask[None] if of_lengths else ops.swap_batch_and_time(mask)
+        resets = None if of_lengths or not ops.is_codes(mask) else mask == RESET
+        mask = mask if resets is None else mask > 0
         # A masked step is computed, and its result is not used. With a NaN in it the gradient would be NaN times zero.
         x = ops.where(mask[..., None], x, 0.0)
     if options.go_backwards:
-        x, mask = ops.flip_time(x), None if mask is None else ops.flip_time(mask)
+        x, mask, resets = (None if i is None else ops.flip_time(i) for i in (x, mask, resets))
     left = steps[-1:] + 1 - steps if options.truncate_gradient else None  # steps from here to the end
-    inputs = tuple(i for i in (x, mask, left, steps) if i is not None)
     zeros = ops.zeros(x, recurrent_kernel.shape[0])
+    inputs = tuple(i for i in (x, mask, resets, left, steps) if i is not None)
+    initial = initial_states or (zeros,) * len(CELLS[options.cell].states)
     weights, dropout = (kernel, recurrent_kernel, bias), (input_dropout, recurrent_dropout)
 
     def step(carry: Tensors, now: Tensors) -> tuple[Tensors, Tensor]:
         states, output = carry[:-1], carry[-1]
         x_t, t = now[0], now[-1]
-        if options.clip_state_gradient is not None:
-            states = ops.clip_gradient(states, options.clip_state_gradient)
         if options.truncate_gradient is not None:
             cut = (now[-2] % options.truncate_gradient == 0) & (t > 0)
             states = tuple(ops.where(cut, ops.stop_gradient(s), s) for s in states)
+        if resets is not None:
+            states = tuple(ops.where(now[2][:, None], i, s) for i, s in zip(initial, states, strict=True))
+        if options.clip_state_gradient is not None:
+            states = ops.clip_gradient(states, options.clip_state_gradient)
         taken = STEPS[options.cell](x_t, states, weights, dropout, ops, options)
         if mask is None:
             return (*taken, taken[0]), taken[0]
@@ -194,7 +205,7 @@ def recurrence(ops: Ops, options: Options, operands: Operands) -> tuple[Tensor, 
         output = ops.where(valid, taken[0], zeros if options.zero_output_for_mask else output)
         return (*(ops.where(valid, new, old) for new, old in zip(taken, states, strict=True)), output), output
 
-    carry, y = ops.scan(step, (*(initial_states or (zeros,) * len(CELLS[options.cell].states)), zeros), inputs)
+    carry, y = ops.scan(step, (*initial, zeros), inputs)
     return (ops.swap_batch_and_time(y) if options.return_sequences else carry[-1]), tuple(carry[:-1])
 
 

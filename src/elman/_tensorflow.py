@@ -78,6 +78,15 @@ def asarray(value: Any, like: Tensor) -> Tensor:
     return tf.convert_to_tensor(value)
 
 
+def codes(mask: Tensor | None, resets: Tensor) -> Tensor:
+    """The codes of steps of `Operands.mask`, for a mask or lengths (`None`: every step counts) and resets."""
+    found = 1 + 2 * tf.cast(resets, tf.uint8)
+    if mask is None:
+        return found
+    counts = mask if len(mask.shape) == 2 else tf.range(tf.shape(resets)[1])[None] < tf.cast(mask, tf.int32)[:, None]
+    return found * tf.cast(counts, tf.uint8)
+
+
 def shape(array: Tensor) -> tuple[int | None, ...]:
     """The shape; a size that is known at run time only is `None`."""
     try:
@@ -423,6 +432,9 @@ class _PlainOps:
 
     def largest_number(self, x: Tensor) -> float:
         return float(x.dtype.max)
+
+    def is_codes(self, mask: Tensor) -> bool:
+        return mask.dtype == tf.uint8
 
     def split(self, x: Tensor, parts: int) -> list[Tensor]:
         return tf.split(x, parts, axis=-1)

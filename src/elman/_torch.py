@@ -96,6 +96,15 @@ def asarray(value: Any, like: Tensor) -> Tensor:
     return value
 
 
+def codes(mask: Tensor | None, resets: Tensor) -> Tensor:
+    """The codes of steps of `Operands.mask`, for a mask or lengths (`None`: every step counts) and resets."""
+    found = 1 + 2 * resets.to(torch.uint8)
+    if mask is None:
+        return found
+    counts = mask if mask.dim() == 2 else torch.arange(resets.shape[1], device=resets.device) < mask[:, None]
+    return found * counts
+
+
 def shape(array: Tensor) -> tuple[int, ...]:
     """The shape; symbolic sizes stay symbolic."""
     return tuple(array.shape)
@@ -175,7 +184,7 @@ def _spec(options: Options, operands: Flat) -> _native.Spec:
         *x.shape,
         recurrent_kernel.shape[0],
         _DTYPES[x.dtype],
-        "none" if mask is None else "mask" if mask.dim() == 2 else _DTYPES[mask.dtype],
+        "none" if mask is None else _DTYPES[mask.dtype],
         0 if input_dropout is None else len(input_dropout),
         0 if recurrent_dropout is None else len(recurrent_dropout),
     )
@@ -413,7 +422,7 @@ def _check(options: Options, operands: tuple[Any, ...], arriving: Arriving | Non
     if mask is not None and mask.dim() == 1:
         _check_tensor("mask", mask, (batch,), torch.int32, torch.int64)
     else:
-        _check_tensor("mask", mask, (batch, time), torch.bool)
+        _check_tensor("mask", mask, (batch, time), torch.bool, torch.uint8)
     for each in states:
         _check_tensor("initial_states", each, state, x.dtype)
     if arriving:
@@ -685,6 +694,9 @@ class Ops:
             carry, output = step(carry, now)
             outputs.append(output)
         return carry, torch.stack(outputs)
+
+    def is_codes(self, mask: Tensor) -> bool:
+        return mask.dtype == torch.uint8
 
     def split(self, x: Tensor, parts: int) -> Tensors:
         return x.chunk(parts, dim=-1)

@@ -112,3 +112,14 @@ def check_extras(truncate_gradient: Any, clip_state_gradient: Any, native: Any) 
         )
     if native is not False and not (isinstance(native, str) and native in {"auto", "require"}):
         raise ValueError(f'native is {short(native)}; expected "auto", "require" or False.')
+
+
+def check_lengths(lengths: np.ndarray | None, time: int | None) -> None:
+    """As the native library does; `None`, of a traced call, passes."""
+    if lengths is None or time is None:
+        return
+    for row in np.flatnonzero((lengths < 0) | (lengths > time)):
+        raise ValueError(
+            f"lengths[{row}] is {lengths[row]}; expected 0 to {time}, the number of time steps. Correct it, or pass a "
+            "mask."
+        )

@@ -14,7 +14,7 @@ import numpy as np
 
 from elman import _native, _numpy, route
 from elman.cells import CELLS
-from elman.checks import check_extras, did_you_mean, python_scalar, shape_text, shapes_agree
+from elman.checks import check_extras, check_lengths, did_you_mean, python_scalar, shape_text, shapes_agree
 from elman.frameworks import adapter_of
 from elman.operands import Operands
 from elman.options import ACTIVATIONS, Options
@@ -30,6 +30,7 @@ def simple_rnn(
     activation: str = "tanh",
     mask: Any = None,
     lengths: Any = None,
+    resets: Any = None,
     go_backwards: bool = False,
     zero_output_for_mask: bool = False,
     truncate_gradient: int | None = None,
@@ -54,6 +55,8 @@ def simple_rnn(
             and repeats the output before it (zero before the first valid step).
         lengths: Optional integers of shape `(batch,)`, instead of `mask`: the first `lengths[b]` steps of row `b`
             count. Steps beyond the longest row are not computed.
+        resets: Optional boolean array of shape `(batch, time)`. Before a step at which it is `True` the state returns
+            to the initial one; at masked steps it plays no part.
         go_backwards: Whether to read time from the last step to the first; `y` is in processing order, as in Keras.
         zero_output_for_mask: Whether outputs of masked steps are zero, rather than the output before them.
         truncate_gradient: Optional positive integer `k` (time steps). The gradient of the state is cut at `time-k`,
@@ -94,7 +97,7 @@ def simple_rnn(
         clip_state_gradient,
         True,
     )
-    y, (h,) = _run(options, native, (x, kernel, recurrent_kernel, bias, states, mask, None, None), lengths)
+    y, (h,) = _run(options, native, (x, kernel, recurrent_kernel, bias, states, mask, None, None), lengths, resets)
     return y, h
 
 
@@ -109,6 +112,7 @@ def lstm(
     recurrent_activation: str = "sigmoid",
     mask: Any = None,
     lengths: Any = None,
+    resets: Any = None,
     go_backwards: bool = False,
     zero_output_for_mask: bool = False,
     truncate_gradient: int | None = None,
@@ -136,6 +140,8 @@ def lstm(
             states and repeats the output before it (zero before the first valid step).
         lengths: Optional integers of shape `(batch,)`, instead of `mask`: the first `lengths[b]` steps of row `b`
             count. Steps beyond the longest row are not computed.
+        resets: Optional boolean array of shape `(batch, time)`. Before a step at which it is `True` the state returns
+            to the initial one; at masked steps it plays no part.
         go_backwards: Whether to read time from the last step to the first; `y` is in processing order, as in Keras.
         zero_output_for_mask: Whether outputs of masked steps are zero, rather than the output before them.
         truncate_gradient: Optional positive integer `k` (time steps). The gradient of the states is cut at `time-k`,
@@ -176,7 +182,7 @@ def lstm(
         clip_state_gradient,
         True,
     )
-    y, (h, c) = _run(options, native, (x, kernel, recurrent_kernel, bias, states, mask, None, None), lengths)
+    y, (h, c) = _run(options, native, (x, kernel, recurrent_kernel, bias, states, mask, None, None), lengths, resets)
     return y, (h, c)
 
 
@@ -192,6 +198,7 @@ def gru(
     reset_after: bool = True,
     mask: Any = None,
     lengths: Any = None,
+    resets: Any = None,
     go_backwards: bool = False,
     zero_output_for_mask: bool = False,
     truncate_gradient: int | None = None,
@@ -221,6 +228,8 @@ def gru(
             and repeats the output before it (zero before the first valid step).
         lengths: Optional integers of shape `(batch,)`, instead of `mask`: the first `lengths[b]` steps of row `b`
             count. Steps beyond the longest row are not computed.
+        resets: Optional boolean array of shape `(batch, time)`. Before a step at which it is `True` the state returns
+            to the initial one; at masked steps it plays no part.
         go_backwards: Whether to read time from the last step to the first; `y` is in processing order, as in Keras.
         zero_output_for_mask: Whether outputs of masked steps are zero, rather than the output before them.
         truncate_gradient: Optional positive integer `k` (time steps). The gradient of the state is cut at `time-k`,
@@ -261,7 +270,7 @@ def gru(
         clip_state_gradient,
         reset_after,
     )
-    y, (h,) = _run(options, native, (x, kernel, recurrent_kernel, bias, states, mask, None, None), lengths)
+    y, (h,) = _run(options, native, (x, kernel, recurrent_kernel, bias, states, mask, None, None), lengths, resets)
     return y, h
 
 
@@ -282,7 +291,9 @@ def _pair_of_states(initial_state: Any) -> tuple[Any, Any]:
     )
 
 
-def _run(options: tuple[Any, ...], native: str | bool, given: Any, lengths: Any) -> tuple[Any, tuple[Any, ...]]:
+def _run(
+    options: tuple[Any, ...], native: str | bool, given: Any, lengths: Any, resets: Any
+) -> tuple[Any, tuple[Any, ...]]:
     """Runs the recurrence of every function here.
 
     The usual call, of NumPy arrays of one dtype without a mask and with activations by name, is over in microseconds:
@@ -293,6 +304,7 @@ def _run(options: tuple[Any, ...], native: str | bool, given: Any, lengths: Any)
         native: As the user set it.
         given: The fields of `Operands`, as the user passed them.
         lengths: As the user passed them.
+        resets: Likewise.
     """
     x, kernel, recurrent_kernel, bias, states, mask, _, _ = given
     if type(x) is type(kernel) is type(recurrent_kernel) is type(bias) is _numpy.Array:
@@ -305,7 +317,7 @@ def _run(options: tuple[Any, ...], native: str | bool, given: Any, lengths: Any)
         if (
             usual
             and kernel.dtype is recurrent_kernel.dtype is bias.dtype is dtype
-            and mask is lengths is truncate is clip is None
+            and mask is lengths is resets is truncate is clip is None
             and go_backwards is zero_output is False
             and type(activation) is type(recurrent_activation) is type(native) is str
             and type(reset_after) is bool
@@ -313,17 +325,18 @@ def _run(options: tuple[Any, ...], native: str | bool, given: Any, lengths: Any)
         ):
             y, final_states, _ = _numpy.run(spec, given)
             return y, final_states
-    return _run_any(options, native, given, lengths)
+    return _run_any(options, native, given, lengths, resets)
 
 
-def _run_any(options: Any, native: str | bool, given: Any, lengths: Any) -> tuple[Any, tuple[Any, ...]]:
+def _run_any(options: Any, native: str | bool, given: Any, lengths: Any, resets: Any) -> tuple[Any, tuple[Any, ...]]:
     """Checks the arrays of one framework, and takes the route that the facts allow. Arguments as `_run`."""
     x, kernel, recurrent_kernel, bias, states, mask, _, _ = given
     native = python_scalar(native)
-    names = ("x", "kernel", "recurrent_kernel", "bias", "mask", "lengths", *("initial_state",) * len(states))
-    arrays = (x, kernel, recurrent_kernel, bias, mask, lengths, *states)
+    names = ("x", "kernel", "recurrent_kernel", "bias", "mask", "lengths", *("initial_state",) * len(states), "resets")
+    arrays = (x, kernel, recurrent_kernel, bias, mask, lengths, *states, resets)
     adapter, like = adapter_of(zip(names, arrays, strict=True))
-    arrays = tuple([None if a is None else adapter.asarray(a, like) for a in arrays])
+    *found, resets = [None if a is None else adapter.asarray(a, like) for a in arrays]
+    arrays = tuple(found)
     facts = tuple([None if a is None else (adapter.shape(a), adapter.dtype(a)) for a in arrays])
     traced = adapter.traced_environment()
     if traced is None and type(options[1]) is type(options[2]) is str:
@@ -334,10 +347,13 @@ def _run_any(options: Any, native: str | bool, given: Any, lengths: Any) -> tupl
     decision = route.decide_for(decision, adapter, x)
     if decision.reason and decision.required:
         raise route.unavailable(decision.reason)
-    if decision.reason and lengths is not None:
-        _check_lengths(adapter.values(lengths), adapter.shape(x)[1])
+    if (decision.reason or resets is not None) and lengths is not None:
+        check_lengths(adapter.values(lengths), adapter.shape(x)[1])
     recur = adapter.plain if decision.reason else adapter.recurrence
     mask = lengths if mask is None else mask
+    if resets is not None:
+        _check_resets((adapter.shape(resets), adapter.dtype(resets)), adapter.shape(x))
+        mask = adapter.codes(mask, resets)
     return recur(options, x, kernel, recurrent_kernel, bias, tuple(states), mask, None, None)
 
 
@@ -477,14 +493,12 @@ def _check_mask(shape: tuple[int | None, ...], mask: Any, lengths: Any) -> None:
         raise TypeError(f"lengths has dtype {lengths[1]}; expected int32 or int64, the valid steps of each row.")
 
 
-def _check_lengths(lengths: np.ndarray | None, time: int | None) -> None:
-    """As the native library does; `None`, of a traced call, passes."""
-    if lengths is None or time is None:
-        return
-    for row in np.flatnonzero((lengths < 0) | (lengths > time)):
-        raise ValueError(
-            f"lengths[{row}] is {lengths[row]}; expected 0 to {time}, the number of time steps. Correct it, or pass a "
-            "mask."
+def _check_resets(resets: Any, shape: tuple[int | None, ...]) -> None:
+    _check_shape("resets", resets, "(batch, time)", shape[:2])
+    if str(resets[1]) != "bool":
+        raise TypeError(
+            f"resets has dtype {resets[1]}; expected bool, True where the state returns to the initial one. "
+            "Pass resets != 0."
         )
 
 

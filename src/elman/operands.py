@@ -34,7 +34,8 @@ class Operands(NamedTuple):
         recurrent_kernel: `(H, G*H)`.
         bias: `(G*H,)`, or `(2, G*H)` where `Cell.two_biases` says so.
         initial_states: One array `(B, H)` for each state of the cell; none: zeros.
-        mask: Booleans `(B, T)`, `True` where a step counts, or int32 or int64 lengths `(B,)`.
+        mask: Booleans `(B, T)`, `True` where a step counts; or int32 or int64 lengths `(B,)`; or uint8 codes `(B, T)`,
+            0 for a masked step, 1 for one that counts, and 3 for one before which the state returns to the initial one.
         input_dropout: `(1, B, F)`, the factors of x for all gates, or `(G, B, F)`, for each gate.
         recurrent_dropout: `(1, B, H)` or `(G, B, H)`, the factors of the state.
     """

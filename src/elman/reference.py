@@ -225,6 +225,9 @@ STEPS = {
 # --- the time loop -----------------------------------------------------------------------------------------
 
 
+_RESET = 3  # the code of a step before which the state returns to the initial one, see `Operands.mask`
+
+
 class Gradients(NamedTuple):
     """The gradients that `backward` returns. `norms` (B, T) is the L2 norm, over all states jointly, of the gradient of
     the loss with respect to the state after each step."""
@@ -267,12 +270,13 @@ def forward(*operands: Any, options: Options = Options()) -> tuple[Array, States
         `(y, final_states, tape)`: y (B, T, H), or (B, H) without `return_sequences`; the states after the last
         step, each (B, H); and what `backward` needs of each step.
     """
-    x, kernel, recurrent_kernel, bias, states, mask, *dropout = _prepare(Operands(*operands), options)
-    weights = Weights(kernel, recurrent_kernel, bias)
+    x, kernel, recurrent_kernel, bias, initial, mask, *dropout = _prepare(Operands(*operands), options)
+    weights, states = Weights(kernel, recurrent_kernel, bias), initial
     output = np.zeros_like(states[0])  # before the first valid step
     outputs, tape = [], []
     for t in range(x.shape[1]):
-        valid = mask[:, t, None]
+        valid, resets = mask[:, t, None] != 0, mask[:, t, None] == _RESET
+        states = tuple(np.where(resets, first, state) for first, state in zip(initial, states, strict=True))
         new_states, step_tape = STEPS[options.cell].forward(x[:, t], states, weights, dropout, options)
         masked_output = np.zeros_like(output) if options.zero_output_for_mask else output
         output = np.where(valid, new_states[0], masked_output)
@@ -287,7 +291,8 @@ def backward(*arguments: Any, options: Options = Options()) -> Gradients:
     """Carries the gradients of the loss back to every operand.
 
     A masked step copies its state, so the state's gradient passes through it; its output repeats the output
-    before it, so the output's gradient moves there. `truncate_gradient` and `clip_state_gradient` act on
+    before it, so the output's gradient moves there. A reset ends the state's gradient, which is then part of that of
+    the initial states: clipped, and never cut. `truncate_gradient` and `clip_state_gradient` act on
     the gradient that a step, masked or not, passes to the step before it.
 
     Numbers that are not finite follow IEEE arithmetic: zero times infinity is NaN, also where the zero is a slope or a
@@ -310,9 +315,10 @@ def backward(*arguments: Any, options: Options = Options()) -> Gradients:
     )
     norms = np.zeros((batch, time), dtype=x.dtype)
     dstates = tuple(dfinal_states)
+    dinitial_states = tuple(np.zeros_like(d) for d in dstates)
     doutput = np.zeros_like(states[0]) if options.return_sequences else dy
     for t in reversed(range(time)):
-        valid = mask[:, t, None]
+        valid, resets = mask[:, t, None] != 0, mask[:, t, None] == _RESET
         if options.return_sequences:
             doutput = doutput + dy[:, t]
         dstates = (dstates[0] + np.where(valid, doutput, 0), *dstates[1:])
@@ -327,9 +333,12 @@ def backward(*arguments: Any, options: Options = Options()) -> Gradients:
         dstates = tuple(d.copy() for d in dstates)
         for d, before in zip(dstates, dbefore, strict=True):
             d[rows] = before
-        dstates = _limit(dstates, t, time, options)
+        from_reset = tuple(np.where(resets, d, 0) for d in _clipped(dstates, options))
+        dinitial_states = tuple(total + d for total, d in zip(dinitial_states, from_reset, strict=True))
+        dstates = tuple(np.where(resets, 0, d) for d in _limit(dstates, t, time, options))
         doutput = np.where(valid | options.zero_output_for_mask, 0, doutput)
-    return Gradients(dx[:, ::-1] if options.go_backwards else dx, *sums, dstates, norms)
+    dinitial_states = tuple(total + d for total, d in zip(dinitial_states, dstates, strict=True))
+    return Gradients(dx[:, ::-1] if options.go_backwards else dx, *sums, dinitial_states, norms)
 
 
 def _add(sums: Weights, terms: Weights) -> Weights:
@@ -347,10 +356,15 @@ def _joint_norm(states: States) -> Array:
 
 def _limit(dstates: States, t: int, time: int, options: Options) -> States:
     """The gradient that step t passes to step t-1, after `truncate_gradient` and `clip_state_gradient`."""
-    k, c = options.truncate_gradient, options.clip_state_gradient
+    k = options.truncate_gradient
     if k is not None and t > 0 and (time - t) % k == 0:
         return tuple(np.zeros_like(d) for d in dstates)
-    if c is not None:
-        norm = _joint_norm(dstates)[:, None]
-        return tuple(np.where(norm > c, d / np.where(norm > c, norm, 1) * c, d) for d in dstates)
-    return dstates
+    return _clipped(dstates, options)
+
+
+def _clipped(dstates: States, options: Options) -> States:
+    c = options.clip_state_gradient
+    if c is None:
+        return dstates
+    norm = _joint_norm(dstates)[:, None]
+    return tuple(np.where(norm > c, d / np.where(norm > c, norm, 1) * c, d) for d in dstates)

@@ -21,7 +21,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 
 from elman import _torch, route
 from elman.cells import BY_KERAS, Cell
-from elman.checks import check_extras, short
+from elman.checks import check_extras, check_lengths, short
 from elman.options import Options
 from elman.route import Decision, Route, before_the_call, decide_for, unavailable
 
@@ -326,14 +326,7 @@ def _mask(call: _Call, reverse: bool) -> Tensor | None:
     resets = call.resets
     if reverse:  # read backwards, a sequence begins at the step before the one at which the next begins
         resets = torch.cat((resets[:, 1:], torch.zeros_like(resets[:, :1])), dim=1)
-    codes = 1 + 2 * resets.to(torch.uint8)
-    return codes if call.lengths is None else codes * _counting(call)
-
-
-def _counting(call: _Call) -> Tensor:
-    """Booleans `(batch, time)`: the steps that count by the lengths."""
-    steps = torch.arange(call.x.shape[1], device=call.x.device)
-    return steps < call.lengths[:, None]  # type: ignore[index]
+    return _torch.codes(call.lengths, resets)
 
 
 def _with_projected_state(call: _Call, kernel: Tensor, recurrent_kernel: Tensor, reverse: bool) -> tuple[_Call, Tensor]:
@@ -373,6 +366,7 @@ def _checked_lengths(lengths: Any, x: Tensor) -> Tensor | None:
             f"lengths has shape {tuple(lengths.shape)} and dtype {lengths.dtype}; expected {tuple(x.shape[:1])}, "
             "(batch,), of int32 or int64. Pass the number of steps of each sequence."
         )
+    check_lengths(_torch.values(lengths), x.shape[1])
     return lengths.long()
 
 

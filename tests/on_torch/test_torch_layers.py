@@ -146,6 +146,50 @@ def test_random_modules_compute_what_those_of_torch_do() -> None:
     grid.assert_root_mean_square()
 
 
+def by_parts(module: torch.nn.Module, x: torch.Tensor, hx: Any, starts: list[int]) -> tuple[torch.Tensor, Any]:
+    """One sequence, each part between two starts on its own."""
+    outputs = []
+    for first, last in zip([0, *starts], [*starts, len(x)], strict=True):
+        y, finals = module(x[first:last], hx)
+        outputs.append(y)
+    return torch.cat(outputs), finals
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("options", [{}, {"num_layers": 2, "bias": False}, {"proj_size": 3}])
+def test_resets_begin_sequences_of_their_own(name: str, options: dict[str, Any]) -> None:
+    if "proj_size" in options and name != "LSTM":
+        options = {"num_layers": 2, "batch_first": True}
+    stock, own = (classes[name](4, 5, dtype=torch.float64, **options) for classes in (STOCK, OWN))
+    own.load_state_dict(stock.state_dict())
+    x = torch.randn(9, 4, dtype=torch.float64)
+    h = torch.randn(stock.num_layers, options.get("proj_size", 5), dtype=torch.float64)
+    hx = (h, torch.randn(stock.num_layers, 5, dtype=torch.float64)) if name == "LSTM" else h
+    resets = torch.zeros(9, dtype=torch.bool)
+    resets[[3, 4, 8]] = True
+    truth = by_parts(stock, x, hx, [3, 4, 8])
+    torch.testing.assert_close(own(x, hx, resets=resets), truth)
+    assert own.route.path == "native"
+    off = OWN[name](4, 5, dtype=torch.float64, native=False, **options)
+    off.load_state_dict(stock.state_dict())
+    torch.testing.assert_close(off(x, hx, resets=resets), truth)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_resets_end_both_directions(name: str) -> None:
+    own = OWN[name](4, 5, bidirectional=True, dtype=torch.float64)
+    x, resets = torch.randn(9, 2, 4, dtype=torch.float64), torch.zeros(2, 9, dtype=torch.bool)
+    resets[0, 4] = resets[1, 2] = True
+    lengths = torch.tensor([9, 6])
+    y, _ = own(x, resets=resets, lengths=lengths)
+    for row, (start, length) in enumerate(((4, 9), (2, 6))):
+        for first, last in ((0, start), (start, length)):
+            torch.testing.assert_close(y[first:last, row], own(x[first:last, row])[0])
+    packed = pack_padded_sequence(x.flip(1), lengths.flip(0), enforce_sorted=False)
+    got, _ = pad_packed_sequence(own(packed, resets=resets.flip(0))[0])
+    torch.testing.assert_close(got.flip(1), y)
+
+
 # --- PyTorch's module database -------------------------------------------------------------------------------------
 
 INFOS = {info.module_cls.__name__: info for info in common_modules.module_db if info.module_cls in STOCK.values()}
