@@ -130,7 +130,7 @@ def audited(path: Path, tag: str) -> Iterator[str]:
     )
     if shown.returncode:
         yield f"auditwheel: {shown.stderr.strip().splitlines()[-1]}"
-    elif (policy := json.loads(shown.stdout)["overall_policy"]) not in tag.split("."):
+    elif (policy := json.loads(shown.stdout)["overall_tag"]) not in tag.split("."):
         yield f"auditwheel calls it {policy}"
 
 
