@@ -34,10 +34,10 @@ LAYERS = (
     {"loading"},
     {"conversion"},
     {"stream"},
+    {"exporting"},
     {"diagnosis"},
     {"elman"},
     {"bench", "datasets", "forecasting", "info"},
-    {"exporting"},
     {"cli"},
 )
 # The same inside diagnosis/, and those of its modules that run a Keras model.

@@ -1,10 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A model as a file of another kind: `elman.export`.
-
-In: an `elman.Network`, a run of `elman.fit`, a Keras model, or a path of one. Out: a file, whose suffix says of
-which kind.
-"""
+"""A network as a file that other programs run: `elman.export`. In: a network. Out: a file, checked against it."""
 
 from elman.exporting.export import export
+from elman.exporting.found import Exported
 
-__all__ = ["export"]
+__all__ = ["Exported", "export"]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes a Keras model to a `.keras` file whose bytes do not depend on the clock."""
+"""A network as a Keras model of stock classes, in a `.keras` file whose bytes do not depend on the clock."""
 
 from __future__ import annotations
 
@@ -8,7 +8,20 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+from elman import files
+from elman.exporting.found import Exported
+from elman.network import Network
+from elman.stream.sources import need_keras
+
 _DATE = (1980, 1, 1, 0, 0, 0)  # the earliest that a ZIP archive can hold
+
+
+def write(network: Network, path: Path) -> Exported:
+    """Writes the model of `Network.to_keras`, which compares itself with the network."""
+    need_keras(path)
+    model = network.to_keras()
+    files.write_with(path, lambda to: save(model, to))
+    return Exported(path, path.stat().st_size, None)
 
 
 def save(model: Any, path: Path) -> None:

@@ -28,11 +28,11 @@ def warmup(program: Program) -> int | None:
         return program.window
     rng = np.random.default_rng(0)
     stream = native_stream(program, 2 * _PAIRS)
-    before = _rows(program, rng, (_PAIRS, _BEFORE))
+    before = typical_rows(program, rng, (_PAIRS, _BEFORE))
     _run(program, stream, np.concatenate([before, before]))
     for row in range(_PAIRS):  # one of each pair begins again
         stream.reset(row)
-    rows = _rows(program, rng, (_PAIRS, _MOST))
+    rows = typical_rows(program, rng, (_PAIRS, _MOST))
     y = _run(program, stream, np.concatenate([rows, rows])).astype("float64")
     fresh, old = y[:_PAIRS], y[_PAIRS:]
     scale = max(float(old.std(axis=(0, 1)).max()), 1e-30)
@@ -73,7 +73,8 @@ def _mean_row(program: Program) -> Array:
     return np.zeros(program.features) if first is None else np.asarray(first["mean"], "float64")
 
 
-def _rows(program: Program, rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
+def typical_rows(program: Program, rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
+    """Random rows, (*shape, features): around the mean that the network knows, words of its `Embedding`."""
     if program.integers:
         words = min(each.layer.size for each in program.operations if each.kind == "embedding")
         return rng.integers(0, words, (*shape, 1))

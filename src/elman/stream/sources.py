@@ -25,6 +25,7 @@ def network_from(model: Any) -> Network:
 
     Raises:
         elman.DataError: If a file cannot be read.
+        ImportError: If Keras is needed and not installed.
         TypeError: If it is none of these.
     """
     if isinstance(model, Network):
@@ -33,11 +34,10 @@ def network_from(model: Any) -> Network:
         return _read(Path(model))
     if _is_of("keras", "Model", model):
         return Network.from_keras(model)
-    if _is_of("torch", "nn.Module", model) and hasattr(Network, "from_torch"):
+    if _is_of("torch", "nn.Module", model):
         return Network.from_torch(model)
-    folder = getattr(model, "folder", None)
-    if isinstance(folder, Path):
-        return _read(folder)
+    if isinstance(found := getattr(model, "model", None), Network):  # a run
+        return found
     raise TypeError(
         f"got {type(model).__name__}; expected an elman.Network, a Keras model, a torch module, what elman.fit "
         "returned, or the path of a file or of a run's folder."
@@ -57,8 +57,24 @@ def _read(path: Path) -> Network:
         if not inside:
             raise DataError(f"{path} holds no model; expected the folder of a finished run, with {_OF_A_RUN[0]}.")
         path = inside[0]
+    if not path.exists():
+        raise DataError(f"{path} does not exist; expected a run's folder, a .safetensors file or a .keras file.")
     if path.suffix in (".keras", ".h5"):
-        if not path.exists():
-            raise DataError(f"{path} does not exist.")
+        need_keras(path)
         return Network.from_keras(path)
     return Network.load(path)
+
+
+def need_keras(path: Path) -> None:
+    """Checks that Keras can be imported, for a file.
+
+    Raises:
+        ImportError: If it is not installed, or no backend is.
+    """
+    try:
+        import keras  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise ImportError(
+            f"{path} needs Keras and a backend, and {error.name} is not installed. Install one of elman[tensorflow], "
+            "elman[jax] and elman[torch]."
+        ) from error

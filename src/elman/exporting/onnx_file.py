@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A network as an ONNX file: written, run by ONNX Runtime and the reference evaluator, and left only where both agree.
+
+In: a network. Out: the file and what was found. Without ONNX Runtime the reference evaluator runs it alone.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from elman import files
+from elman.errors import DataError
+from elman.exporting.found import Exported, allowed, comparable, largest_error
+from elman.exporting.twin import twin
+from elman.network import Embedding, Network
+from elman.stream import Stream
+from elman.stream.program import program_of
+from elman.stream.settling import typical_rows
+
+Array = np.ndarray
+Run = Callable[[dict[str, Array]], list[Array]]
+_BATCH, _TIME, _STEPS = 3, 11, 200  # of the comparison; the reference evaluator takes a millisecond a step
+
+
+def write(network: Network, path: Path, *, step: bool = False, state: bool = False) -> Exported:
+    """Writes the file.
+
+    Args:
+        network: The network; one of float64 is rounded to float32.
+        path: The file.
+        step: A graph of one step, with states in and out.
+        state: A graph of sequences with initial and final states as inputs and outputs.
+
+    Raises:
+        DataError: If the file computes something else; it is removed then.
+        ImportError: If onnx is not installed.
+        ValueError: If a layer cannot be written.
+    """
+    if importlib.util.find_spec("onnx") is None:
+        raise ImportError(f'{path} needs onnx, not installed here. Install with: python -m pip install "elman[onnx]".')
+    from elman.exporting import onnx_graph, onnx_sequence, onnx_step
+
+    single = twin(network)
+    if step:
+        program = program_of(single)
+        model, begin = onnx_step.model_of(program)
+    else:
+        model, begin = onnx_sequence.model_of(single, state=state)
+    files.write(path, onnx_graph.checked(model).SerializeToString())
+    errors, notes = [], []
+    try:
+        for name, run in _runners(path, model):
+            compare = _compared_steps if step else _compared
+            errors.append(compare(path, name, run, single, begin))
+            notes.append(f"compared in {name}")
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+    return Exported(path, path.stat().st_size, max(errors), tuple(notes))
+
+
+def _runners(path: Path, model: Any) -> list[tuple[str, Run]]:
+    from onnx.reference import ReferenceEvaluator
+
+    found: list[tuple[str, Run]] = []
+    if importlib.util.find_spec("onnxruntime"):
+        import onnxruntime  # type: ignore[import-untyped]
+
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        found.append(("ONNX Runtime", lambda feeds: session.run(None, feeds)))
+    if _has_reference(model):
+        evaluator = ReferenceEvaluator(model)
+
+        def evaluate(feeds: dict[str, Array]) -> list[Array]:
+            with np.errstate(all="ignore"):  # a NaN may be a result
+                return list(evaluator.run(None, feeds))
+
+        found.append(("the reference evaluator", evaluate))
+    return found
+
+
+def _has_reference(model: Any) -> bool:
+    """Whether the reference evaluator computes all recurrent nodes: it knows forward ones with usual activations."""
+    usual = {"RNN": [b"Tanh"], "GRU": [b"Sigmoid", b"Tanh"], "LSTM": [b"Sigmoid", b"Tanh", b"Tanh"]}
+    for node in model.graph.node:
+        if node.op_type in usual:
+            options = {each.name: each for each in node.attribute}
+            if options["direction"].s != b"forward" or list(options["activations"].strings) != usual[node.op_type]:
+                return False
+    return True
+
+
+def _compared(path: Path, name: str, run: Run, network: Network, begin: dict[str, Array]) -> float:
+    """The largest error over sequences; with states also over two halves of them."""
+    shape = network.input_shape
+    assert shape is not None
+    rng = np.random.default_rng(0)
+    open_shape = [_TIME if size is None else size for size in shape]
+    if network.takes_integers:
+        words = min(each.layer.size for each in network.bound if isinstance(each.layer, Embedding))
+        x: Array = rng.integers(0, words, (_BATCH, *open_shape))
+    else:
+        x = rng.normal(size=(_BATCH, *open_shape)).astype("float32")
+    feeds = {key: np.tile(value, (_BATCH, 1)) for key, value in begin.items()}
+    y, *_ = run({"x": x, **feeds})
+    expected = network(x)
+    return _judged(path, name, y, expected, allowed(expected, twin(network, "float64")(x)))
+
+
+def _compared_steps(path: Path, name: str, run: Run, network: Network, begin: dict[str, Array]) -> float:
+    """The largest error over steps that hand their states on."""
+    program = program_of(network)
+    x = typical_rows(program, np.random.default_rng(0), (_STEPS,))
+    rows: Array = x[:, 0].astype("int64") if program.integers else x.astype("float32")
+    expected, wide = Stream(network).run(rows), Stream(twin(network, "float64")).run(rows)
+    states, outputs = {key: value[None] for key, value in begin.items()}, []
+    for row in rows:
+        y, *after = run({"x": np.asarray(row)[None], **states})
+        states = dict(zip(states, after, strict=True))
+        outputs.append(y[0])
+    rows_compared = comparable(expected, wide)
+    got, expected, wide = (np.asarray(each)[:rows_compared] for each in (outputs, expected, wide))
+    return _judged(path, name, got, expected, allowed(expected, wide))
+
+
+def _judged(path: Path, name: str, got: Array, expected: Array, limit: float) -> float:
+    error = largest_error(got, expected)
+    if not error <= limit:
+        raise DataError(
+            f"{path} differs by {error:.3g} from the network in {name}, and was removed; allowed are {limit:.3g}."
+        )
+    return error
