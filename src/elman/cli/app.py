@@ -14,6 +14,7 @@ from elman.cli.export import export
 from elman.cli.fit import fit
 from elman.cli.info import info
 from elman.cli.predict import predict
+from elman.cli.stream import stream
 
 # Plain help, and tracebacks as Python writes them: the same on a terminal, in a log and in a pipe.
 app = typer.Typer(
@@ -44,5 +45,5 @@ def elman_command(
     """
 
 
-for command in (fit, predict, diagnose, export, bench, info):
+for command in (fit, predict, diagnose, export, stream, bench, info):
     app.command()(command)

@@ -45,6 +45,8 @@ class Stream:
     Attributes:
         network: A copy of the network.
         window: Rows that the network sees at a time, or `None` for all.
+        features: Numbers of a row.
+        outputs: Numbers of an output.
 
     Raises:
         elman.DataError: If a file cannot be read.
@@ -77,7 +79,9 @@ class Stream:
 
     def _prepare(self) -> None:
         self._program = program_of(self.network)
-        self.window = self._program.window
+        self.window, self.features, self.outputs = (
+            self._program.window, self._program.features, self._program.outputs,
+        )  # fmt: skip
         self._row_shape = () if self._program.integers else (self._program.features,)
         self._shape: tuple[int, ...] | None = None  # of the rows of a step, once it is known
 
@@ -269,7 +273,8 @@ class Stream:
     def copy(self) -> Stream:
         """A stream of its own with the same states."""
         other = object.__new__(Stream)
-        other.network, other.window, other._program = self.network, self.window, self._program
+        other.network, other._program = self.network, self._program
+        other.window, other.features, other.outputs = self.window, self.features, self.outputs
         other._settle, other._warmup, other._settled = self._settle, self._warmup, self._settled
         other._row_shape, other._shape = self._row_shape, None
         if self._shape is not None:

@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A stream between two files: rows in, a prediction for each out, states kept for each key and in a checkpoint.
+
+In: file descriptors. Out: lines, flushed whenever the input pauses. After a kill the same command goes on from the
+checkpoint: the input is read from the saved position, and what the output has beyond its saved size is cut off.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import stat
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from elman import checkpoint
+from elman.errors import DataError
+from elman.stream.lines import Csv, Ndjson, format_of
+from elman.stream.stream import Stream
+
+Array = np.ndarray
+_CHUNK = 1 << 18  # bytes of a read
+
+
+class Process:
+    """One run of `elman stream`.
+
+    Args:
+        stream: A stream that has seen no row.
+        key: Name of the column whose values have a stream each, or `None`.
+        form: One of `lines.FORMATS`, or `None`: what the first line looks like.
+        saved: File of the checkpoint, or `None`.
+        every: Rows between two checkpoints.
+        tell: Gets a sentence for each line that is not a row.
+
+    Attributes:
+        rows: Rows that have a prediction.
+        wrong: Lines that are not rows.
+    """
+
+    def __init__(
+        self,
+        stream: Stream,
+        key: str | None,
+        form: str | None,
+        saved: Path | None,
+        every: int,
+        tell: Callable[[str], None],
+    ) -> None:
+        self.fresh, self.key, self.form, self.saved, self.every, self.tell = stream, key, form, saved, every, tell
+        self.streams: dict[str, Stream] = {}
+        self.rows = self.wrong = self.line = self.position = 0
+        self.reader: Csv | Ndjson | None = None
+        self.output_size = self.since = 0
+
+    def run(self, source: int, target: int) -> None:
+        """Reads `source` to its end, and writes to `target`.
+
+        Raises:
+            DataError: If the first line does not fit, or the checkpoint is of another network or output.
+        """
+        if self.saved is not None and self.saved.exists():
+            self._resume(source, target)
+        for lines, length in _lines(source, self.every):
+            _write_all(target, self._predicted(lines))
+            self.position += length
+            self.since += len(lines)
+            if self.saved is not None and self.since >= self.every:
+                self._save(target)
+        if self.saved is not None:
+            self._save(target)
+
+    def _predicted(self, lines: list[bytes]) -> bytes:
+        if self.reader is None:
+            self.reader = format_of(lines[0], self.fresh.features, self.key, self.form)
+            if self.reader.header(lines[0]):
+                lines, self.line = lines[1:], self.line + 1
+        kept = [line for line in lines if line.strip()] if b"" in lines or b"\r" in lines else lines
+        found = self.reader.read(kept)
+        if found.errors:
+            numbers = [i for i, line in enumerate(lines, self.line + 1) if line.strip()]
+            for i, reason in found.errors:
+                self.tell(f"line {numbers[i]}: {reason}")
+        y = self._outputs(found.x, found.keys)
+        self.line += len(lines)
+        self.wrong += len(found.errors)
+        self.rows += len(y)
+        return self.reader.write(y, found.keys if self.key is not None else []) if len(y) else b""
+
+    def _outputs(self, x: Array, keys: list[str]) -> Array:
+        if self.key is None:
+            return self._stream("").run(x)
+        y = [self._stream(key).step(row) for key, row in zip(keys, x, strict=True)]
+        return np.array(y).reshape(len(x), self.fresh.outputs)
+
+    def _stream(self, key: str) -> Stream:
+        if key not in self.streams:
+            self.streams[key] = self.fresh.copy()
+        return self.streams[key]
+
+    # --- the checkpoint ------------------------------------------------------------------------------------------
+
+    def _identity(self) -> str:
+        """What must be the same for a checkpoint to be of this run."""
+        network = self.fresh.network
+        digest = hashlib.sha256(json.dumps([network.describe(), self.key]).encode())
+        for array in network.weights.values():
+            digest.update(array.tobytes())
+        return digest.hexdigest()
+
+    def _save(self, target: int) -> None:
+        assert self.saved is not None
+        size = _size(target)
+        if size is not None:
+            os.fsync(target)
+        facts = {
+            "position": self.position, "line": self.line, "rows": self.rows, "wrong": self.wrong, "size": size,
+            "reader": None if self.reader is None else type(self.reader).__name__.lower(),
+            "column": getattr(self.reader, "column", -1), "keys": list(self.streams),
+        }  # fmt: skip
+        states = [stream.state for stream in self.streams.values()]
+        arrays = {name: np.stack([state[name] for state in states]) for name in (states[0] if states else ())}
+        checkpoint.write(self.saved, arrays, {"identity": self._identity(), "facts": json.dumps(facts)})
+        self.since = 0
+
+    def _resume(self, source: int, target: int) -> None:
+        assert self.saved is not None
+        arrays, texts = checkpoint.read(self.saved)
+        if texts.get("identity") != self._identity():
+            raise DataError(f"{self.saved} is of another network or key. Remove it, or choose another --checkpoint.")
+        facts: dict[str, Any] = json.loads(texts["facts"])
+        for i, key in enumerate(facts["keys"]):
+            self._stream(key).state = {name: array[i] for name, array in arrays.items()}
+        self.position, self.line, self.rows, self.wrong = (facts[k] for k in ("position", "line", "rows", "wrong"))
+        if facts["reader"]:
+            self.reader = format_of(b"", self.fresh.features, self.key, facts["reader"])
+            self.reader.column = facts["column"]  # type: ignore[union-attr]
+        size = _size(target)
+        if size is not None and facts["size"] is not None:
+            if size < facts["size"]:
+                raise DataError(
+                    f"the output has {size} bytes, and {self.saved} was written after {facts['size']}. Append to the "
+                    "output of the interrupted run (>>), or remove the checkpoint."
+                )
+            os.ftruncate(target, facts["size"])
+        _skip(source, self.position)
+
+
+def _lines(source: int, most: int) -> Iterator[tuple[list[bytes], int]]:
+    """Whole lines as they come, at most so many at once, and the bytes that they take."""
+    rest = b""
+    while True:
+        data = os.read(source, _CHUNK)
+        if not data:
+            break
+        whole, newline, rest = (rest + data).rpartition(b"\n")
+        if not newline:
+            continue
+        lines = whole.split(b"\n")
+        for first in range(0, len(lines), most):
+            some = lines[first : first + most]
+            yield some, sum(map(len, some)) + len(some)
+    if rest:
+        yield [rest], len(rest)
+
+
+def _skip(source: int, position: int) -> None:
+    """Moves to a position of the input: what comes before it has been taken already."""
+    if stat.S_ISREG(os.fstat(source).st_mode):
+        os.lseek(source, position, os.SEEK_SET)
+        return
+    while position > 0:
+        data = os.read(source, min(position, _CHUNK))
+        if not data:
+            raise DataError(f"the input ends {position:,} bytes before the checkpoint's position. Pass the same input.")
+        position -= len(data)
+
+
+def _size(target: int) -> int | None:
+    """Bytes of the output, if it is a file."""
+    found = os.fstat(target)
+    return found.st_size if stat.S_ISREG(found.st_mode) else None
+
+
+def _write_all(target: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(target, view) :]
+
+
+def summary(process: Process) -> str:
+    """What a run has done, as a sentence."""
+    wrong = "" if not process.wrong else f", {process.wrong:,} lines that are not rows"
+    return f"{process.rows:,} rows{wrong}"
+
+
+def to_standard_error(sentence: str) -> None:
+    """Prints a sentence for the operator."""
+    print(f"elman: {sentence}", file=sys.stderr)
