@@ -17,8 +17,8 @@ struct Steps {
   const int32_t* counts;  // (B,) rank -> valid steps; null: T
   const int32_t* list;    // (B, T) rank -> its valid steps, ascending, in processing order; null: all
   int64_t time;
-  const uint8_t*
-      resets;  // (B, T) in the time order of x: bytes whose second bit is set at a reset; null: there is none
+  // (B, T) in the time order of x: bytes whose second bit is set at a reset; null: there is none
+  const uint8_t* resets;
 };
 
 // What a stream can do; `self` is the stream. Rows are numbered from 0, operations from 0, and the window is -1.

@@ -76,7 +76,7 @@ struct RecurrentOp final : Operation<T> {
   using Work = typename Forward<T, Cell>::Work;
 
   elman_spec spec;
-  Steps steps{nullptr, nullptr, nullptr, 1};
+  Steps steps{nullptr, nullptr, nullptr, 1, nullptr};
   elman_forward_call call;
   Forward<T, Cell> forward;
   Work* works = nullptr;

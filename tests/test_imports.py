@@ -31,7 +31,7 @@ LAYERS = (
     {"initializers", "keras_2", "keras_rnn", "torch"},
     {"compiled", "layer_routes"},
     {"models", "torch_modules"},
-    {"loading"},
+    {"loading", "patching"},
     {"conversion"},
     {"stream"},
     {"exporting"},

@@ -44,8 +44,13 @@ _WITH_KERAS = {  # where each name that needs Keras is
     "trace": "elman.diagnosis.trace",
 }
 _KERAS_OWN = {name for name, module in _WITH_KERAS.items() if module == "keras.layers"}
-# These need NumPy alone, and take time to import.
-_LATER = {"Network": "elman.network", "Stream": "elman.stream", "export": "elman.exporting"}
+_LATER = {  # that need NumPy alone, and take time to import
+    "Network": "elman.network",
+    "Stream": "elman.stream",
+    "export": "elman.exporting",
+    "patch": "elman.patching",
+    "unpatch": "elman.patching",
+}
 _ROOMS = ("initializers", "torch")  # modules whose names are not here
 _WITH_TABLES = dict.fromkeys(("DataError", "Run", "fit", "predict"), "elman.forecasting")  # that need Polars
 __all__ = [  # noqa: PLE0604

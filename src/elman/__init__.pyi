@@ -32,6 +32,8 @@ from elman.loading import load_model as load_model
 from elman.models import accelerate as accelerate
 from elman.models import to_stock as to_stock
 from elman.network import Network as Network
+from elman.patching import patch as patch
+from elman.patching import unpatch as unpatch
 from elman.route import Route as Route
 from elman.stream import Stream as Stream
 from elman.torch_modules import from_torch as from_torch

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from elman.cli.screen import say, usage_errors
+from elman.cli.screen import say, screen, usage_errors
 from elman.exporting import export as export_model
 
 
@@ -28,4 +28,4 @@ def export(
     """
     with usage_errors():
         found = export_model(model, out, step=step, state=state, int8=int8, name=name)
-    say(str(found))
+    say(screen(), str(found).splitlines())

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The modules of elman.torch against those of torch.nn on the CPU: forward and backward, padded, packed, with resets.
+
+    python benchmarks/torch_layers.py [repetitions]
+
+Out: a line for each cell and shape with the medians in ms and their ratio, then the geometric means. Outputs and
+gradients are compared before anything is timed. The peers run in turn, in one process.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch.nn.utils.rnn import pack_padded_sequence
+
+import elman.torch
+from elman.bench.shapes import DEFAULT, Shape
+
+CELLS = ("RNN", "GRU", "LSTM")
+
+
+def step(module: torch.nn.Module, x: Any, **given: Any) -> Callable[[], None]:
+    """One forward and backward, with the gradients of all parameters."""
+
+    def run() -> None:
+        module.zero_grad(set_to_none=True)
+        y, _ = module(x, **given)
+        y = y.data if isinstance(y, torch.nn.utils.rnn.PackedSequence) else y
+        y.sum().backward()
+
+    return run
+
+
+def medians(peers: list[Callable[[], None]], repetitions: int) -> list[float]:
+    """The median of each, in ms; the peers take turns."""
+    found: list[list[float]] = [[] for _ in peers]
+    for turn in range(repetitions + 1):
+        for run, times in zip(peers, found, strict=True):
+            begin = time.perf_counter()
+            run()
+            if turn:  # the first warms up
+                times.append(1e3 * (time.perf_counter() - begin))
+    return [statistics.median(times) for times in found]
+
+
+def modules(cell: str, shape: Shape) -> tuple[torch.nn.Module, torch.nn.Module]:
+    """torch.nn's module and elman's, with the same weights."""
+    torch.manual_seed(0)
+    stock = getattr(torch.nn, cell)(shape.features, shape.units)
+    own = getattr(elman.torch, cell)(shape.features, shape.units, native="require")
+    own.load_state_dict(stock.state_dict())
+    return stock, own
+
+
+def check(stock: torch.nn.Module, own: torch.nn.Module, x: Any) -> None:
+    """Raises if outputs or gradients differ."""
+    for module in (stock, own):
+        step(module, x)()
+    for a, b in zip(stock.parameters(), own.parameters(), strict=True):
+        torch.testing.assert_close(a.grad, b.grad, rtol=1e-3, atol=1e-3 * float(a.grad.abs().max()))
+
+
+def main(repetitions: int) -> None:
+    """Prints the lines."""
+    ratios: dict[str, list[float]] = {}
+    for cell in CELLS:
+        for shape in DEFAULT:
+            stock, own = modules(cell, shape)
+            x = torch.randn(shape.time, shape.batch, shape.features)
+            check(stock, own, x)
+            lengths = torch.randint(1, shape.time + 1, (shape.batch,))
+            lengths[0] = shape.time
+            packed = pack_padded_sequence(x, lengths, enforce_sorted=False)
+            check(stock, own, packed)
+            resets = torch.rand(shape.batch, shape.time) < 0.01
+            peers = [step(stock, x), step(own, x), step(stock, packed), step(own, packed), step(own, x, resets=resets)]
+            theirs, ours, theirs_packed, ours_packed, ours_reset = medians(peers, repetitions)
+            ratios.setdefault(cell, []).append(theirs / ours)
+            ratios.setdefault(f"{cell} packed", []).append(theirs_packed / ours_packed)
+            ratios.setdefault(f"{cell} resets", []).append(ours_reset / ours)
+            print(
+                f"{cell} {shape}: torch.nn {theirs:.3f} ms, elman {ours:.3f} ({theirs / ours:.1f} x); packed "
+                f"{theirs_packed:.3f}, {ours_packed:.3f} ({theirs_packed / ours_packed:.1f} x); with resets "
+                f"{ours_reset:.3f} ({ours_reset / ours:.2f} of none)",
+                flush=True,
+            )
+    for name, found in ratios.items():
+        print(f"{name}: geometric mean {statistics.geometric_mean(found):.2f}, least {min(found):.2f}")
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 15)

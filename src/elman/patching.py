@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`patch` and `unpatch`: elman's classes under the names of torch.nn and keras.layers, while a program runs.
+
+In: nothing. Out: other values of the public names, now or when the framework is imported. Modules and layers that exist
+already stay what they are, and so does a name that a program has imported before.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import sys
+from types import ModuleType
+
+from elman._hooks import when_imported
+from elman.cells import BY_KERAS
+
+_NAMES = {
+    "torch": ("torch.nn", "elman.torch", [cell.torch for cell in BY_KERAS.values()]),
+    "keras": ("keras.layers", "elman.layers", list(BY_KERAS)),
+}
+_LOADED_FIRST = {"torch": (), "keras": ("elman.models", "elman.torch_modules")}  # that look Keras's own classes up
+_replaced: dict[tuple[str, str], type] = {}
+_wanted: set[str] = set()  # the frameworks whose names are to be replaced
+
+
+def patch() -> None:
+    """Puts elman's classes under the names `torch.nn.RNN`, `LSTM` and `GRU`, and `keras.layers.SimpleRNN`, `LSTM` and
+    `GRU`.
+
+    Call it before the program's own imports: a name that was imported from torch.nn or keras.layers before keeps its
+    class. Neither framework is imported here; where one is imported later its names are replaced then. `unpatch` takes
+    it back.
+
+    Example:
+
+        import elman
+        elman.patch()
+        import program_that_uses_torch
+    """
+    _wanted.update(_NAMES)
+    for framework in _NAMES:
+        when_imported(framework, functools.partial(_replace, framework))
+
+
+def unpatch() -> None:
+    """Puts the frameworks' own classes back. What was made in between stays elman's."""
+    _wanted.clear()
+    for (module, name), stock in _replaced.items():
+        setattr(sys.modules[module], name, stock)
+    _replaced.clear()
+
+
+def _replace(framework: str) -> None:
+    if framework not in _wanted:
+        return
+    place, own, names = _NAMES[framework]
+    for module in _LOADED_FIRST[framework]:
+        importlib.import_module(module)
+    ours: ModuleType = importlib.import_module(own)
+    theirs = importlib.import_module(place)
+    for name in names:
+        if (place, name) not in _replaced:
+            _replaced[place, name] = getattr(theirs, name)
+            setattr(theirs, name, getattr(ours, name))

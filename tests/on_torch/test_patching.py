@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`elman.patch` and `elman.unpatch`, each in a process of its own, since they replace names for all."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+PROGRAM = """
+import elman
+elman.patch()
+import torch
+{first}
+module = torch.nn.LSTM(4, 5)
+module(torch.zeros(6, 3, 4))
+assert type(module) is elman.torch.LSTM and module.route.path == "native"
+assert isinstance(module, torch.nn.LSTM)
+{second}
+elman.unpatch()
+assert torch.nn.LSTM is torch.nn.modules.rnn.LSTM
+assert type(torch.nn.GRU(4, 5)).__module__.startswith("torch.")
+"""
+
+
+def run(first: str = "", second: str = "") -> None:
+    code = PROGRAM.format(first=first, second=second)
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_names_of_torch_are_replaced_and_put_back() -> None:
+    run()
+
+
+def test_names_of_keras_too() -> None:
+    run("import keras", "assert keras.layers.GRU is elman.GRU; elman.patch()")
