@@ -29,6 +29,7 @@ __all__ = ["GRU", "LSTM", "RNN"]
 
 _States = tuple[Tensor, ...]
 _CELL_OF = {cell.torch: cell for cell in BY_KERAS.values()}
+_exporting = getattr(torch.compiler, "is_exporting", lambda: False)  # young: without it a file holds elman's operator
 _OPERATORS = {"LSTM": torch.lstm, "GRU": torch.gru, "RNN_TANH": torch.rnn_tanh, "RNN_RELU": torch.rnn_relu}
 
 
@@ -201,7 +202,7 @@ class _Recurrent(torch.nn.RNNBase):
         decide = _decided_once if traced is None else before_the_call
         decision = decide(self.native, options, _torch.dtype(_torch.asarray(x, x)), traced)
         decision = decide_for(decision, _torch, x)
-        if not (decision.reason or decision.required) and torch.compiler.is_exporting():
+        if not (decision.reason or decision.required) and _exporting():
             decision = Decision(route.reason("export"), asked=True, portable=True)
         if decision.reason and decision.required:
             raise unavailable(decision.reason)
