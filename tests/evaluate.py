@@ -98,6 +98,9 @@ def steps(suites: list[str]) -> Iterator[tuple[str, list[str], Callable[[], dict
                 command,
                 lambda name=name, more=more, command=command: figures(name, command, more),
             )
+    if "zig" in suites:
+        command = [sys.executable, "benchmarks/compilers.py", "build/zig/site/elman/libelman.so"]
+        yield "compilers", command, lambda command=command: figures("compilers", command)
     for cell in ("simple_rnn", "lstm", "gru"):
         name = f"bench_{cell}"
         command = [sys.executable, "-m", "elman.cli", "bench", "--cell", cell, "--json"]
