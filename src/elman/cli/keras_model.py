@@ -21,7 +21,8 @@ import typer
 from elman.cli.screen import printable
 from elman.forecasting.run import KERAS_MODEL
 
-_BACKENDS = ("jax", "tensorflow", "torch")  # the file is the same on each; JAX is imported fastest
+# The file is the same on each. Keras's Normalization imports TensorFlow wherever it is installed, so that comes first.
+_BACKENDS = ("tensorflow", "jax", "torch")
 _CODE = """
 import sys
 import keras
