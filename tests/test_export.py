@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -220,3 +222,12 @@ def test_the_own_file(tmp_path):
     elman.export(network, tmp_path / "net.safetensors")
     x = np.ones((1, 3, 2))
     np.testing.assert_array_equal(Network.load(tmp_path / "net.safetensors")(x), network(x))
+
+
+@pytest.mark.needs("onnx")
+def test_the_page_shows_what_can_be_written(tmp_path):
+    page = (Path(__file__).parents[1] / "docs" / "ship.md").read_text()
+    (code,) = re.findall(r"```py\n(.*?)```", page, re.DOTALL)
+    network = Network([SimpleRNN(32), Dense(1)], input_shape=(None, 8))
+    exec(code, {"elman": elman, "network": network, "folder": tmp_path})
+    assert {path.name for path in tmp_path.iterdir()} == {"net.onnx", "step.onnx"}
