@@ -199,7 +199,7 @@ def test_a_file_that_differs_is_removed(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("name", "options", "words"),
     [
-        ("net.txt", {}, "suffix '.txt'; expected one of .h, .onnx, .safetensors"),
+        ("net.txt", {}, "suffix '.txt'; expected one of .keras, .h, .onnx, .safetensors"),
         ("net.h", {"step": True}, "step=True is not an option of .h; it is one of .onnx"),
         ("net.onnx", {"int8": True}, "int8=True is not an option of .onnx; it is one of .h"),
         ("net.h", {"name": "2 nets"}, "expected letters, digits and _"),
