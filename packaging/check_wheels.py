@@ -82,7 +82,8 @@ def broken_library(data: bytes, name: str, tag: str, system: str) -> Iterator[st
     wanted = {"elman_tensorflow_missing"} if "tensorflow" in name else FUNCTIONS
     if missing := wanted - exported:
         yield f"it does not export {sorted(missing)}"
-    # The operators new and delete are weak: a C++ library defines them for whoever has none. macOS' linker adds two more.
+    # The operators new and delete are weak: a C++ library defines them for whoever has none. The linker of macOS adds
+    # the last two.
     ours = r"elman_|_Z(n[wa]|d[la])|_*(dso_handle|mh_dylib_header)$"
     if extra := {symbol for symbol in exported if not re.match(ours, symbol)}:
         yield f"it exports {sorted(extra)[:5]}"
