@@ -397,7 +397,7 @@ struct Backward : Recurrence<T, Cell> {
     }
     for (int64_t r = 0; r < running; ++r) {
       const int64_t rank = w.first + r, before = i > 0 ? this->step(rank, i - 1) : -1;
-      if (i > 0 && !continues(rank, this->row(rank), i)) pass_to_initial(rank, w.dh + r * dh_width);
+      if (this->resets(this->row(rank), this->step(rank, i))) pass_to_initial(rank, w.dh + r * dh_width);
       pass_back(rank, w.dh + r * dh_width, this->step(rank, i), before);
     }
   }

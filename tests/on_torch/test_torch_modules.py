@@ -25,7 +25,7 @@ from torch.nn.utils import prune
 
 import elman
 import tolerance
-from elman import torch_modules
+from elman import torch_forms, torch_modules
 
 Array = np.ndarray
 FEATURES, UNITS = 3, 5
@@ -265,8 +265,8 @@ def test_names_of_later_layers_stay_unchanged():
 @pytest.mark.parametrize(("name", "order"), [("LSTM", "figo"), ("LSTM", "ifog"), ("GRU", "zrn"), ("GRU", "nzr")])
 def test_gates_in_another_order_are_found_out(monkeypatch, function, name, order):
     given = elman.from_torch(module_of(name, 2, True)) if function == "to_torch" else module_of(name, 2, True)
-    kind = torch_modules._KINDS[name]._replace(torch_gates=order)
-    monkeypatch.setitem(torch_modules._KINDS, name, kind)
+    rows = torch_modules._KINDS if function == "to_torch" else torch_forms.BY_TORCH
+    monkeypatch.setitem(rows, name, rows[name]._replace(torch_gates=order))
     with pytest.raises(RuntimeError) as caught:
         getattr(elman, function)(given)
     said = str(caught.value)
