@@ -2,7 +2,9 @@
 """elman.fit and elman.predict: the files of a run, its numbers, and the forecasts."""
 
 import json
+import re
 import shutil
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
@@ -110,10 +112,23 @@ def test_a_finished_run_is_reported_again(run, capsys):
     assert "<table>" in again._repr_html_()
 
 
-@pytest.mark.parametrize("name", ["model.safetensors", "metrics.json"])
-@pytest.mark.parametrize(
-    "change", [flipped(0.2), flipped(0.5), flipped(0.99), lambda c: c[:-40], lambda c: b""], ids=list("abcde")
-)
+def other_digit(after: bytes) -> Callable[[bytes], bytes]:
+    """A change of the first digit after a name. Seconds and the command are no results: a run may have others."""
+    return lambda content: re.sub(rb'("%s": \D*)(\d)' % after, lambda m: m[1] + bytes([m[2][0] ^ 1]), content, count=1)
+
+
+DAMAGES = [
+    *(("model.safetensors", flipped(share)) for share in (0.2, 0.5, 0.99)),
+    *(("metrics.json", other_digit(name)) for name in (b"rmse", b"sha256", b"window")),
+    *(
+        (name, change)
+        for name in ("model.safetensors", "metrics.json")
+        for change in (lambda c: c[:-40], lambda c: b"")
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "change"), DAMAGES, ids=range(len(DAMAGES)))
 def test_a_damaged_run_is_one_sentence(run, tmp_path, name, change):
     folder = shutil.copytree(run.folder, tmp_path / "run")
     (folder / name).write_bytes(change((folder / name).read_bytes()))

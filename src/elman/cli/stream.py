@@ -29,8 +29,8 @@ def stream(
     """Predict row by row, from standard input to standard output.
 
     \b
-    elman stream net.safetensors < rows.csv > predictions.csv
-    elman stream net.safetensors --key sensor --checkpoint state.safetensors < rows.csv >> predictions.csv
+    elman stream net.safetensors < rows.csv > out.csv
+    elman stream net.safetensors --key sensor < rows.csv > out.csv
     """
     with usage_errors():
         if form is not None and form not in FORMATS:
