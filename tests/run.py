@@ -30,7 +30,7 @@ SANITIZERS = {"address": "libasan.so", "thread": "libtsan.so"}  # the first buil
 # threads of elman itself are not limited.
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 QUICKEST_FIRST = ("torch", "tensorflow", "jax")  # tests marked `once` run on the first of these that is tested
-LONGEST_FIRST = ("tensorflow_layers", "jax_layers", "torch_layers", "isa", "torch", "numpy", "jax", "tensorflow")
+LONGEST_FIRST = ("jax_layers", "numpy", "jax", "tensorflow_layers", "torch", "isa", "torch_layers", "tensorflow")
 
 
 class Run(NamedTuple):

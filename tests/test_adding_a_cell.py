@@ -81,7 +81,7 @@ def _ugrnn_step_back(
             """def ugrnn(x, kernel, recurrent_kernel, bias=None, initial_state=None):
     options = ("ugrnn", "tanh", "sigmoid", False, False, True, None, None, True)
     states = () if initial_state is None else (initial_state,)
-    y, (h,) = _run(options, "require", (x, kernel, recurrent_kernel, bias, states, None, None, None), None)
+    y, (h,) = _run(options, "require", (x, kernel, recurrent_kernel, bias, states, None, None, None), None, None)
     return y, h
 
 

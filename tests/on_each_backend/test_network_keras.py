@@ -188,6 +188,7 @@ def test_what_a_network_cannot_hold_is_named(case):
 # --- to Keras -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.shared
 @pytest.mark.parametrize("seed", SEEDS[: size.by_size(10, 30, 1000)])
 def test_a_random_network_there_and_back(seed):
     rng = np.random.default_rng(seed)
