@@ -12,7 +12,6 @@ import pytest
 
 import elman
 import network_cases as cases
-from elman import files
 from elman.errors import DataError
 from elman.exporting import c_header, onnx_sequence, onnx_step
 from elman.exporting.c_file import _STRICT
@@ -184,16 +183,21 @@ def test_every_row_and_every_operation_has_its_form():
 
 def test_a_file_that_differs_is_removed(tmp_path, monkeypatch):
     network = Network([SimpleRNN(4), Dense(1)], input_shape=(None, 2), seed=3)
-    real = files.write
+    real = c_header.text
 
-    def spoilt(path, content):
+    def spoilt(*arguments):
+        content = real(*arguments)
         at = content.index("net_kernel1[8] = {") + len("net_kernel1[8] = {\n    ")
-        real(path, content[:at] + "9" + content[at:])
+        return content[:at] + "9" + content[at:]
 
-    monkeypatch.setattr(files, "write", spoilt)
+    monkeypatch.setattr(c_header, "text", spoilt)
     with pytest.raises(DataError, match="differs by .* was removed"):
         elman.export(network, tmp_path / "net.h")
     assert not list(tmp_path.iterdir())
+    (tmp_path / "net.h").write_text("an earlier one")
+    with pytest.raises(DataError, match="differs by .* was removed"):
+        elman.export(network, tmp_path / "net.h")
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["an earlier one"]
 
 
 @pytest.mark.parametrize(

@@ -14,15 +14,16 @@ Array = np.ndarray
 _EXAMPLES, _STEPS = 3, 7  # few, yet enough for every weight to act on every other
 
 
-def random_input(network: Network, shape: Sequence[int | None]) -> Array:
+def random_input(network: Network, shape: Sequence[int | None], steps: int = _STEPS) -> Array:
     """A batch that the network takes, the same each time. Some of its steps are not valid where a `Mask` may see it.
 
     Args:
         network: A built network.
         shape: Of the input, without the batch; what is `None` is free.
+        steps: Least number of them where the number is free.
     """
     rng = np.random.default_rng(0)
-    steps = max([_STEPS, *(each.layer.steps for each in network.bound if isinstance(each.layer, Latest))])
+    steps = max([steps, *(each.layer.steps for each in network.bound if isinstance(each.layer, Latest))])
     size = [_EXAMPLES, *(steps if axis is None else axis for axis in shape)]
     if network.takes_integers:
         sizes = [each.layer.size for each in network.bound if isinstance(each.layer, Embedding)]

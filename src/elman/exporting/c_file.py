@@ -55,7 +55,8 @@ def write(network: Network, path: Path, *, name: str | None = None, int8: bool =
         int8: Whether the weights of products are integers with a scale for each output; all else stays in float.
 
     Raises:
-        DataError: If the name is not one of C, or the file computes something else; it is removed then.
+        DataError: If the name is not one of C, or the file computes something else; it is removed then, and an earlier
+            one stays.
         ValueError: If a layer reads rows that are still to come.
     """
     name = path.stem if name is None else name
@@ -72,14 +73,15 @@ def write(network: Network, path: Path, *, name: str | None = None, int8: bool =
     limit = allowed(y, wide[:rows])
     vector = c_header.Vector(x[:_TEST_ROWS], y[:_TEST_ROWS], limit)
     text = c_header.text(program, name, vector, _facts(program, network, stream, int8=int8), scales)
-    files.write(path, text)
     notes = [f"int8: largest error {largest_error(y, Stream(single).run(_rows_of(program, x))):.3g} from float"] * int8
-    try:
-        error = _compared(path, name, x, y, limit, notes)
-    except BaseException:
-        path.unlink(missing_ok=True)
-        raise
-    return Exported(path, path.stat().st_size, error, (*notes, *_sizes(path, name)))
+    errors: list[float | None] = []
+
+    def write_compared(to: Path) -> None:
+        to.write_text(text, encoding="utf-8")
+        errors.append(_compared(path, to, name, x, y, limit, notes))
+
+    files.write_with(path, write_compared)
+    return Exported(path, path.stat().st_size, errors[0], (*notes, *_sizes(path, name)))
 
 
 def _rows_of(program: Program, x: Array) -> Array:
@@ -120,15 +122,14 @@ def compiler() -> str | None:
     )
 
 
-def _compared(path: Path, name: str, x: Array, y: Array, limit: float, notes: list[str]) -> float | None:
+def _compared(path: Path, written: Path, name: str, x: Array, y: Array, limit: float, notes: list[str]) -> float | None:
     """The largest error of the compiled header over all rows; `None` without a compiler."""
     cc = compiler()
     if cc is None:
         notes.append("not compared: there is no C compiler here")
         return None
     with tempfile.TemporaryDirectory() as folder:
-        header = Path(folder, f"{name}.h")
-        header.write_bytes(path.read_bytes())
+        Path(folder, f"{name}.h").write_bytes(written.read_bytes())
         driver = Path(folder, "driver.c")
         driver.write_text(_DRIVER.replace("NAME", name).replace("UPPER", name.upper()))
         program = Path(folder, "driver")

@@ -14,17 +14,18 @@ from typing import Any
 import numpy as np
 
 from elman import files
+from elman.conversion.check import random_input
 from elman.errors import DataError
 from elman.exporting.found import Exported, allowed, comparable, largest_error
 from elman.exporting.twin import twin
-from elman.network import Embedding, Network
+from elman.network import Network
 from elman.stream import Stream
 from elman.stream.program import program_of
 from elman.stream.settling import typical_rows
 
 Array = np.ndarray
 Run = Callable[[dict[str, Array]], list[Array]]
-_BATCH, _TIME, _STEPS = 3, 11, 200  # of the comparison; the reference evaluator takes a millisecond a step
+_TIME, _STEPS = 11, 200  # of the comparison; the reference evaluator takes a millisecond a step
 
 
 def write(network: Network, path: Path, *, step: bool = False, state: bool = False) -> Exported:
@@ -37,7 +38,7 @@ def write(network: Network, path: Path, *, step: bool = False, state: bool = Fal
         state: A graph of sequences with initial and final states as inputs and outputs.
 
     Raises:
-        DataError: If the file computes something else; it is removed then.
+        DataError: If the file computes something else; it is removed then, and an earlier one stays.
         ImportError: If onnx is not installed.
         ValueError: If a layer cannot be written.
     """
@@ -51,17 +52,17 @@ def write(network: Network, path: Path, *, step: bool = False, state: bool = Fal
         model, begin = onnx_step.model_of(program)
     else:
         model, begin = onnx_sequence.model_of(single, state=state)
-    files.write(path, onnx_graph.checked(model).SerializeToString())
+    content, compare = onnx_graph.checked(model).SerializeToString(), _compared_steps if step else _compared
     errors, notes = [], []
-    try:
-        for name, run in _runners(path, model):
-            compare = _compared_steps if step else _compared
+
+    def write_compared(to: Path) -> None:
+        to.write_bytes(content)
+        for name, run in _runners(to, model):
             errors.append(compare(path, name, run, single, begin))
             notes.append(f"compared in {name}")
-    except BaseException:
-        path.unlink(missing_ok=True)
-        raise
-    return Exported(path, path.stat().st_size, max(errors), tuple(notes))
+
+    files.write_with(path, write_compared)
+    return Exported(path, len(content), max(errors), tuple(notes))
 
 
 def _runners(path: Path, model: Any) -> list[tuple[str, Run]]:
@@ -101,14 +102,9 @@ def _compared(path: Path, name: str, run: Run, network: Network, begin: dict[str
     """The largest error over sequences; with states also over two halves of them."""
     shape = network.input_shape
     assert shape is not None
-    rng = np.random.default_rng(0)
-    open_shape = [_TIME if size is None else size for size in shape]
-    if network.takes_integers:
-        words = min(each.layer.size for each in network.bound if isinstance(each.layer, Embedding))
-        x: Array = rng.integers(0, words, (_BATCH, *open_shape))
-    else:
-        x = rng.normal(size=(_BATCH, *open_shape)).astype("float32")
-    feeds = {key: np.tile(value, (_BATCH, 1)) for key, value in begin.items()}
+    x = random_input(network, shape, _TIME)
+    x = x.astype("int64") if network.takes_integers else x
+    feeds = {key: np.tile(value, (len(x), 1)) for key, value in begin.items()}
     y, *_ = run({"x": x, **feeds})
     expected = network(x)
     return _judged(path, name, y, expected, allowed(expected, twin(network, "float64")(x)))
