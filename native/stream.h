@@ -300,9 +300,9 @@ struct ActivationOp final : Operation<T> {
   }
 };
 
-// (x - offset) scale, or x scale + offset; in two roundings, as NumPy has it.
-template <class T, bool kSubtracts>
-struct AffineOp final : Operation<T> {
+// An operation with a scale and an offset for each number of a row.
+template <class T>
+struct ScaledOp : Operation<T> {
   const void* weights[2];
   T *scale = nullptr, *offset = nullptr;
 
@@ -315,10 +315,15 @@ struct AffineOp final : Operation<T> {
     copy_padded(scale, weights[0], this->x.size);
     copy_padded(offset, weights[1], this->x.size);
   }
+};
+
+// (x - offset) scale, or x scale + offset; in two roundings, as NumPy has it.
+template <class T, bool kSubtracts>
+struct AffineOp final : ScaledOp<T> {
   void step(const Moment&) override {
     for (int64_t r = 0; r < this->batch; ++r) {
       for (int64_t j = 0; j < this->x.stride; j += kLanes<T>) {
-        const Vector<T> x = load(this->x_row(r) + j), a = load(scale + j), b = load(offset + j);
+        const Vector<T> x = load(this->x_row(r) + j), a = load(this->scale + j), b = load(this->offset + j);
         store(this->y_row(r) + j, kSubtracts ? (x - b) * a : x * a + b);
       }
     }
@@ -326,20 +331,9 @@ struct AffineOp final : Operation<T> {
 };
 
 template <class T>
-struct LayerNormOp final : Operation<T> {
-  const void* weights[2];
+struct LayerNormOp final : ScaledOp<T> {
   T epsilon;
-  T *scale = nullptr, *offset = nullptr;
 
-  void take(Arena<T>& arena) override {
-    this->take_value(arena, this->x.size);
-    scale = arena.take(this->y.stride);
-    offset = arena.take(this->y.stride);
-  }
-  void load_weights() override {
-    copy_padded(scale, weights[0], this->x.size);
-    copy_padded(offset, weights[1], this->x.size);
-  }
   static T sum(Vector<T> v) {
     T total = 0;
     for (int lane = 0; lane < kLanes<T>; ++lane) total += v[lane];
@@ -359,7 +353,8 @@ struct LayerNormOp final : Operation<T> {
         store(y + j, d);
       }
       const T root = sqrt_of(sum(squares) / T(n) + epsilon);
-      for (int64_t j = 0; j < n; j += kLanes<T>) store(y + j, load(y + j) / root * load(scale + j) + load(offset + j));
+      for (int64_t j = 0; j < n; j += kLanes<T>)
+        store(y + j, load(y + j) / root * load(this->scale + j) + load(this->offset + j));
     }
   }
 };

@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reports as plain data, for the tests of what they show: usual ones, and ones that have little or nothing to show."""
+"""What the tests of the diagnosis share: reports as plain data, usual ones and ones that have little or nothing to
+show; and a counter of calls."""
 
 from __future__ import annotations
 
 import math
 from typing import Any
+
+import pytest
 
 from elman.diagnosis.figures import Advice, LayerFigures
 from elman.diagnosis.report import Report
@@ -94,3 +97,21 @@ ODD = {
     "dead": report({"rnn": layer(dead=0.5, saturation={"h": 1.0})}),
     "never settles": report(horizon=13, horizon_low=13, horizon_high=13, deviation=[1.0] * 13),
 }
+
+
+class Counted:
+    """Counts the calls of a function, and notes what it is called with."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, where: Any, name: str) -> None:
+        self.calls: list[tuple[Any, ...]] = []
+        usual = getattr(where, name)
+
+        def counting(*arguments: Any, **named: Any) -> Any:
+            self.calls.append(arguments)
+            return usual(*arguments, **named)
+
+        monkeypatch.setattr(where, name, counting)
+
+    def rows(self) -> list[int]:
+        """Of the operands of each forward pass."""
+        return sorted(len(operands[0]) for _, operands in self.calls)

@@ -14,6 +14,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 import elman
+from diagnosis_cases import Counted
 from elman import state_gradient
 from elman.diagnosis import horizon, observe
 from elman.diagnosis.figures import LayerFigures
@@ -289,24 +290,6 @@ def test_what_runs_for_a_diagnosis_is_the_network(layers: list[Any], dtype: str)
         expected = network(x)
         found = observe.run(observed, observed.x).outputs
         assert_allclose(found, expected, **({"rtol": 1e-4, "atol": 1e-6} if dtype == "float32" else {"rtol": 1e-11}))
-
-
-class Counted:
-    """Counts the calls of a function, and notes what it is called with."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, where: Any, name: str) -> None:
-        self.calls: list[tuple[Any, ...]] = []
-        usual = getattr(where, name)
-
-        def counting(*arguments: Any, **named: Any) -> Any:
-            self.calls.append(arguments)
-            return usual(*arguments, **named)
-
-        monkeypatch.setattr(where, name, counting)
-
-    def rows(self) -> list[int]:
-        """Of the operands of each forward pass."""
-        return sorted(len(operands[0]) for _, operands in self.calls)
 
 
 @pytest.mark.parametrize("kind", [SimpleRNN, LSTM])

@@ -15,6 +15,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 import elman
+from diagnosis_cases import Counted
 from elman import initializers, state_gradient
 from elman.diagnosis import horizon, observe, on_keras
 from elman.diagnosis.on_keras import KerasModel
@@ -179,20 +180,6 @@ def test_what_runs_for_a_diagnosis_is_the_model() -> None:
         observed = KerasModel("diagnose", model, NUMBERS)
         seen = observe.run(observed, observed.x)
         assert_allclose(seen.outputs, keras.ops.convert_to_numpy(model(NUMBERS)), rtol=1e-4, atol=1e-6)
-
-
-class Counted:
-    """Counts the calls of a function, and notes what it is called with."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, where: Any, name: str) -> None:
-        self.calls: list[tuple[Any, ...]] = []
-        usual = getattr(where, name)
-
-        def counting(*arguments: Any, **named: Any) -> Any:
-            self.calls.append(arguments)
-            return usual(*arguments, **named)
-
-        monkeypatch.setattr(where, name, counting)
 
 
 @pytest.mark.parametrize("kind", ["SimpleRNN", "LSTM"])
