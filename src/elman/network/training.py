@@ -306,9 +306,7 @@ class _Run:
     def identity(self) -> str:
         """What must be the same for a checkpoint to be of this training."""
         options = {
-            f.name: getattr(self.options, f.name)
-            for f in dataclasses.fields(self.options)
-            if f.name not in ("loss", "epochs")
+            f.name: getattr(self.options, f.name) for f in dataclasses.fields(self.options) if f.name != "epochs"
         }
         return json.dumps([self.network.describe(), options, len(self.source)], default=str)
 
