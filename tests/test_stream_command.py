@@ -122,6 +122,14 @@ def test_wrong_objects_are_named(tmp_path, network):
     assert len(done.stdout.splitlines()) == 2
 
 
+def test_what_is_wrong_does_not_depend_on_the_lines_next_to_it(tmp_path, network):
+    done = run(tmp_path, '{"a": 1, "b": 2}\n{"a": true, "b": 2}\n{"a": 1' + "0" * 400 + ', "b": 2}\n{"a": 3, "b": 4}\n')
+    assert [line.split(":")[0] for line in done.stderr[:2]] == ["line 2", "line 3"]
+    assert len(done.stdout.splitlines()) == 2
+    done = run(tmp_path, '{"a": 1, "b": 2}\n{"a": true, "b": 2}\n')
+    assert done.stderr[0].startswith("line 2: a value that is not a number")
+
+
 @pytest.mark.parametrize("keyed", [False, True])
 def test_a_killed_process_goes_on_where_it_was(tmp_path, network, x, keyed):
     rows = csv(x).splitlines()

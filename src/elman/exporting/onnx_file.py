@@ -99,7 +99,7 @@ def _has_reference(model: Any) -> bool:
 
 
 def _compared(path: Path, name: str, run: Run, network: Network, begin: dict[str, Array]) -> float:
-    """The largest error over sequences; with states also over two halves of them."""
+    """The largest error of the outputs over sequences."""
     shape = network.input_shape
     assert shape is not None
     x = random_input(network, shape, _TIME)

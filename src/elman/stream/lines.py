@@ -118,9 +118,12 @@ class Ndjson:
 
     def read(self, lines: Sequence[bytes]) -> Rows:
         """Rows of lines, all at once where each is one flat object."""
-        if all(line.count(b"{") == 1 and line[:1] == b"{" and line[-1:] == b"}" for line in lines):
+        text = b",".join(lines)
+        # NumPy would take a boolean among numbers for a number.
+        numbers = b"true" not in text and b"false" not in text
+        if numbers and all(line.count(b"{") == 1 and line[:1] == b"{" and line[-1:] == b"}" for line in lines):
             try:
-                objects = json.loads(b"[" + b",".join(lines) + b"]")
+                objects = json.loads(b"[" + text + b"]")
                 keys = [] if self.key is None else [str(each.pop(self.key)) for each in objects]
                 x = np.array([list(each.values()) for each in objects])
             except (ValueError, KeyError, RecursionError):
@@ -163,7 +166,7 @@ def _each(lines: Sequence[bytes], row: Any, features: int) -> Rows:
             rows.append(np.array(values, "float64"))
         except KeyError as error:
             errors.append((i, f"no key {error}"))
-        except (ValueError, TypeError, RecursionError) as error:
+        except (ValueError, TypeError, OverflowError, RecursionError) as error:
             errors.append((i, str(error)))
         else:
             good.append(i)
