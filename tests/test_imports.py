@@ -18,7 +18,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 # A new module gets a place here. `elman` is the package's own __init__.
 LAYERS = (
     {"options", "operands", "cells", "checks", "backend", "errors", "_hooks", "charts", "plain_values"},
-    {"files", "torch_forms"},
+    {"files", "patching", "torch_forms"},
     {"checkpoint"},
     {"reference", "_plain", "_native", "_portable"},
     {"route"},
@@ -31,7 +31,7 @@ LAYERS = (
     {"initializers", "keras_2", "keras_rnn", "torch"},
     {"compiled", "layer_routes"},
     {"models", "torch_modules"},
-    {"loading", "patching"},
+    {"loading"},
     {"conversion"},
     {"stream"},
     {"exporting"},

@@ -16,12 +16,13 @@ import keras
 from elman import keras_rnn, layers, route
 from elman.cells import BY_KERAS
 from elman.layer_arguments import name_of
+from elman.patching import stock
 
 __all__ = ["LayerRoute", "routes"]
 
 # Keras's layer, and the one of elman that computes the same.
 TWINS: tuple[tuple[type, type], ...] = tuple(
-    (getattr(keras.layers, cell.keras), getattr(layers, cell.keras)) for cell in BY_KERAS.values()
+    (stock(keras.layers, cell.keras), getattr(layers, cell.keras)) for cell in BY_KERAS.values()
 )
 OURS: tuple[type[Any], ...] = tuple(own for _, own in TWINS)
 

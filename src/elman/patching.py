@@ -11,6 +11,7 @@ import functools
 import importlib
 import sys
 from types import ModuleType
+from typing import Any
 
 from elman._hooks import when_imported
 from elman.cells import BY_KERAS
@@ -19,7 +20,6 @@ _NAMES = {
     "torch": ("torch.nn", "elman.torch", [cell.torch for cell in BY_KERAS.values()]),
     "keras": ("keras.layers", "elman.layers", list(BY_KERAS)),
 }
-_LOADED_FIRST = {"torch": (), "keras": ("elman.models", "elman.torch_modules")}  # that look Keras's own classes up
 _replaced: dict[tuple[str, str], type] = {}
 _wanted: set[str] = set()  # the frameworks whose names are to be replaced
 
@@ -51,12 +51,15 @@ def unpatch() -> None:
     _replaced.clear()
 
 
+def stock(module: Any, name: str) -> Any:
+    """The framework's own class of a name, which may be replaced now."""
+    return _replaced.get((module.__name__, name)) or getattr(module, name)
+
+
 def _replace(framework: str) -> None:
     if framework not in _wanted:
         return
     place, own, names = _NAMES[framework]
-    for module in _LOADED_FIRST[framework]:
-        importlib.import_module(module)
     ours: ModuleType = importlib.import_module(own)
     theirs = importlib.import_module(place)
     for name in names:

@@ -16,6 +16,7 @@ from elman.cells import BY_KERAS, Cell
 Array = np.ndarray
 DTYPES = ("float32", "float64")
 BY_TORCH: dict[str, Cell] = {cell.torch: cell for cell in BY_KERAS.values()}  # by the name of the class
+_OWNERS = ("torch.nn.modules.rnn", "elman.torch")  # the modules that define classes of these forms
 _QUANTIZED = ("torch.ao.nn.", "torch.nn.quantized", "torch.nn.quantizable")  # where PyTorch keeps quantized modules
 
 
@@ -39,20 +40,21 @@ def form_of_module(torch: Any, module: Any) -> Form:
         TypeError: If it is not one of the three classes itself.
         ValueError: If nothing else computes the same, or its parameters are not those of its class.
     """
-    kinds = {getattr(torch.nn, name): name for name in BY_TORCH}
+    kind = type(module)
+    is_known = isinstance(module, torch.nn.RNNBase) and kind.__module__ in _OWNERS and kind.__name__ in BY_TORCH
     if type(module).__module__.startswith(_QUANTIZED):
         raise TypeError(
             f"from_torch got a quantized {type(module).__name__} ({type(module).__module__}); expected torch.nn.RNN, "
             "LSTM or GRU itself, whose weights are float32 or float64. Convert the module from which this one was "
             "made, as it was before quantization."
         )
-    if type(module) not in kinds:
+    if not is_known:
         raise TypeError(
             f"from_torch got a {type(module).__name__}; expected torch.nn.RNN, LSTM or GRU itself. If it is a "
             "model, pass its recurrent module; if torch.compile returned it, pass its _orig_mod. Make a "
             "parametrization permanent first, and load the state_dict of a class of your own into such a module."
         )
-    name = kinds[type(module)]
+    name = kind.__name__
     if module.proj_size:
         raise ValueError(
             f"from_torch got torch.nn.{name} with proj_size={module.proj_size}; expected 0, as elman's and Keras's "

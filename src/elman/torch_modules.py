@@ -21,6 +21,7 @@ import numpy as np
 from elman import layers
 from elman.cells import BY_KERAS
 from elman.layer_arguments import name_of
+from elman.patching import stock
 from elman.torch_forms import DTYPES, Form, check_parameters, form_of_module, keras_weights, reordered, suffixes
 
 __all__ = ["from_torch", "to_torch"]
@@ -44,7 +45,7 @@ class _Kind(NamedTuple):
 
 _KINDS = {
     cell.torch: _Kind(
-        *(getattr(keras.layers, cell.keras), getattr(layers, cell.keras), getattr(keras.layers, f"{cell.keras}Cell")),
+        *(stock(keras.layers, cell.keras), getattr(layers, cell.keras), getattr(keras.layers, f"{cell.keras}Cell")),
         *("".join(cell.gates), "".join(cell.torch_gates)),
         {"activation": (cell.activation,), "recurrent_activation": (cell.recurrent_activation,)}
         if cell.gated
@@ -373,7 +374,7 @@ def _torch_weights(form: Form, stack: list[Any]) -> dict[str, Array]:
 
 def _module(torch: Any, form: Form, weights: dict[str, Array]) -> Any:
     """Makes a module with these weights."""
-    on_meta = getattr(torch.nn, form.kind)(  # there no initial weights are drawn
+    on_meta = stock(torch.nn, form.kind)(  # there no initial weights are drawn
         form.features,
         form.units,
         num_layers=form.layers,

@@ -42,6 +42,7 @@ from elman.network import (
     Sum,
 )
 from elman.network.layer import Layer
+from elman.patching import stock
 
 Array = np.ndarray
 _OPTIONS = ("units", "activation", "recurrent_activation", "use_bias", "return_sequences", "go_backwards",
@@ -398,7 +399,7 @@ def _elu(layer: Any) -> list[Any]:
 
 
 LAYERS: dict[type, Callable[[Any], list[Any]]] = {
-    **{getattr(keras.layers, name): _recurrent for name in BY_KERAS},
+    **{stock(keras.layers, name): _recurrent for name in BY_KERAS},
     keras.layers.Bidirectional: _bidirectional,
     keras.layers.Dense: _dense,
     keras.layers.TimeDistributed: _time_distributed,

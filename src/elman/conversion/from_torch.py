@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import fx, nn
 
+from elman import torch as modules
 from elman.conversion.check import check_same, random_input
 from elman.conversion.graph import Call, Joined, Loaded, nested, network_of, used_twice
 from elman.network import (
@@ -33,6 +34,7 @@ from elman.network import (
     Reverse,
     Sum,
 )
+from elman.patching import stock
 from elman.torch_forms import BY_TORCH, DTYPES, Form, check_parameters, form_of_module, keras_weights, suffixes
 
 _ALL = slice(None)
@@ -101,9 +103,9 @@ def _converted(module: Any) -> Network:
 
 
 def _refused(name: str, reason: str) -> ValueError:
-    modules = ", ".join(f"nn.{kind.__name__}" for kind in MODULES)
+    known = ", ".join(dict.fromkeys(f"nn.{kind.__name__}" for kind in MODULES))
     return ValueError(
-        f"a Network cannot hold {name}: {reason}. It holds {modules}; in forward, the outputs of a recurrent module, "
+        f"a Network cannot hold {name}: {reason}. It holds {known}; in forward, the outputs of a recurrent module, "
         f"its h[-1], out[:, -1], +, torch.cat of features, and {', '.join(sorted(FUNCTIONS))}."
     )
 
@@ -168,6 +170,10 @@ class _Tracer(fx.Tracer):
 
     def proxy(self, node: fx.Node) -> fx.Proxy:
         return _Proxy(node, self)
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        """Those of torch.nn, and elman's own."""
+        return isinstance(m, nn.RNNBase) or super().is_leaf_module(m, module_qualified_name)
 
 
 class _Root(nn.Module):
@@ -426,7 +432,8 @@ def _softmax(place: _Place, module: Any, x: Any) -> _Tensor:
 
 
 MODULES: dict[type, Callable[..., Any]] = {
-    **{getattr(nn, name): _recurrent for name in BY_TORCH},
+    **{stock(nn, name): _recurrent for name in BY_TORCH},
+    **{getattr(modules, name): _recurrent for name in BY_TORCH},
     nn.Linear: _linear,
     nn.LayerNorm: _layer_norm,
     nn.Embedding: _embedding,

@@ -43,6 +43,7 @@ from elman.network import (
 from elman.network.combine import Branches, Chain
 from elman.network.layer import Layer
 from elman.network.recurrent import STATES, Recurrent
+from elman.patching import stock
 
 _NOT_IN_KERAS = ("truncate_gradient", "clip_state_gradient", "learn_initial_state")
 _log = logging.getLogger("elman")
@@ -207,7 +208,7 @@ def _kept(row: _Row) -> list[np.ndarray]:
 
 def _made(row: _Row) -> Any:
     """The recurrent layer of Keras without weights. What it lacks acts on training alone, and is named in a warning."""
-    kind = getattr(keras.layers, type(row.layer).__name__)
+    kind = stock(keras.layers, type(row.layer).__name__)
     options = row.layer.config()
     dropped = [name for name in _NOT_IN_KERAS if options.pop(name)]
     if dropped:

@@ -24,9 +24,10 @@ from elman.diagnosis.call import Array, Given, Weights, given
 from elman.diagnosis.observed import Criterion, Loop, Observed, Recurrent, Start, Words
 from elman.layer_routes import recurrent_layers
 from elman.options import ACTIVATIONS
+from elman.patching import stock
 from elman.state_gradient import Run
 
-KINDS = {getattr(keras.layers, name): cell for name, cell in BY_KERAS.items()}
+KINDS = {stock(keras.layers, name): cell for name, cell in BY_KERAS.items()}
 _WORDS = Words(
     normalization="keras.layers.Normalization",
     normalized="keras.layers.Normalization(), adapted to x,",
