@@ -116,6 +116,12 @@ def test_wrong_lines_are_named_and_counted(tmp_path, network, x, bad, reason):
     np.testing.assert_array_equal(np.array(done.stdout.split(), "float32"), Stream(network).run(x[:6])[:, 0])
 
 
+def test_a_wrong_first_row_is_not_a_header(tmp_path, network, x):
+    done = run(tmp_path, "1,\n" + csv(x[:3]))
+    assert done.stderr[0].startswith("line 1: ")
+    assert len(done.stdout.splitlines()) == 3
+
+
 def test_wrong_objects_are_named(tmp_path, network):
     done = run(tmp_path, '{"a": 1, "b": 2}\n{"a": 1}\n[1, "2"]\n{"a": 1, "b":\n7\n{"a": 1, "b": null}\n[3, 4]\n')
     assert [line.split(":")[0] for line in done.stderr[:5]] == [f"line {n}" for n in (2, 3, 4, 5, 6)]

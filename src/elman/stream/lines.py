@@ -55,8 +55,9 @@ class Csv:
         Raises:
             DataError: If it does not fit the network.
         """
-        names = [name.strip().strip('"') for name in line.decode(errors="replace").split(",")]
-        is_header = any(_number(name) is None for name in names)
+        names = [name.strip().strip('"') for name in line.decode("utf-8-sig", errors="replace").split(",")]
+        # A row of numbers with a wrong one is no header: `read` reports it.
+        is_header = self.key is not None or all(_number(name) is None for name in names)
         if self.key is not None:
             if self.key not in names:
                 raise DataError(f"the first line has no column {self.key!r}: {names}; expected a header with it.")

@@ -275,7 +275,8 @@ class Stream:
         other = object.__new__(Stream)
         other.network, other._program = self.network, self._program
         other.window, other.features, other.outputs = self.window, self.features, self.outputs
-        other._settle, other._warmup, other._settled = self._settle, self._warmup, self._settled
+        other._settle, other._warmup = self._settle, self._warmup
+        other._settled = self._settled_state() if self._settle else None  # measured once for all copies
         other._row_shape, other._shape = self._row_shape, None
         if self._shape is not None:
             other._begin(self._shape[: len(self._shape) - len(self._row_shape)])
