@@ -14,6 +14,7 @@ import importlib.util
 import os
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import NamedTuple
@@ -29,6 +30,7 @@ SANITIZERS = {"address": "libasan.so", "thread": "libtsan.so"}  # the first buil
 # With one run per CPU at a time there is no CPU for more threads, which would wait for one another in busy loops. The
 # threads of elman itself are not limited.
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+PRINTING = threading.Lock()
 QUICKEST_FIRST = ("torch", "tensorflow", "jax")  # tests marked `once` run on the first of these that is tested
 LONGEST_FIRST = ("jax_layers", "numpy", "jax", "tensorflow_layers", "torch", "isa", "torch_layers", "tensorflow")
 
@@ -138,18 +140,24 @@ def environment(more: dict[str, str]) -> dict[str, str]:
     return {"TF_CPP_MIN_LOG_LEVEL": "2"} | kept | more
 
 
+def show(line: str) -> None:
+    """Prints a line whole: runs print next to each other, and `print` writes a line and its end one after the other."""
+    with PRINTING:
+        print(line, flush=True)
+
+
 def execute(run: Run) -> Count:
     """Runs it, shows each line as it comes, keeps the lines in a log, and counts."""
     REPORTS.mkdir(parents=True, exist_ok=True)
     if run.report:
         run.report.unlink(missing_ok=True)
-    print(f"=== {run.name}: starts", flush=True)
+    show(f"=== {run.name}: starts")
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     log = (REPORTS / f"{run.name}.log").open("w")
     with log, subprocess.Popen(run.command, env=environment(run.environment), cwd=ROOT, **pipes) as process:
         for line in process.stdout:
             log.write(line)
-            print(f"{run.name}| {line}", end="", flush=True)
+            show(f"{run.name}| {line.rstrip()}")
     if run.report is None:
         return Count(0, (run.name,), 0) if process.returncode else Count(1, (), 0)
     written = run.report.exists()
@@ -198,11 +206,9 @@ def main(names: list[str]) -> int:
         started = {pool.submit(execute, run): run for run in runs}
         for done in as_completed(started):
             counts.append(done.result())
-            print(
-                f"=== {started[done].name}: {counts[-1]}; {len(runs) - len(counts)} of {len(runs)} to end", flush=True
-            )
+            show(f"=== {started[done].name}: {counts[-1]}; {len(runs) - len(counts)} of {len(runs)} to end")
     count = total(counts)
-    print("\n" + "".join(f"failed: {failure}\n" for failure in count.failures) + str(count), flush=True)
+    show("\n" + "".join(f"failed: {failure}\n" for failure in count.failures) + str(count))
     return 1 if count.failures or not count.passed else 0
 
 
