@@ -50,7 +50,7 @@ def case_bytes(case: cases.Case, dtype: type) -> bytes:
         case.options,
         *case.shape,
         np.dtype(dtype).name,
-        "none" if mask is None else "mask" if mask.ndim == 2 else mask.dtype.name,
+        "none" if mask is None else _native.MASK_OF_DTYPE[mask.dtype.name],
         *(0 if dropout is None else len(dropout) for dropout in masks),
     )
     names = ("dx", "dkernel", "drecurrent_kernel", "dbias", "dinitial_state", "dinitial_carry", "norms")

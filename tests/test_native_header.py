@@ -149,8 +149,9 @@ def test_every_enum_follows_its_tuple(name: str, answers: dict[str, int]) -> Non
     assert set(re.findall(r"ELMAN_\w+", body[1])) == set(ENUMS[name])
 
 
-def test_masks_are_named_in_the_order_of_the_header() -> None:
-    assert _native.MASKS == ("none", "bool", "int32", "int64", "uint8")
+def test_masks_are_named_by_what_they_mean_in_the_order_of_the_header() -> None:
+    assert _native.MASKS == ("none", "mask", "int32", "int64", "resets")
+    assert set(_native.MASK_OF_DTYPE.values()) == set(_native.MASKS[1:])
 
 
 @pytest.mark.parametrize("name", NUMBERS)

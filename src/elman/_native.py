@@ -32,8 +32,9 @@ OPERATIONS = (  # of a stream's program, in the order of the header
     *("embedding", "latest", "last", "mask", "sum", "concat"),
 )
 DENSE_ACTIVATIONS = ("softplus", "elu", "softmax", "exponential")  # besides `ACTIVATIONS`, from _FIRST_DENSE_ACTIVATION
-# What the mask operand holds: booleans or codes of steps (B, T), or lengths (B,); else by the names of their dtypes.
-MASKS = ("none", "bool", "int32", "int64", "uint8")
+# What the mask operand holds: nothing, booleans (B, T), lengths (B,) of this dtype, or codes of steps, see ELMAN_STEPS.
+MASKS = ("none", "mask", "int32", "int64", "resets")
+MASK_OF_DTYPE = {"bool": "mask", "int32": "int32", "int64": "int64", "uint8": "resets"}
 
 _SPEC = struct.Struct("@5qd8iP")
 _FORWARD = struct.Struct("14P")

@@ -87,7 +87,7 @@ def _spec(options: Options, operands: Operands) -> _native.Spec:
         *x.shape,
         recurrent_kernel.shape[0],
         _DTYPES[x.dtype],
-        "none" if mask is None else mask.dtype.name,
+        "none" if mask is None else _native.MASK_OF_DTYPE[mask.dtype.name],
         0 if input_dropout is None else len(input_dropout),
         0 if recurrent_dropout is None else len(recurrent_dropout),
     )

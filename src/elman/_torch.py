@@ -184,7 +184,7 @@ def _spec(options: Options, operands: Flat) -> _native.Spec:
         *x.shape,
         recurrent_kernel.shape[0],
         _DTYPES[x.dtype],
-        "none" if mask is None else _DTYPES[mask.dtype],
+        "none" if mask is None else _native.MASK_OF_DTYPE[_DTYPES[mask.dtype]],
         0 if input_dropout is None else len(input_dropout),
         0 if recurrent_dropout is None else len(recurrent_dropout),
     )

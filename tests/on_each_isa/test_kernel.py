@@ -326,7 +326,7 @@ def back(case: cases.Case, y: Array, tape: Array, wanted: tuple[str, ...]) -> Re
         case.options,
         *case.shape,
         case.x.dtype.name,
-        "none" if case.mask is None else case.mask.dtype.name,
+        "none" if case.mask is None else _native.MASK_OF_DTYPE[case.mask.dtype.name],
         0 if case.input_dropout is None else len(case.input_dropout),
         0 if case.recurrent_dropout is None else len(case.recurrent_dropout),
     )
