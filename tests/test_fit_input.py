@@ -249,7 +249,7 @@ def test_a_file_of_somebody_else_is_left_alone_whatever_its_name(name, tmp_path)
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [(name, "{}")]
 
 
-@pytest.mark.parametrize("name", ["model.keras", "checkpoint.safetensors", "run.json"])
+@pytest.mark.parametrize("name", ["metrics.json", "checkpoint.safetensors", "run.json"])
 def test_fresh_renames_a_file_of_somebody_else(name, tmp_path):
     config = {"sha256": "", "elman": "", "target": "temp"}
     for content in ("first", "second"):
@@ -260,6 +260,24 @@ def test_fresh_renames_a_file_of_somebody_else(name, tmp_path):
         (tmp_path / "run.json").unlink()  # so that the next one finds a folder that is not elman's
     kept = {path.name: path.read_text() for path in tmp_path.iterdir()}
     assert kept == {f"{name}.before": "first", f"{name}.before-1": "second", "notes.txt": "notes"}
+
+
+def test_a_keras_model_of_somebody_else_stays_until_a_run_writes_its_own(tmp_path):
+    path = csv_file(tmp_path, "three weeks", "model.keras")
+
+    def begin_again():
+        with folder.held(tmp_path, {"sha256": "", "elman": "", "target": "temp"}, fresh=True):
+            folder.remove_keras_model(tmp_path)
+
+    for _ in range(2):  # the second time the folder is elman's
+        begin_again()
+        assert path.read_text() == "three weeks"
+    assert not folder.has_keras_model(tmp_path)
+    assert (tmp_path / "model.keras.before").read_text() == "three weeks"
+    path.write_text("of this run")
+    assert folder.has_keras_model(tmp_path)
+    begin_again()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model.keras.before", "run.json"]
 
 
 @pytest.mark.parametrize("content", ["[]", "null", "3", "[" * 100_000, "", '{"tool": "another"}', '{"sha256": 1'])

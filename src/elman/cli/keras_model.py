@@ -19,6 +19,7 @@ from pathlib import Path
 import typer
 
 from elman.cli.screen import printable
+from elman.forecasting import folder as run_folder
 from elman.forecasting.run import KERAS_MODEL
 
 # The file is the same on each. Keras's Normalization imports TensorFlow wherever it is installed, so that comes first.
@@ -41,7 +42,8 @@ def backend() -> str | None:
 
 @contextmanager
 def keras_model() -> Iterator[Callable[[Path], None]]:
-    """Yields a function that writes the `model.keras` of a run's folder if it is not there and Keras is installed."""
+    """Yields a function that writes the `model.keras` of a run's folder if it is not there and Keras is installed. A
+    file of this name that no run of elman wrote is renamed."""
     chosen = backend()
     if chosen is None:
         yield lambda folder: None
@@ -65,7 +67,7 @@ def keras_model() -> Iterator[Callable[[Path], None]]:
 
 def _write(process: subprocess.Popen[str], folder: Path) -> None:
     path = folder.absolute() / KERAS_MODEL
-    if path.exists():
+    if run_folder.has_keras_model(path.parent):
         return
     _, errors = process.communicate(f"{folder.absolute()}\0{path}")
     if process.returncode:

@@ -26,7 +26,6 @@ from elman.forecasting.run import (
     CHECKPOINT,
     FORECAST,
     FORECAST_PICTURE,
-    KERAS_MODEL,
     LEARNING_PICTURE,
     METRICS,
     MODEL,
@@ -125,7 +124,7 @@ def fit(
         learning_rate: Of Adam. It is halved after every 5 epochs without a smaller error.
         out: The run's folder. `None` names it `elman-runs/<name>-<hash>`, by the data and the arguments.
         fresh: Whether to start again, even if the folder holds this or another run of elman, finished or not. Files of
-            other programs whose names the run needs are renamed, `model.keras` to `model.keras.before`.
+            other programs whose names the run needs are renamed, `metrics.json` to `metrics.json.before`.
         tell: Called with an `elman.network.Progress` after every step.
         layer: The former name of `cell`, accepted for one release with a warning.
 
@@ -222,7 +221,7 @@ def _run(
         table.notes.append(f"Too short for a forecast: {listed(short)}.")
     elif short:
         table.notes.append(f"No forecast: the table ends with fewer than {windows.window} rows without a gap.")
-    (path / KERAS_MODEL).unlink(missing_ok=True)  # of an interrupted run
+    folder.remove_keras_model(path)  # of an interrupted run
     trained.model.save(path / MODEL)
     files.write(path / FORECAST, to_csv(later))
     data = plain(

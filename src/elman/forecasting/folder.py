@@ -2,7 +2,8 @@
 """The folder of a run: its path, whether it holds this run already, and a lock on it.
 
 In: the arguments. Out: a path whose `run.json` holds the same ones, or a `DataError`. Files that no run of elman wrote
-are never lost: such a folder is refused, and with `fresh` those whose names a run needs are renamed.
+are never lost: such a folder is refused, and with `fresh` those whose names a run needs are renamed. `elman.fit` does
+not write `model.keras`, so a user's file of this name stays as it is until the command writes its own.
 """
 
 from __future__ import annotations
@@ -20,10 +21,11 @@ from typing import Any
 
 from elman import files
 from elman.errors import DataError
-from elman.forecasting.run import CONFIG, FILES, METRICS, Run, read_json
+from elman.forecasting.run import CONFIG, FILES, KERAS_MODEL, METRICS, Run, read_json
 
 RUNS = "elman-runs"
 _CHOOSE = "Choose another with out (--out), or rename those files with fresh (--fresh)."
+_FOREIGN = "foreign_keras_model"  # in run.json: whether model.keras is a file that no run of elman wrote
 _WORDS = {"sha256": "table", "elman": "version of elman"}
 
 
@@ -110,14 +112,18 @@ def held(folder: Path, config: dict[str, Any], *, fresh: bool) -> Iterator[Run |
 def _begin(folder: Path, config: dict[str, Any], new: list[Path], *, fresh: bool) -> None:
     """Removes files that `fresh` replaces or a killed process left, and writes `run.json`."""
     files.clear(folder)
+    if _is_foreign(folder):
+        config = config | {_FOREIGN: True}
     if fresh:
         with files.file_errors(folder):
             if _config_of(folder) is None:
-                _set_aside(folder)
+                for name in (*FILES, CONFIG):
+                    _set_aside(folder / name)
             for name in FILES:  # not run.json, which marks the others as elman's; it is replaced below
                 (folder / name).unlink(missing_ok=True)
+            remove_keras_model(folder)
     try:
-        files.write(folder / CONFIG, json.dumps(config, indent=2) + "\n")
+        _write_config(folder, config)
     except DataError:
         with contextlib.suppress(OSError):  # not empty: somebody else uses it
             for path in new:
@@ -125,10 +131,39 @@ def _begin(folder: Path, config: dict[str, Any], new: list[Path], *, fresh: bool
         raise
 
 
-def _set_aside(folder: Path) -> None:
-    """Renames the files that no run of elman wrote and whose names a run needs: `model.keras` to `model.keras.before`,
-    or to the first free name with a number."""
-    for path in (folder / name for name in (*FILES, CONFIG)):
-        if path.exists() or path.is_symlink():
-            names = (f"{path.name}.before{f'-{n}' if n else ''}" for n in itertools.count())
-            path.rename(next(to for to in map(path.with_name, names) if not (to.exists() or to.is_symlink())))
+def remove_keras_model(folder: Path) -> None:
+    """Removes the `model.keras` of an earlier run. One that no run of elman wrote stays."""
+    if not _is_foreign(folder):
+        (folder / KERAS_MODEL).unlink(missing_ok=True)
+
+
+def has_keras_model(folder: Path) -> bool:
+    """Whether the folder of a run holds its `model.keras`. One that no run of elman wrote is renamed."""
+    path = folder / KERAS_MODEL
+    if _is_foreign(folder):
+        with files.file_errors(path):
+            _set_aside(path)
+        config = read_json(folder / CONFIG) or {}
+        _write_config(folder, {key: value for key, value in config.items() if key != _FOREIGN})
+    return path.exists()
+
+
+def _is_foreign(folder: Path) -> bool:
+    """Whether `model.keras` is a file that no run of elman wrote."""
+    config = _config_of(folder)
+    return _is_there(folder / KERAS_MODEL) and (config is None or bool(config.get(_FOREIGN)))
+
+
+def _set_aside(path: Path) -> None:
+    """Renames a file: `model.keras` to `model.keras.before`, or to the first free name with a number."""
+    if _is_there(path):
+        names = (f"{path.name}.before{f'-{n}' if n else ''}" for n in itertools.count())
+        path.rename(next(to for to in map(path.with_name, names) if not _is_there(to)))
+
+
+def _is_there(path: Path) -> bool:
+    return path.exists() or path.is_symlink()
+
+
+def _write_config(folder: Path, config: dict[str, Any]) -> None:
+    files.write(folder / CONFIG, json.dumps(config, indent=2) + "\n")

@@ -19,10 +19,10 @@ from elman.forecasting.forecast import from_csv
 from elman.network import Network
 
 CONFIG, METRICS, MODEL, FORECAST = "run.json", "metrics.json", "model.safetensors", "forecast.csv"
-KERAS_MODEL = "model.keras"  # written by `elman fit` if Keras is installed
+KERAS_MODEL = "model.keras"  # written by the command `elman fit` if Keras is installed, and not by the function
 FORECAST_PICTURE, LEARNING_PICTURE, CHECKPOINT = "forecast.png", "learning.png", "checkpoint.safetensors"
 # What a new start removes, in this order: first the file whose presence means that the run is finished.
-FILES = (METRICS, CHECKPOINT, MODEL, KERAS_MODEL, FORECAST, FORECAST_PICTURE, LEARNING_PICTURE)
+FILES = (METRICS, CHECKPOINT, MODEL, FORECAST, FORECAST_PICTURE, LEARNING_PICTURE)
 _CHECKSUM, _TIMES = "checksum", {"seconds", "seconds_per_epoch"}  # the latter in runs of elman 0.1
 
 
