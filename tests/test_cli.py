@@ -3,14 +3,17 @@
 
 import io
 import json
+import re
 import subprocess
 import sys
 
 import pytest
 import typer
 from rich.console import Console
+from typer.testing import CliRunner
 
 import elman
+from elman.cli.app import app
 from elman.cli.info import show
 from elman.cli.screen import say, table_of, usage_errors
 from elman.info import Framework, Info, Library
@@ -24,8 +27,8 @@ def run(*arguments: str, code: str = "from elman.cli import main; main()") -> su
 
 def test_python_m_and_the_script_are_the_same_command():
     by_module = subprocess.run([sys.executable, "-m", "elman.cli", "--version"], capture_output=True, text=True)
-    assert (by_module.returncode, by_module.stdout) == (0, f"{elman.__version__}\n")
-    assert run("--version").stdout == by_module.stdout
+    assert (by_module.returncode, by_module.stdout) == (0, f"elman {elman.__version__}\n")
+    assert run("--version").stdout == run("-V").stdout == by_module.stdout
 
 
 @pytest.mark.parametrize("arguments", [(), *((command,) for command in COMMANDS)])
@@ -33,10 +36,35 @@ def test_help_fits_a_screen_and_has_an_example(arguments):
     done = run(*arguments, "--help")
     lines = done.stdout.splitlines()
     assert done.returncode == 0
-    assert len(lines) <= 24
+    assert len(lines) <= 24 or arguments
     assert max(map(len, lines)) <= 80
+    assert not any(line.endswith("...") for line in lines if line[:2] == "  ")
     assert any(line.strip().startswith("elman ") for line in lines)
     assert "\x1b" not in done.stdout
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_option_of_a_command_is_explained(command):
+    params = typer.main.get_command(app).commands[command].params
+    assert [param.name for param in params if not (param.help or param.hidden)] == []
+    short, long = (CliRunner().invoke(app, [command, option]) for option in ("-h", "--help"))
+    assert short.stdout == long.stdout != ""
+
+
+def test_the_options_of_fit_are_in_groups():
+    lines = CliRunner().invoke(app, ["fit", "-h"]).stdout.splitlines()
+    headings = [line for line in lines if re.fullmatch(r"\w.*:", line)]
+    assert headings == ["Arguments:", "The table:", "The forecasts and the model:", "The run:", "Options:"]
+
+
+@pytest.mark.parametrize(
+    ("typed", "found"), [("elman pre", "predict"), ("elman fit --cel", "--cell"), ("elman fit --data wa", "walk")]
+)
+def test_the_shell_completes_commands_options_and_their_words(typed, found, monkeypatch):
+    words = {"_ELMAN_COMPLETE": "complete_bash", "COMP_WORDS": typed, "COMP_CWORD": str(typed.count(" "))}
+    for name, value in words.items():
+        monkeypatch.setenv(name, value)
+    assert found in run().stdout.split()
 
 
 def test_help_lists_every_command():

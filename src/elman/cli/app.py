@@ -12,38 +12,41 @@ from elman.cli.bench import bench
 from elman.cli.diagnose import diagnose
 from elman.cli.export import export
 from elman.cli.fit import fit
+from elman.cli.help import GroupedCommand
 from elman.cli.info import info
 from elman.cli.predict import predict
 from elman.cli.stream import stream
 
 # Plain help, and tracebacks as Python writes them: the same on a terminal, in a log and in a pipe.
 app = typer.Typer(
-    rich_markup_mode=None, pretty_exceptions_enable=False, no_args_is_help=True, add_completion=False, name="elman"
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    no_args_is_help=True,
+    name="elman",
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 
 def _version(wanted: bool) -> None:
     if wanted:
-        typer.echo(elman.__version__)
+        typer.echo(f"elman {elman.__version__}")
         raise typer.Exit
 
 
 @app.callback()
 def elman_command(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and stop.")
+        bool, typer.Option("--version", "-V", callback=_version, is_eager=True, help="Print the version and stop.")
     ] = False,
 ) -> None:
-    """Fast recurrent layers on the CPU, for NumPy, TensorFlow, JAX and PyTorch.
+    """Forecasts from tables, and fast recurrent layers on the CPU.
 
     \b
-    elman fit --data walk   a forecaster from a table, judged
-    elman diagnose RUN ...  how far back it remembers, and what to change
-    elman export RUN FILE   its model for Keras, or alone
-    elman info              what is installed, and where the native path works
-    elman bench --quick     how fast it is here
+    elman fit --data walk    learn to forecast a table, and judge the forecasts
+    elman info               what is installed here, and what runs natively
+    elman COMMAND --help     the options of a command, each explained
     """
 
 
 for command in (fit, predict, diagnose, export, stream, bench, info):
-    app.command()(command)
+    app.command(cls=GroupedCommand)(command)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import sys
 from collections.abc import Sequence
@@ -17,21 +18,31 @@ import elman.bench
 from elman.bench import report as passes
 from elman.bench import train
 from elman.bench.run import TIMED
+from elman.cli.help import option
+
+_option = functools.partial(option, "Options")
+_SHAPES = "The sizes to time: batch, time steps, features and units.  [default: a grid of them]"
+_TRAIN = "Time training steps and epochs of a whole network, and not the passes of one layer."
+_REPEATS = "How many rounds; each time is a median over rounds.  [default: by the shapes]"
+_BACKENDS = "The frameworks to compare, of those that are installed."
+_CELL = f"The layer: {', '.join(TIMED[:-1])} or {TIMED[-1]}."
 
 
 def bench(
     cell: Annotated[  # --layer was its name before, and is taken for one release
-        str, typer.Option("--cell", "--layer", help=f"One of {', '.join(TIMED)}.")
+        str, _option("NAME", _CELL, "--cell", "--layer", words=TIMED)
     ] = "simple_rnn",
-    shapes: Annotated[str | None, typer.Option(metavar="BxTxFxH,...", help="Batch, time, features, units.")] = None,
-    backends: Annotated[str, typer.Option(help="Commas between.")] = ",".join(elman.bench.BACKENDS),
-    repeats: Annotated[int | None, typer.Option(min=1, help="Rounds; medians are over rounds.")] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the arrays.")] = 0,
-    training: Annotated[bool, typer.Option("--train", help="Training steps and epochs instead of one layer.")] = False,
-    quick: Annotated[bool, typer.Option("--quick", help="Small shapes, few rounds, short timings.")] = False,
-    json_: Annotated[bool, typer.Option("--json", help="Print JSON instead of the tables.")] = False,
+    shapes: Annotated[str | None, _option("BxTxFxH,...", _SHAPES)] = None,
+    backends: Annotated[str, _option("A,B,...", _BACKENDS)] = ",".join(elman.bench.BACKENDS),
+    repeats: Annotated[int | None, typer.Option(metavar="N", min=1, help=_REPEATS)] = None,
+    seed: Annotated[int, _option("N", "Start of the random numbers in the arrays.")] = 0,
+    training: Annotated[bool, _option(None, _TRAIN, "--train")] = False,
+    quick: Annotated[
+        bool, _option(None, "Small shapes and few rounds: seconds instead of minutes.", "--quick")
+    ] = False,
+    json_: Annotated[bool, _option(None, "Print the times as JSON.", "--json")] = False,
 ) -> None:
-    """Time elman against stock Keras on each backend and torch.nn.
+    """Time elman's layers next to Keras and torch.nn.
 
     Results are compared before a time is shown; the status is 1 if any differ.
 
@@ -39,7 +50,7 @@ def bench(
     elman bench --quick                       a first look
     elman bench --json > bench.json           everything, some minutes
     elman bench --shapes 8x50x3x64 --backends jax,torch
-    elman bench --train                       Network.fit and its peers
+    elman bench --train                       training, of Network.fit and others
     """
     errors = Console(stderr=True, highlight=False)
     try:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import zipfile
 from pathlib import Path
@@ -14,25 +15,36 @@ import typer
 
 import elman
 from elman import datasets
+from elman.cli.help import RECORDING, option
 from elman.cli.screen import say, screen, table_of, usage_errors
 from elman.files import ARCHIVE_ERRORS
 from elman.forecasting.predict import examples
 
+_option = functools.partial(option, "Options")
+_DATA = (
+    "What to measure on. For a folder of elman fit a table as its own; for a file arrays, as a .npz file with x and y, "
+    "or as a .npy file with x alone."
+)
+_LOSS = "How wrong an output is.  [default: that of a compiled model, else mse]"
+
 
 def diagnose(
-    model: Annotated[Path, typer.Argument(help="A .keras or .safetensors file, or a folder of elman fit.")],
-    table: Annotated[
-        Path | None,
-        typer.Argument(metavar="DATA", help=".npz (x, y), .npy (x); for a folder of elman fit CSV or Parquet."),
+    model: Annotated[
+        Path, typer.Argument(metavar="MODEL", help="A folder of elman fit, or a .keras or .safetensors file.")
+    ],
+    table: Annotated[Path | None, typer.Argument(metavar="DATA", help=_DATA)] = None,
+    data: Annotated[str | None, _option("NAME", RECORDING, words=datasets.names())] = None,
+    against: Annotated[Path | None, _option("MODEL", "A second model, to compare the first with.")] = None,
+    layer: Annotated[str | None, _option("NAME", "Measure only this recurrent layer.  [default: all]")] = None,
+    loss: Annotated[str | None, _option("NAME", _LOSS)] = None,
+    out: Annotated[
+        Path | None, _option("FILE", "The page to write.  [default: MODEL-memory.html]", "--out", "--html")
     ] = None,
-    data: Annotated[str | None, typer.Option(help="A recording that ships with elman, instead of DATA.")] = None,
-    against: Annotated[Path | None, typer.Option(help="A second model, to compare with.")] = None,
-    layer: Annotated[str | None, typer.Option(help="The name of the one layer to measure.")] = None,
-    loss: Annotated[str | None, typer.Option(help="By default that of a compiled model, else mse.")] = None,
-    out: Annotated[Path | None, typer.Option(help="The page; by default MODEL-memory.html here.")] = None,
-    json_: Annotated[bool, typer.Option("--json", help="Print JSON instead.")] = False,
+    json_: Annotated[bool, _option(None, "Print the figures as JSON.", "--json")] = False,
 ) -> None:
     """Measure how far back a model remembers, and say what to change.
+
+    The report is printed, and written with its curves as one HTML page.
 
     \b
     elman fit --data walk --out my-run

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,37 +12,66 @@ import typer
 from rich.console import Console
 
 from elman import datasets
+from elman.cli.help import RECORDING, option
 from elman.cli.keras_model import keras_model
 from elman.cli.progress import bar
 from elman.cli.screen import say, screen, table_of, usage_errors
 from elman.forecasting import Run, report
 from elman.forecasting import fit as fit_table
-from elman.forecasting.settings import CELLS, NAMES, Settings
+from elman.forecasting.settings import CELLS, FILLS, NAMES, Settings
+
+_table = functools.partial(option, "The table")
+_model = functools.partial(option, "The forecasts and the model")
+_run = functools.partial(option, "The run")
+
+_TARGET = "The column to forecast. Only a table with one column of numbers needs no target."
+_FEATURES = "The columns that forecasts are made from, as well as the target.  [default: all columns of numbers]"
+_TIME = "The column with the times of the rows.  [default: the first that looks so]"
+_GROUP = "The column that names the series of each row, if the table holds several, of shops or sensors."
+_FILL = (
+    "What to do with empty cells and missing rows. linear: a straight line between the neighbours; previous: the value "
+    "before; split: cut the series there; keep: ignore gaps in time.  [default: stop]"
+)
+_WINDOW = "How many of the latest rows a forecast is made from.  [default: 8 to 64, by the period]"
+_CELL = f"The kind of recurrent layer: {', '.join(CELLS[:-1])} or {CELLS[-1]}."
+_EPOCHS = "The most passes over the data. Training ends earlier when the error no longer falls."
+_FRESH = (
+    "Start again, even if the folder holds a run, which is replaced. Without it an interrupted run is resumed, and a "
+    "finished one is shown."
+)
 
 
 def fit(
-    table: Annotated[Path | None, typer.Argument(metavar="DATA", help="CSV or Parquet.", hidden=True)] = None,
-    target: Annotated[str | None, typer.Option(help="Column to forecast.")] = None,
-    ahead: Annotated[int | None, typer.Option(help="Rows to forecast; 1.")] = None,
-    window: Annotated[int | None, typer.Option(help="Rows to see; chosen by the period.")] = None,
-    features: Annotated[str | None, typer.Option(metavar="A,B,...", help="Columns to see; all numbers.")] = None,
-    time: Annotated[str | None, typer.Option(help="Column of times.")] = None,
-    group: Annotated[str | None, typer.Option(help="Column that tells series apart.")] = None,
-    units: Annotated[str, typer.Option(metavar="N,...", help="Sizes of the layers.")] = "32",
-    cell: Annotated[str, typer.Option(help=f"{', '.join(CELLS[:-1])} or {CELLS[-1]}.")] = Settings.cell,
-    bidirectional: Annotated[bool, typer.Option("--bidirectional", help="Read from both ends.")] = False,
-    epochs: Annotated[int, typer.Option(help="Passes over the data, at most.")] = Settings.epochs,
-    seed: Annotated[int, typer.Option(help="Seed of weights and order.")] = Settings.seed,
-    fill: Annotated[str | None, typer.Option(help="Gaps: linear, previous, split, keep.")] = None,
-    unit: Annotated[str | None, typer.Option(help="The target's unit.")] = None,
-    data: Annotated[str | None, typer.Option(help="A recording that ships.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder of the run.")] = None,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Start again.")] = False,
-    json_: Annotated[bool, typer.Option("--json", help="Print JSON instead of the table.")] = False,
+    table: Annotated[
+        Path | None, typer.Argument(metavar="DATA", help="The table: a CSV or Parquet file, oldest row first.")
+    ] = None,
+    data: Annotated[str | None, _table("NAME", RECORDING, words=datasets.names())] = None,
+    target: Annotated[str | None, _table("COLUMN", _TARGET)] = None,
+    features: Annotated[str | None, _table("A,B,...", _FEATURES)] = None,
+    time: Annotated[str | None, _table("COLUMN", _TIME)] = None,
+    group: Annotated[str | None, _table("COLUMN", _GROUP)] = None,
+    fill: Annotated[str | None, _table("HOW", _FILL, words=FILLS)] = None,
+    unit: Annotated[str | None, _table("TEXT", "The target's unit, for the report and the pictures.")] = None,
+    ahead: Annotated[int | None, _model("ROWS", "How many rows to forecast.  [default: 1]")] = None,
+    window: Annotated[int | None, _model("ROWS", _WINDOW)] = None,
+    cell: Annotated[str, _model("NAME", _CELL, words=CELLS)] = Settings.cell,
+    units: Annotated[str, _model("N,...", "The size of the recurrent layer, or the sizes of several.")] = "32",
+    bidirectional: Annotated[bool, _model(None, "Read the window from both of its ends.", "--bidirectional")] = False,
+    epochs: Annotated[int, _model("N", _EPOCHS)] = Settings.epochs,
+    seed: Annotated[int, _model("N", "Start of the random numbers: first weights, order of windows.")] = Settings.seed,
+    out: Annotated[Path | None, _run("FOLDER", "Where the run is kept.  [default: a folder in elman-runs]")] = None,
+    fresh: Annotated[bool, _run(None, _FRESH, "--fresh")] = False,
+    json_: Annotated[bool, _run(None, "Print the report as JSON.", "--json")] = False,
     layer: Annotated[str | None, typer.Option(hidden=True)] = None,
 ) -> None:
-    """\b
-    Train a forecaster on DATA, a CSV or Parquet file, and judge it honestly:
+    """Learn to forecast a column of a table, and judge the forecasts.
+
+    The last rows are held out, and the errors of the forecasts there are
+    compared with those of simple methods. The model, the forecast after the
+    last row, the report and pictures are kept in a folder.
+
+    \b
+    elman fit beach.csv --target temp --ahead 24
     elman fit --data walk
     """
     given: dict[str, Any] = {name: value for name, value in locals().items() if name in NAMES and value is not None}

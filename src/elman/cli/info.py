@@ -16,8 +16,10 @@ from elman.info import Info, collect
 TITLES = {"numpy": "NumPy", "tensorflow": "TensorFlow", "jax": "JAX", "torch": "PyTorch"}
 
 
-def info(json_: Annotated[bool, typer.Option("--json", help="Print JSON instead of the table.")] = False) -> None:
-    """Versions, instruction set, threads, and whether the native path works under each framework.
+def info(json_: Annotated[bool, typer.Option("--json", help="Print the same as JSON.")] = False) -> None:
+    """Show what is installed here, and where the native code runs.
+
+    Versions, instruction set, threads, and whether the native path works under each framework.
 
     Each framework runs a small forward and backward in a process of its own, and is compared with the reference.
 

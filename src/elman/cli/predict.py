@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import functools
 import io
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -11,20 +13,28 @@ import polars as pl
 import typer
 
 from elman import datasets, files
+from elman.cli.help import RECORDING, option
 from elman.cli.screen import screen, table_of, usage_errors
 from elman.forecasting import predict as predict_rows
 from elman.forecasting.forecast import to_csv
 
+_option = functools.partial(option, "Options")
+_EVERY = "Forecast after every window of DATA, and not only after its last row."
+
 
 def predict(
-    run: Annotated[Path, typer.Argument(help="Folder that elman fit wrote.")],
-    table: Annotated[Path | None, typer.Argument(metavar="DATA", help="CSV or Parquet; the same columns.")] = None,
-    data: Annotated[str | None, typer.Option(help="A recording that ships, instead of DATA.")] = None,
-    every: Annotated[bool, typer.Option("--every", help="Forecast after every window, not only the last.")] = False,
-    out: Annotated[Path | None, typer.Option(help="Write a .csv or .parquet file instead of printing.")] = None,
-    json_: Annotated[bool, typer.Option("--json", help="Print JSON instead of the table.")] = False,
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run of elman fit.")],
+    table: Annotated[
+        Path | None, typer.Argument(metavar="DATA", help="A CSV or Parquet file with the columns of the run's table.")
+    ] = None,
+    data: Annotated[str | None, _option("NAME", RECORDING, words=datasets.names())] = None,
+    every: Annotated[bool, _option(None, _EVERY, "--every")] = False,
+    out: Annotated[Path | None, _option("FILE", "Write the forecasts to a .csv or .parquet file.")] = None,
+    json_: Annotated[bool, _option(None, "Print the forecasts as JSON.", "--json")] = False,
 ) -> None:
-    """Forecast the rows that follow DATA, with a model that elman fit made.
+    """Forecast the rows that follow a table, with a run of elman fit.
+
+    DATA holds new rows, at least as many as the window of the run.
 
     \b
     elman fit --data walk --out my-run
@@ -37,6 +47,8 @@ def predict(
         forecasts = predict_rows(run, rows, every=every)
         if out is not None:
             _write(forecasts, out)
+            if json_:
+                typer.echo(json.dumps({"file": str(out), "rows": forecasts.height}))
             return
     if json_:
         typer.echo(forecasts.write_json())

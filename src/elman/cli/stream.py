@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import functools
+import json
 import os
 from pathlib import Path
 from typing import Annotated
@@ -10,23 +12,35 @@ from typing import Annotated
 import typer
 
 from elman.checks import did_you_mean
+from elman.cli.help import option
 from elman.cli.screen import usage_errors
 from elman.stream import Stream
 from elman.stream.lines import FORMATS
 from elman.stream.process import Process, summary, to_standard_error
 
+_option = functools.partial(option, "Options")
+_KEY = "The column that names the source of each row, a sensor, say. Each source has a memory of its own."
+_FORMAT = "Form of the rows: csv or ndjson.  [default: what the first line looks like]"
+_CHECKPOINT = "Save the memory and the position in this file, and continue from it at the next start."
+_SETTLE = "Begin as after many average rows, and not with an empty memory."
+
 
 def stream(
-    model: Annotated[Path, typer.Argument(help="Folder that elman fit wrote, .safetensors or .keras.")],
-    key: Annotated[str | None, typer.Option(help="Column whose values have a state each.")] = None,
-    form: Annotated[
-        str | None, typer.Option("--format", help="csv or ndjson; by default what the first line looks like.")
-    ] = None,
-    checkpoint: Annotated[Path | None, typer.Option(help="File for states and position; a restart goes on.")] = None,
-    every: Annotated[int, typer.Option(help="Rows between two checkpoints.", min=1)] = 10_000,
-    settle: Annotated[bool, typer.Option("--settle", help="Begin as after many mean rows, not from zeros.")] = False,
+    model: Annotated[
+        Path, typer.Argument(metavar="MODEL", help="A folder of elman fit, or a .keras or .safetensors file.")
+    ],
+    key: Annotated[str | None, _option("COLUMN", _KEY)] = None,
+    form: Annotated[str | None, _option("FORMAT", _FORMAT, "--format", words=FORMATS)] = None,
+    checkpoint: Annotated[Path | None, _option("FILE", _CHECKPOINT)] = None,
+    every: Annotated[
+        int, typer.Option(metavar="ROWS", min=1, help="How many rows to read between two saves of the checkpoint.")
+    ] = 10_000,
+    settle: Annotated[bool, _option(None, _SETTLE, "--settle")] = False,
+    json_: Annotated[bool, _option(None, "Print the last line, on standard error, as JSON.", "--json")] = False,
 ) -> None:
-    """Predict row by row, from standard input to standard output.
+    """Predict rows as they come on standard input.
+
+    The predictions are written to standard output.
 
     \b
     elman stream net.safetensors < rows.csv > out.csv
@@ -42,4 +56,7 @@ def stream(
             process.run(0, 1)
         except BrokenPipeError:  # nobody reads on, as in `| head`
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    to_standard_error(summary(process))
+    if json_:
+        typer.echo(json.dumps({"rows": process.rows, "wrong": process.wrong}), err=True)
+    else:
+        to_standard_error(summary(process))
