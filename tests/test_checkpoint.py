@@ -8,6 +8,7 @@ from numpy.testing import assert_array_equal
 from elman import DataError, checkpoint
 
 ARRAYS = {"a": np.arange(6, dtype="float32").reshape(2, 3), "b": np.array(3, "int64"), "c": np.zeros((0, 2))}
+REMEDY = "Remove it."
 TEXTS = {"history": "[]", "backend": "jax"}
 
 
@@ -18,7 +19,7 @@ def path(tmp_path):
 
 
 def test_what_was_written_is_read_back(path):
-    arrays, texts = checkpoint.read(path)
+    arrays, texts = checkpoint.read(path, REMEDY)
     assert texts == TEXTS
     assert sorted(arrays) == ["a", "b", "c", "d"]
     for name, array in arrays.items():
@@ -30,7 +31,7 @@ def test_one_changed_bit_is_seen(path):
     for i in range(len(whole)):
         path.write_bytes(whole[:i] + bytes([whole[i] ^ (1 << i % 8)]) + whole[i + 1 :])
         try:
-            found = checkpoint.read(path)
+            found = checkpoint.read(path, REMEDY)
         except DataError:
             continue
         # JSON has several ways to write the same header.
@@ -42,13 +43,13 @@ def test_one_changed_bit_is_seen(path):
 @pytest.mark.parametrize("kept", [0, 4, 8, 100, -1])
 def test_a_file_that_is_cut_short_is_refused(path, kept):
     path.write_bytes(path.read_bytes()[:kept])
-    with pytest.raises(DataError, match="checkpoint is damaged"):
-        checkpoint.read(path)
+    with pytest.raises(DataError, match="checkpoint is damaged.*what was written. Remove it"):
+        checkpoint.read(path, REMEDY)
 
 
 def test_another_safetensors_file_is_refused(path):
     import safetensors.numpy
 
     path.write_bytes(safetensors.numpy.save(ARRAYS))
-    with pytest.raises(DataError, match="checkpoint is damaged"):
-        checkpoint.read(path)
+    with pytest.raises(DataError, match="checkpoint is damaged.*what was written. Remove it"):
+        checkpoint.read(path, REMEDY)

@@ -43,7 +43,7 @@ def test_a_read_only_file_is_left_alone(tmp_path):
     path = tmp_path / "out.csv"
     path.write_text("old")
     path.chmod(0o444)
-    with pytest.raises(DataError, match="out.csv cannot be written: the file is read-only"):
+    with pytest.raises(DataError, match="out.csv cannot be written: the file is read-only. Choose another path.$"):
         files.write(path, "new")
     assert path.read_text() == "old"
     assert names(tmp_path) == ["out.csv"]

@@ -72,7 +72,7 @@ def test_a_damaged_checkpoint_is_not_resumed_from(tmp_path):
     changes = [lambda c: b"", lambda c: c[:-1], *(flipped(at) for at in (0, 0.001, 0.05, 0.3, 0.6, 0.999))]
     for change in changes:
         path.write_bytes(change(whole))
-        with pytest.raises(elman.DataError, match="checkpoint.safetensors is damaged.*--fresh"):
+        with pytest.raises(elman.DataError, match="checkpoint.safetensors is damaged.*Remove it"):
             elman.fit(frame(), out=tmp_path, **SMALL)
         assert path.read_bytes() == change(whole)
     path.write_bytes(whole)
@@ -110,7 +110,7 @@ def test_killed_at_three_moments_it_ends_with_the_same_numbers(tmp_path):
         assert json.loads((folder / "run.json").read_text())
         assert not (folder / "metrics.json").exists()
         if (folder / "checkpoint.safetensors").exists():
-            arrays, _ = checkpoint.read(folder / "checkpoint.safetensors")
+            arrays, _ = checkpoint.read(folder / "checkpoint.safetensors", "")
             assert all(np.isfinite(array).all() for array in arrays.values())
     resumed = elman.fit(frame(), out=folder, **SMALL)
     assert numbers(resumed) == numbers(whole)
@@ -165,7 +165,7 @@ def test_a_checkpoint_of_another_training_is_not_resumed_from(tmp_path):
     with pytest.raises(InterruptedError):
         elman.fit(frame(), out=tmp_path, tell=stop, **SMALL)
     path = tmp_path / "checkpoint.safetensors"
-    arrays, texts = checkpoint.read(path)
+    arrays, texts = checkpoint.read(path, "")
     checkpoint.write(path, arrays, texts | {"identity": "another"})
     with pytest.raises(elman.DataError, match="is the checkpoint of a training with another network"):
         elman.fit(frame(), out=tmp_path, **SMALL)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import subprocess
 import sys
 import tracemalloc
@@ -54,6 +55,54 @@ def problem(name, rng):
 def value_and_gradient(loss, y, target, weight=None, mask=None):
     batch = losses.BatchLoss(losses.named(loss), y.shape, y.dtype)
     return batch(y, target, weight, mask), batch.gradient
+
+
+WRONG_LOSSES = [
+    (lambda: losses.huber(-1), "delta of the huber loss is -1; expected a positive number. Pass losses"),
+    (lambda: losses.huber(math.nan), "delta of the huber loss is nan; expected"),
+    (lambda: losses.Loss("huber"), "delta of the huber loss is 0.0; expected"),
+    (lambda: losses.quantile(7), "share of the quantile loss is 7; expected a number between 0 and 1. Pass losses"),
+    (lambda: losses.quantile("half"), "share of the quantile loss is 'half'; expected"),
+    (lambda: losses.Loss("mse", 2), "parameter of the loss mse is 2; expected 0: it has none. Leave it out"),
+    (lambda: losses.Loss("x"), "loss is 'x'; expected one of mse, mae"),
+    (lambda: losses.named("hubber"), "loss is 'hubber'; Did you mean 'huber'"),
+    (lambda: losses.named(None), "loss is None; expected one of mse, mae"),
+]
+
+
+@pytest.mark.parametrize(("make", "message"), WRONG_LOSSES)
+def test_a_loss_that_cannot_be_is_refused(make, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        make()
+
+
+class Gathered:
+    """Examples that are not in an array of their own: `fit` sees a batch at a time."""
+
+    def __init__(self, y):
+        self.y = y
+
+    def __len__(self):
+        return len(self.y)
+
+    def batch(self, indices):
+        return Batch(X[indices], self.y[indices])
+
+
+@pytest.mark.parametrize("wrong", [3, -1, 1.5, math.nan])
+@pytest.mark.parametrize("where", ["training", "validation", "source"])
+def test_targets_that_are_not_classes_are_refused_before_training(wrong, where):
+    net = Network([SimpleRNN(2), Dense(3, "softmax")], input_shape=(None, 3))
+    before, y = net.flat.copy(), np.array([0, 2, wrong])
+    given = {"x": X[:3], "y": y}
+    if where == "validation":
+        given = {"x": X[:3], "y": np.zeros(3), "validation_data": (X[:3], y)}
+    elif where == "source":
+        given = {"x": Gathered(y), "y": None}
+    message = f"a target is {wrong}; expected the number of a class, 0 to 2. Number the classes from 0."
+    with pytest.raises(ValueError, match=re.escape(message)):
+        net.fit(**given, loss="sparse_categorical_crossentropy")
+    assert np.array_equal(net.flat, before)
 
 
 @pytest.mark.parametrize("name", losses.LOSSES)

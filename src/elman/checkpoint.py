@@ -31,8 +31,12 @@ def write(path: Path, arrays: dict[str, np.ndarray], texts: dict[str, str]) -> N
     files.write(path, safetensors.numpy.save(arrays, texts | {_CHECKSUM: _checksum(arrays, texts)}))
 
 
-def read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """Reads a checkpoint.
+def read(path: Path, remedy: str) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """Reads a file.
+
+    Args:
+        path: Of the file.
+        remedy: A sentence for the error: what to do if it is damaged.
 
     Raises:
         DataError: If the file is damaged.
@@ -42,9 +46,9 @@ def read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
             texts = file.metadata() or {}
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError, TypeError) as error:
-        raise _damaged(path) from error
+        raise _damaged(path, remedy) from error
     if _CHECKSUM not in texts or not is_intact(arrays, texts):
-        raise _damaged(path)
+        raise _damaged(path, remedy)
     del texts[_CHECKSUM]
     return arrays, texts
 
@@ -55,11 +59,8 @@ def is_intact(arrays: dict[str, np.ndarray], texts: dict[str, str]) -> bool:
     return texts.get(_CHECKSUM) in {None, _checksum(arrays, rest)}
 
 
-def _damaged(path: Path) -> DataError:
-    return DataError(
-        f"{path} is damaged, so that training cannot be resumed from it. Remove it; elman fit does so with fresh "
-        "(--fresh)."
-    )
+def _damaged(path: Path, remedy: str) -> DataError:
+    return DataError(f"{path} is damaged: its content is not what was written. {remedy}")
 
 
 def _checksum(arrays: dict[str, np.ndarray], texts: dict[str, str]) -> str:

@@ -76,19 +76,22 @@ def clear(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def file_errors(path: Path) -> Iterator[None]:
-    """Turns the file system's errors into sentences."""
+def file_errors(path: Path, option: str = "") -> Iterator[None]:
+    """Turns the file system's errors into sentences.
+
+    Args:
+        path: What is read or written.
+        option: The caller's argument that chooses another place, for the sentence.
+    """
     try:
         yield
     except OSError as error:
+        place = f"another place with {option}" if option else "another path"
         if error.errno in {errno.ENOSPC, errno.EDQUOT}:
             raise DataError(
-                f"{path} cannot be written: the disk is full. Free some space, or choose another place with out "
-                "(--out)."
+                f"{path} cannot be written: the disk is full. Free some space, or choose {place}."
             ) from error
-        raise DataError(
-            f"{path} cannot be written: {error.strerror or error}. Choose another place with out (--out)."
-        ) from error
+        raise DataError(f"{path} cannot be written: {error.strerror or error}. Choose {place}.") from error
 
 
 def _write_all(path: Path, data: bytes) -> None:

@@ -28,6 +28,8 @@ from elman.network import (
     Reverse,
     SimpleRNN,
     Sum,
+    losses,
+    training,
 )
 from network_cases import random_layers, random_weights
 
@@ -204,6 +206,22 @@ def test_a_random_network_there_and_back(seed):
     trained = [weight for name, weight in network.weights.items() if "initial" not in name]
     for kept, weight in zip(back.weights.values(), trained, strict=True):
         np.testing.assert_array_equal(kept, weight)
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("weighted", [(), (11, 5)])  # Keras refuses (11,) next to a mask
+def test_the_loss_of_masked_and_weighted_examples_is_that_of_keras(weighted):
+    rng = np.random.default_rng(4)
+    x, y = rng.normal(size=(11, 5, 3)).astype("float32"), rng.normal(size=(11, 5, 2)).astype("float32")
+    x[np.arange(5) >= rng.integers(1, 6, (11, 1))] = 0
+    weight = rng.uniform(0.5, 2, weighted).astype("float32") if weighted else None
+    masked = [layers.Masking(), layers.SimpleRNN(2, return_sequences=True)]
+    model = keras.Sequential([keras.Input((5, 3)), *masked])
+    model.compile(loss="mse")
+    expected = model.evaluate(x, y, batch_size=4, sample_weight=weight, verbose=0)  # the last batch has three
+    network = Network.from_keras(model)
+    found = training.evaluate(network, training.Arrays(network, x, y, weight), losses.named("mse"), 4)
+    assert found == pytest.approx(expected, rel=1e-6)
 
 
 READ = """

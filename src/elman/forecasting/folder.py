@@ -25,6 +25,7 @@ from elman.forecasting.run import CONFIG, FILES, KERAS_MODEL, METRICS, Run, read
 
 RUNS = "elman-runs"
 _CHOOSE = "Choose another with out (--out), or rename those files with fresh (--fresh)."
+_OUT = "out (--out)"
 _FOREIGN = "foreign_keras_model"  # in run.json: whether model.keras is a file that no run of elman wrote
 _WORDS = {"sha256": "table", "elman": "version of elman"}
 
@@ -43,7 +44,7 @@ def finished(folder: Path, config: dict[str, Any], *, fresh: bool) -> Run | None
     Raises:
         DataError: If the folder holds another run, or other files.
     """
-    with files.file_errors(folder):
+    with files.file_errors(folder, _OUT):
         if folder.exists() and not folder.is_dir():
             raise DataError(f"{folder} is a file; expected a folder for the run. Choose another with out (--out).")
         names = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
@@ -89,11 +90,11 @@ def held(folder: Path, config: dict[str, Any], *, fresh: bool) -> Iterator[Run |
             be written.
     """
     new = [path for path in (folder, *folder.parents) if not path.exists()]
-    with files.file_errors(folder):
+    with files.file_errors(folder, _OUT):
         folder.mkdir(parents=True, exist_ok=True)
         handle = os.open(folder, os.O_RDONLY)
     try:
-        with files.file_errors(folder):
+        with files.file_errors(folder, _OUT):
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
@@ -115,7 +116,7 @@ def _begin(folder: Path, config: dict[str, Any], new: list[Path], *, fresh: bool
     if _is_foreign(folder):
         config = config | {_FOREIGN: True}
     if fresh:
-        with files.file_errors(folder):
+        with files.file_errors(folder, _OUT):
             if _config_of(folder) is None:
                 for name in (*FILES, CONFIG):
                     _set_aside(folder / name)

@@ -9,27 +9,46 @@ from __future__ import annotations
 
 import math
 from ctypes import addressof, c_double
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 
 from elman import _native, _numpy
-from elman.checks import did_you_mean
+from elman.checks import did_you_mean, is_real, short
 
 Array = np.ndarray
 _CLASS = np.dtype(np.int64)
+_PASS = "Pass losses.huber(delta=1.0) or losses.quantile(share=0.9), for example."
 
 
-class Loss(NamedTuple):
+@dataclass(frozen=True)
+class Loss:
     """A loss.
 
-    Attributes:
+    Args:
         name: One of `LOSSES`.
-        parameter: That of `huber` or `quantile`.
+        parameter: The delta of `huber` or the share of `quantile`; 0 for the others.
+
+    Raises:
+        ValueError: If there is no such loss, or it cannot have this parameter.
     """
 
     name: str
     parameter: float = 0.0
+
+    def __post_init__(self) -> None:
+        value, name = self.parameter, self.name
+        if name not in _native.LOSSES:
+            raise _unknown(name)
+        if name == "huber" and not (is_real(value) and value > 0):
+            raise ValueError(f"delta of the huber loss is {short(value)}; expected a positive number. {_PASS}")
+        if name == "quantile" and not (is_real(value) and 0 < value < 1):
+            raise ValueError(
+                f"share of the quantile loss is {short(value)}; expected a number between 0 and 1. {_PASS}"
+            )
+        if name not in {"huber", "quantile"} and value:
+            raise ValueError(f"parameter of the loss {name} is {short(value)}; expected 0: it has none. Leave it out.")
+        object.__setattr__(self, "parameter", float(value))
 
     @property
     def classes(self) -> bool:
@@ -47,7 +66,8 @@ def quantile(share: float = 0.5) -> Loss:
     return Loss("quantile", share)
 
 
-LOSSES = {name: Loss(name) for name in _native.LOSSES} | {"huber": huber(), "quantile": quantile()}
+_USUAL = {"huber": huber(), "quantile": quantile()}
+LOSSES = {name: _USUAL.get(name) or Loss(name) for name in _native.LOSSES}
 
 
 def named(loss: str | Loss) -> Loss:
@@ -58,12 +78,28 @@ def named(loss: str | Loss) -> Loss:
     """
     if isinstance(loss, Loss):
         return loss
-    if loss not in LOSSES:
-        raise ValueError(
-            f"loss is {loss!r};{did_you_mean(loss, LOSSES)} expected one of {', '.join(LOSSES)}, or "
-            "losses.huber(delta) or losses.quantile(share)."
-        )
+    if not isinstance(loss, str) or loss not in LOSSES:
+        raise _unknown(loss)
     return LOSSES[loss]
+
+
+def _unknown(loss: object) -> ValueError:
+    names = ", ".join(_native.LOSSES)
+    return ValueError(f"loss is {short(loss)};{did_you_mean(loss, _native.LOSSES)} expected one of {names}. {_PASS}")
+
+
+def check_classes(target: Array, classes: int) -> None:
+    """Checks targets that are numbers of classes.
+
+    Raises:
+        ValueError: If one is not an integer from 0 to `classes` - 1.
+    """
+    wrong = ~((target >= 0) & (target < classes) & (np.floor(target) == target))
+    if wrong.any():
+        raise ValueError(
+            f"a target is {target[wrong][0]}; expected the number of a class, 0 to {classes - 1}. Number the classes "
+            "from 0."
+        )
 
 
 class BatchLoss:
@@ -77,7 +113,7 @@ class BatchLoss:
     """
 
     def __init__(self, loss: Loss, shape: tuple[int, ...], dtype: np.dtype, wants_gradient: bool = True) -> None:
-        self.shape, self.steps, self.dtype = shape, shape[:-1], dtype
+        self.loss, self.shape, self.steps, self.dtype = loss, shape, shape[:-1], dtype
         self.target_shape = self.steps if loss.classes else shape
         self.target_dtype: np.dtype = _CLASS if loss.classes else dtype
         self.targets = math.prod(self.target_shape)
@@ -105,6 +141,8 @@ class BatchLoss:
             raise ValueError(
                 f"the targets have shape {target.shape}; expected {self.target_shape}, as the output says."
             )
+        if self.loss.classes and target.dtype.kind == "f":  # integers are checked by the call
+            check_classes(target, self.shape[-1])
         y, target = _numpy.contiguous(y, self.dtype), _numpy.contiguous(target, self.target_dtype)
         factor, count = self._factor(weight, mask)
         fields = self.call.fields

@@ -174,11 +174,11 @@ def fit(
         source = Arrays(network, x, y, sample_weight, mask)
     if not len(source):
         raise ValueError("x has no example; expected at least one.")
-    first = source.batch(np.arange(1))
-    _check_targets(network, first, options.loss)
-    validation = None
+    validation: Source | None = None
     if validation_data is not None:
         validation = validation_data if hasattr(validation_data, "batch") else Arrays(network, *validation_data)
+    for each in filter(None, (source, validation)):
+        _check_targets(network, each, options.loss)
     run = _Run(network, source, validation, options)
     return run.train(tell, stop, None if checkpoint is None else Path(checkpoint))
 
@@ -194,12 +194,13 @@ def evaluate(network: Network, source: Source, loss: losses.Loss, batch_size: in
     return total / len(source)
 
 
-def _check_targets(network: Network, batch: Batch, loss: losses.Loss) -> None:
-    """Checks one example.
+def _check_targets(network: Network, source: Source, loss: losses.Loss) -> None:
+    """Checks the shape of one target, and the values of all that are in an array.
 
     Raises:
-        ValueError: If the target does not have the output's shape.
+        ValueError: If a target does not have the output's shape, or is not the number of a class where it must be.
     """
+    batch = source.batch(np.arange(1))
     y, _ = network.op(batch.x.shape, training=False).forward(batch.x, batch.mask)
     expected = y.shape[:-1] if loss.classes else y.shape
     allowed = (
@@ -213,6 +214,8 @@ def _check_targets(network: Network, batch: Batch, loss: losses.Loss) -> None:
         )
     if batch.y.dtype.kind not in "iufb":
         raise ValueError(f"y has dtype {batch.y.dtype}; expected numbers.")
+    if loss.classes and isinstance(source, Arrays):  # all at once, before training changes the weights
+        losses.check_classes(source.y, y.shape[-1])
 
 
 class _Run:
@@ -334,11 +337,11 @@ class _Run:
         """
         from elman import checkpoint
 
-        arrays, texts = checkpoint.read(path)
+        arrays, texts = checkpoint.read(path, "Remove it; training then starts again.")
         if texts.get("identity") != self.identity():
             raise DataError(
-                f"{path} is the checkpoint of a training with another network, data or options. Remove it, or choose "
-                "another file with checkpoint=."
+                f"{path} is the checkpoint of a training with another network, data or options; expected one of this "
+                "training. Remove it, or choose another file."
             )
         for name, array in self.arrays().items():
             np.copyto(array, arrays[name])

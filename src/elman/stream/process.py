@@ -130,7 +130,7 @@ class Process:
 
     def _resume(self, source: int, target: int) -> None:
         assert self.saved is not None
-        arrays, texts = checkpoint.read(self.saved)
+        arrays, texts = checkpoint.read(self.saved, "Remove it, or choose another --checkpoint.")
         if texts.get("identity") != self._identity():
             raise DataError(f"{self.saved} is of another network or key. Remove it, or choose another --checkpoint.")
         facts: dict[str, Any] = json.loads(texts["facts"])

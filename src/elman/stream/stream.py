@@ -306,10 +306,7 @@ class Stream:
         """
         if not Path(path).exists():
             raise DataError(f"{path} does not exist.")
-        try:
-            arrays, texts = checkpoint.read(Path(path))
-        except DataError as error:
-            raise DataError(f"{path} is damaged, or is not a file of Stream.save.") from error
+        arrays, texts = checkpoint.read(Path(path), "Expected a file of Stream.save: save the stream again.")
         if texts.get("format") != FORMAT or texts.get("version") != str(VERSION):
             raise DataError(
                 f"{path} holds {texts.get('format', 'something')!r:.40}, version {texts.get('version', '')!r:.20}; "
