@@ -17,7 +17,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # A new module gets a place here. `elman` is the package's own __init__.
 LAYERS = (
-    {"options", "operands", "cells", "checks", "backend", "errors", "_hooks", "charts", "plain_values"},
+    {"assessment", "options", "operands", "cells", "checks", "backend", "errors", "_hooks", "charts", "plain_values"},
     {"files", "patching", "torch_forms"},
     {"checkpoint"},
     {"reference", "_plain", "_native", "_portable"},
