@@ -50,7 +50,7 @@ def test_a_bar_for_each_value_makes_the_height_of_the_picture() -> None:
     one, six = (pictures.panels(ODD[name])[-1] for name in ("usual", "two layers"))
     assert one.title == six.title == "Saturated values"
     assert one.height < 1.2 < six.height
-    assert tuple(pictures.figure_of(one).get_size_inches()) == (4.6, one.height)
+    assert tuple(charts.figure_of(one).get_size_inches()) == (4.6, one.height)
 
 
 def test_captions_say_what_is_to_be_seen() -> None:

@@ -18,7 +18,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 # A new module gets a place here. `elman` is the package's own __init__.
 LAYERS = (
     {"assessment", "options", "operands", "cells", "checks", "backend", "errors", "_hooks", "charts", "plain_values"},
-    {"files", "patching", "torch_forms"},
+    {"files", "page", "patching", "torch_forms"},
     {"checkpoint"},
     {"reference", "_plain", "_native", "_portable"},
     {"route"},
@@ -38,6 +38,7 @@ LAYERS = (
     {"diagnosis"},
     {"elman"},
     {"bench", "datasets", "forecasting", "info"},
+    {"claims"},
     {"cli"},
 )
 # The same inside diagnosis/, and those of its modules that run a Keras model.

@@ -51,7 +51,7 @@ _LATER = {  # that need NumPy alone, and take time to import
     "patch": "elman.patching",
     "unpatch": "elman.patching",
 }
-_ROOMS = ("initializers", "torch")  # modules whose names are not here
+_ROOMS = ("claims", "initializers", "torch")  # modules whose names are not here
 _WITH_TABLES = dict.fromkeys(("DataError", "Run", "fit", "predict"), "elman.forecasting")  # that need Polars
 __all__ = [  # noqa: PLE0604
     *_WITH_KERAS,

@@ -9,6 +9,7 @@ from keras.layers import GRUCell as GRUCell
 from keras.layers import LSTMCell as LSTMCell
 from keras.layers import SimpleRNNCell as SimpleRNNCell
 
+from elman import claims as claims
 from elman import initializers as initializers
 from elman import torch as torch
 from elman._native import NativeUnavailable as NativeUnavailable
@@ -192,6 +193,7 @@ __all__ = [
     "Trace",
     "__version__",
     "accelerate",
+    "claims",
     "diagnose",
     "from_torch",
     "gru",

@@ -9,6 +9,7 @@ import typer
 
 import elman
 from elman.cli.bench import bench
+from elman.cli.claims import claims
 from elman.cli.diagnose import diagnose
 from elman.cli.export import export
 from elman.cli.fit import fit
@@ -43,10 +44,11 @@ def elman_command(
 
     \b
     elman fit --data walk    learn to forecast a table, and judge the forecasts
+    elman claims             what is commonly said of the SimpleRNN, measured
     elman info               what is installed here, and what runs natively
     elman COMMAND --help     the options of a command, each explained
     """
 
 
-for command in (fit, predict, diagnose, export, stream, bench, info):
+for command in (fit, predict, diagnose, export, stream, claims, bench, info):
     app.command(cls=GroupedCommand)(command)

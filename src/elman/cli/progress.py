@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A progress bar for training, with the time left, if standard error is a terminal."""
+"""Progress bars with the time left, if standard error is a terminal: of training, and of runs that are counted."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 
 @contextmanager
@@ -31,3 +31,20 @@ def bar() -> Iterator[Callable[[Any], None] | None]:
             )
 
         yield tell
+
+
+@contextmanager
+def count(what: str) -> Iterator[Callable[[int, int], None] | None]:
+    """Yields a function of how many runs have ended and how many there are, or `None` if there is no terminal.
+
+    Args:
+        what: What runs.
+    """
+    console = Console(stderr=True, highlight=False)
+    if not console.is_terminal:
+        yield None
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task(what)
+        yield lambda done, total: progress.update(task, completed=done, total=total)

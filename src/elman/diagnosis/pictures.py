@@ -7,42 +7,25 @@ that would be empty is left out. No screen is needed, and pyplot's state is not 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from elman import charts
-from elman.charts import ACCENT, GREY, INK
+from elman.charts import ACCENT, GREY, INK, Panel
 from elman.diagnosis.figures import Figures, LayerFigures, TracedLayer
 
 _LEAST = 1e-12  # of a curve on a logarithmic axis
 _MOST_LINES = 4  # features of a trace's input that are drawn as lines
-_WIDTH, _HEIGHT = 4.6, 3.1  # inches of a panel
 _CHANGE = "change of the output\n[% of its standard deviation]"
 _GRADIENT = "gradient,\nrelative to the last step"
 _KEPT = "number of last steps kept"
 _BACK = "steps back from the last one"
 
 Both = tuple[tuple[str, Figures, tuple[str, str]], ...]
-
-
-class Panel(NamedTuple):
-    """One picture.
-
-    Attributes:
-        title: What is shown.
-        caption: What is to be seen in it, in a sentence.
-        draw: Draws it on axes.
-        height: In inches.
-    """
-
-    title: str
-    caption: str
-    draw: Callable[[Any], None]
-    height: float = _HEIGHT
 
 
 def panels(figures: Figures) -> list[Panel]:
@@ -99,32 +82,6 @@ def _forgetting_caption(name: str, layer: LayerFigures) -> str:
 
 def _steps(count: int) -> str:
     return "1 step" if count == 1 else f"{count} steps"
-
-
-def figure(shown: Sequence[Panel], title: str) -> Figure:
-    """Panels side by side, two in a row."""
-    rows = max(1, -(-len(shown) // 2))
-    made = Figure(figsize=(10, 0.4 + _HEIGHT * rows), layout="constrained")
-    made.suptitle(charts.literal(title), fontsize=12)
-    for place, panel in enumerate(shown, start=1):
-        draw(panel, made.add_subplot(rows, 2, place))
-    return made
-
-
-def figure_of(panel: Panel) -> Figure:
-    """One panel, for a page."""
-    made = Figure(figsize=(_WIDTH, panel.height), layout="constrained")
-    draw(panel, made.add_subplot())
-    return made
-
-
-def draw(panel: Panel, axes: Any) -> None:
-    """Draws one panel, with title, grid and legend."""
-    panel.draw(axes)
-    axes.set_title(charts.literal(panel.title), loc="left", fontsize=10.5)
-    charts.finish(axes)
-    if axes.get_legend_handles_labels()[0]:
-        axes.legend(frameon=False, fontsize=8.5)
 
 
 def _deviation(axes: Any, figures: Figures) -> None:

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from elman import charts
 from elman.diagnosis.figures import Advice, Figures, LayerFigures
 from elman.plain_values import plain
 
@@ -103,7 +104,7 @@ class Report(Figures):
         """The curves as one Matplotlib figure."""
         from elman.diagnosis import pictures
 
-        return pictures.figure(pictures.panels(self), f"{self.model}: {self.verdict}")
+        return charts.figure(pictures.panels(self), f"{self.model}: {self.verdict}")
 
     def to_html(self, path: str | Path, *, source: str | None = None) -> Path:
         """Writes one page that needs no other file.
@@ -223,7 +224,7 @@ class Compared:
         """Both in one Matplotlib figure."""
         from elman.diagnosis import pictures
 
-        return pictures.figure(pictures.panels_of_two(self.before, self.after), "before and after")
+        return charts.figure(pictures.panels_of_two(self.before, self.after), "before and after")
 
     def to_html(self, path: str | Path, *, source: str | None = None) -> Path:
         """Writes one page that needs no other file.

@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The claims: estimates and their intervals, equal bits in threads, the record, and that each verdict can change."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+import elman
+from elman.claims import estimates, tasks
+from elman.cli.app import app
+from html_pages import Page
+from size import by_size
+
+TINY = {3: {"time": 4, "units": 4, "examples": 128, "steps": 400}}  # set-ups that take hundredths of a second a seed
+# A set-up in which each claim is false.
+FALSE = {3: {"task": tasks.last_sign, "steps": 60}}
+
+
+def measured(number: int, **options: object) -> elman.claims.Claim:
+    return elman.claims.run(number, seeds=by_size(3, 3, 20), **(TINY.get(number, {}) | options))
+
+
+@pytest.fixture(scope="module")
+def order() -> elman.claims.Claim:
+    return measured(3)
+
+
+# --- estimates -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("degrees", "quantile"), [(4, 2.7764), (9, 2.2622), (19, 2.0930), (59, 2.0010)])
+def test_the_interval_of_a_mean_is_students(degrees, quantile):
+    values = np.arange(degrees + 1.0)
+    found = estimates.mean("", values)
+    expected = quantile * values.std(ddof=1) / math.sqrt(len(values))
+    assert found.high - found.estimate == pytest.approx(expected, rel=0.01)
+    assert found.estimate - found.low == pytest.approx(expected, rel=0.01)
+
+
+def test_the_interval_of_a_median_has_the_ranks_of_the_binomial_distribution():
+    found = estimates.median("", np.arange(1, 21)[::-1])
+    assert (found.low, found.estimate, found.high) == (6, 10, 15)  # 95.9 %
+    assert estimates.median("", [1, 2, 3])[1:4] == (2, -math.inf, math.inf)
+
+
+def test_the_interval_of_a_share_is_wilsons_and_of_a_difference_newcombes():
+    assert estimates.share("", np.arange(148) < 15)[1:4] == pytest.approx((0.1014, 0.0624, 0.1605), abs=1e-3)
+    found = estimates.share_difference("", np.arange(70) < 56, np.arange(80) < 48)  # Newcombe 1998, table II (a)
+    assert found[1:4] == pytest.approx((0.2, 0.0524, 0.3339), abs=1e-4)
+
+
+@pytest.mark.large
+def test_intervals_cover_what_they_estimate():
+    rng = np.random.default_rng(0)
+    covered = np.zeros(3)
+    for _ in range(4000):
+        values = rng.normal(size=20)
+        p, q = rng.random(20) < 0.7, rng.random(20) < 0.4
+        for i, (found, truth) in enumerate(
+            (
+                (estimates.mean("", values), 0),
+                (estimates.median("", values), 0),
+                (estimates.share_difference("", p, q), 0.3),
+            )
+        ):
+            covered[i] += found.low <= truth <= found.high
+    assert (abs(covered / 4000 - 0.95) < 0.03).all()
+
+
+# --- the record, and running -----------------------------------------------------------------------------------------
+
+
+def test_a_claim_has_figures_a_verdict_and_a_picture(order):
+    assert order.verdict.partition(" only if")[0] in {"holds", "fails"}
+    data = json.loads(json.dumps(order.to_dict(), allow_nan=False))
+    assert data["verdict"] == order.verdict
+    assert data["setup"]["task"] == "which_first"
+    assert len(data["figures"]) == len(order.figures) == len(order.rows())
+    assert all(figure["low"] <= figure["estimate"] <= figure["high"] for figure in data["figures"])
+    assert order.verdict in repr(order)
+    order.plot().draw_without_rendering()
+
+
+def test_the_same_bits_in_one_thread_and_in_several(order):
+    assert [measured(3, threads=threads).figures for threads in (1, 3)] == [order.figures] * 2
+
+
+def test_every_run_is_counted():
+    counted = []
+    elman.claims.run(3, seeds=[4, 7], tell=lambda done, total: counted.append((done, total)), **TINY[3])
+    assert counted == [(done, 6) for done in range(1, 7)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ((99,), ValueError, "there is no claim 99; expected a number from 1"),
+        ((3, {"unit": 4}), TypeError, "no option 'unit'; Did you mean 'units'"),
+        ((3, {"seeds": 1}), ValueError, "expected at least 2"),
+        ((3, {"seeds": [1, 1]}), ValueError, "different integers"),
+    ],
+)
+def test_what_does_not_fit_is_refused(arguments, error, message):
+    number, options = (*arguments, {})[:2]
+    with pytest.raises(error, match=message):
+        elman.claims.run(number, **options)
+
+
+def test_names_and_options_are_listed():
+    assert list(elman.claims.names()) == sorted(elman.claims.names())
+    assert elman.claims.options(3)["units"] == 16
+
+
+# --- each verdict can change -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", elman.claims.names())
+def test_the_verdict_changes_where_the_claim_is_false(number):
+    assert measured(number).verdict != measured(number, **FALSE[number]).verdict == "fails"
+
+
+# --- the command and the page ----------------------------------------------------------------------------------------
+
+
+def command(*arguments: str) -> str:
+    done = CliRunner().invoke(app, ["claims", *arguments])
+    assert done.exit_code == 0, done.output
+    assert not done.stderr
+    return done.stdout
+
+
+def settings(number: int) -> list[str]:
+    return [f"--set={name}={value}" for name, value in TINY[number].items()]
+
+
+def test_the_command_lists_and_measures(order):
+    assert all(title in command() for title in elman.claims.names().values())
+    assert json.loads(command("--json"))["3"] == "order matters"
+    said = command("3", "--seeds", "3", *settings(3))
+    assert f"Verdict: {order.verdict}. {order.because}" in said
+    assert json.loads(command("3", "--seeds", "3", *settings(3), "--json"))["figures"] == order.to_dict()["figures"]
+
+
+def test_the_command_refuses_in_one_line():
+    for arguments, words in (
+        (["3", "--all"], "or --all"),
+        (["3", "--set", "units"], "NAME=VALUE"),
+        (["99"], "claim 99"),
+    ):
+        done = CliRunner().invoke(app, ["claims", *arguments])
+        assert done.exit_code == 2
+        assert words in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+
+
+def test_the_page_needs_no_other_file(tmp_path):
+    path = tmp_path / "claims.html"
+    assert str(path) in command("3", "--seeds", "3", *settings(3), "--html", str(path))
+    text = path.read_text()
+    page = Page(text)
+    assert "claim-3" in page.ids
+    assert not [
+        value
+        for _, attributes in page.tags
+        for name, value in attributes.items()
+        if name == "src" or ("http" in str(value) and name == "href")
+    ]
+    assert "prefers-color-scheme: dark" in text
