@@ -44,7 +44,6 @@ def elman_command(
 
     \b
     elman fit --data walk    learn to forecast a table, and judge the forecasts
-    elman claims             what is commonly said of the SimpleRNN, measured
     elman info               what is installed here, and what runs natively
     elman COMMAND --help     the options of a command, each explained
     """
