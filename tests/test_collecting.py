@@ -137,6 +137,23 @@ def test_each_shared_case_runs_on_one_backend_and_on_all_in_the_large_size(tmp_p
     assert set(SHARED) <= set(everything)
 
 
+HIDING = "import sys\nfor name in {}: sys.modules[name] = None"
+OPTIONAL = ("keras", "tensorflow", "jax", "torch", "onnx", "onnxruntime", "onnxscript", "tf2onnx", "statsmodels")
+
+
+@pytest.mark.medium
+def test_the_tests_of_the_project_are_collected_without_what_is_optional(tmp_path):
+    (tmp_path / "hiding.py").write_text(HIDING.format(OPTIONAL))
+    path = os.pathsep.join(filter(None, (str(tmp_path), os.environ.get("PYTHONPATH"))))
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "hiding", str(TESTS)],
+        env=os.environ | {"PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_an_unknown_size_gets_a_sentence():
     code = "import size"
     environment = os.environ | {"PYTHONPATH": str(TESTS), "ELMAN_TEST_SIZE": "huge"}
