@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """elman.fit and elman.predict: the files of a run, its numbers, and the forecasts."""
 
+import html
 import json
 import re
 import shutil
@@ -108,8 +109,11 @@ def test_a_finished_run_is_reported_again(run, capsys):
     again = elman.fit(frame(), out=run.folder, tell=tell, **SMALL)
     assert again.metrics == run.metrics
     assert elman.Run.load(run.folder).metrics == run.metrics
-    assert "RMSE" in repr(again)
+    for shown in (repr(again), str(again), again._repr_html_()):
+        assert html.escape(run.metrics["errors"]["verdict"]) in html.escape(html.unescape(shown))
+        assert "\n" not in repr(again)
     assert "<table>" in again._repr_html_()
+    assert f"The run is in {run.folder}." in str(again)
 
 
 def other_digit(after: bytes) -> Callable[[bytes], bytes]:

@@ -14,7 +14,6 @@ from rich.console import Console
 from elman import datasets
 from elman.cli.help import RECORDING, option
 from elman.cli.keras_model import keras_model
-from elman.cli.progress import bar
 from elman.cli.screen import say, screen, table_of, usage_errors
 from elman.forecasting import Run, report
 from elman.forecasting import fit as fit_table
@@ -86,8 +85,7 @@ def fit(
             given["features"] = [name.strip() for name in features.split(",")]
         known = {"table": table} if data is None else datasets.arguments(data)
         with keras_model() as write:
-            with bar() as tell:
-                run = fit_table(**known | given, out=out, fresh=fresh, tell=tell)
+            run = fit_table(**known | given, out=out, fresh=fresh)
             _print(run, data, json_=json_)
             write(run.folder)
 
@@ -98,11 +96,10 @@ def _print(run: Run, data: str | None, *, json_: bool) -> None:
         typer.echo(json.dumps({"folder": str(run.folder), **run.to_dict()}, indent=2))
         return
     console: Console = screen()
-    if data is not None:
-        say(console, datasets.described(data))
-    say(console, report.before(run.metrics))
-    console.print(table_of(("model", "error (RMSE)", "95 % interval"), report.rows(run.metrics)))
-    say(console, [*report.after(run.metrics), f"The run is in {run.folder}."])
+    title, *source = datasets.described(data) if data is not None else [None]
+    say(console, [*([title] if title else []), *report.before(run.metrics)])
+    console.print(table_of(report.COLUMNS, report.rows(run.metrics)))
+    say(console, [*report.after(run.metrics), *source, f"The run is in {run.folder}."])
 
 
 def _sizes(text: str) -> list[int]:

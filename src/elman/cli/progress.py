@@ -1,36 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Progress bars with the time left, if standard error is a terminal: of training, and of runs that are counted."""
+"""A bar of runs that are counted, with the time left, if standard error is a terminal."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-
-@contextmanager
-def bar() -> Iterator[Callable[[Any], None] | None]:
-    """Yields the function that `elman.fit` calls after each step, or `None` if there is no terminal."""
-    console = Console(stderr=True, highlight=False)
-    if not console.is_terminal:
-        yield None
-        return
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("at most"), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task("reading")
-
-        def tell(now: Any) -> None:
-            progress.update(
-                task,
-                description=f"epoch {now.epoch} of at most {now.epochs}",
-                total=now.epochs * now.steps,
-                completed=(now.epoch - 1) * now.steps + now.step,
-            )
-
-        yield tell
 
 
 @contextmanager

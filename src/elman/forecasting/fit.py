@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """`elman.fit`: a table in, a trained forecaster and an honest report out, in a folder of their own.
 
-The order is: arguments, table, checks, folder; training; scores on the held-out end; files. The metrics are written
-last, so that their presence means that the run is finished. No framework.
+The order is: arguments, table, checks, folder; training; scores on the held-out end; files. The pictures are drawn
+after the metrics, whose presence means that the run has its result, and the checkpoint is removed last. No framework.
 """
 
 from __future__ import annotations
@@ -19,14 +19,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import elman
-from elman import files
+from elman import files, progress
 from elman.forecasting import baselines, checks, folder, forecaster, reading, report, training
+from elman.forecasting.drawing import draw
 from elman.forecasting.forecast import forecasts_of, last_forecast, to_csv
 from elman.forecasting.run import (
     CHECKPOINT,
     FORECAST,
-    FORECAST_PICTURE,
-    LEARNING_PICTURE,
     METRICS,
     MODEL,
     Run,
@@ -35,6 +34,7 @@ from elman.forecasting.run import (
 from elman.forecasting.scores import Bootstrap
 from elman.forecasting.settings import Settings
 from elman.forecasting.source import Source, open_table
+from elman.forecasting.stages import Stages
 from elman.forecasting.table import Table
 from elman.forecasting.windows import (
     Windows,
@@ -91,6 +91,7 @@ def fit(
     learning_rate: float = 3e-3,
     out: Any = None,
     fresh: bool = False,
+    verbose: int | str = "auto",
     tell: Callable[[Progress], None] | None = None,
     layer: str | None = None,
 ) -> Run:
@@ -125,6 +126,8 @@ def fit(
         out: The run's folder. `None` names it `elman-runs/<name>-<hash>`, by the data and the arguments.
         fresh: Whether to start again, even if the folder holds this or another run of elman, finished or not. Files of
             other programs whose names the run needs are renamed, `metrics.json` to `metrics.json.before`.
+        verbose: What is shown while it works. 0: nothing. 1: a bar on a terminal or in a notebook, else lines. 2: a
+            line for each epoch. `"auto"`: a bar on a terminal or in a notebook, else nothing.
         tell: Called with an `elman.network.Progress` after every step.
         layer: The former name of `cell`, accepted for one release with a warning.
 
@@ -159,14 +162,17 @@ def fit(
         batch_size=batch_size,
         learning_rate=learning_rate,
     )
-    source = open_table(table)
-    config = settings.to_dict() | {"sha256": source.sha256, "elman": elman.__version__}
-    path = folder.path_for(source.name, config, out)
-    if (run := folder.finished(path, config, fresh=fresh)) is not None:
-        return run
-    prepared = _prepare(source, settings)
-    with folder.held(path, config, fresh=fresh) as finished:
-        return finished or _run(prepared, source, settings, path, tell)
+    with progress.shown("elman.fit", verbose) as show:
+        stages = Stages(show, tell)
+        stages.begin("reading the table")
+        source = open_table(table)
+        config = settings.to_dict() | {"sha256": source.sha256, "elman": elman.__version__}
+        path = folder.path_for(source.name, config, out)
+        if (run := folder.finished(path, config, fresh=fresh)) is not None:
+            return run
+        prepared = _prepare(source, settings)
+        with folder.held(path, config, fresh=fresh) as finished:
+            return finished or _run(prepared, source, settings, path, stages)
 
 
 def _prepare(source: Source, settings: Settings) -> _Prepared:
@@ -205,13 +211,10 @@ class _Trained(NamedTuple):
     best_epoch: int
 
 
-def _run(
-    prepared: _Prepared, source: Source, settings: Settings, path: Path, tell: Callable[[Progress], None] | None
-) -> Run:
-    """Trains, scores and writes."""
-    from elman.forecasting import pictures
-
-    trained = _train(prepared, settings, path, tell)
+def _run(prepared: _Prepared, source: Source, settings: Settings, path: Path, stages: Stages) -> Run:
+    """Trains, scores and writes: first the metrics, then the pictures, which may fail without harm to the run."""
+    trained = _train(prepared, settings, path, stages)
+    stages.begin("judging on the held-out rows")
     table, windows = prepared.table, prepared.windows
     forecasts = _forecasts(prepared, trained)
     truth = windows.targets(windows.starts["test"]).astype("float64")
@@ -234,26 +237,30 @@ def _run(
             "versions": _versions(),
         }
     )
-    files.write(path / FORECAST_PICTURE, pictures.forecast(data, table, windows, forecasts, later))
-    files.write(path / LEARNING_PICTURE, pictures.learning(data))
     run = Run(path, signed(data))
     files.write(path / METRICS, json.dumps(run.metrics, indent=2, allow_nan=False) + "\n")
+    stages.begin("drawing")
+    draw(path, data, table, windows, forecasts, later)
+    stages.end()
     if not trained.history.stopped:
         (path / CHECKPOINT).unlink(missing_ok=True)
     return run
 
 
-def _train(prepared: _Prepared, settings: Settings, path: Path, tell: Callable[[Progress], None] | None) -> _Trained:
+def _train(prepared: _Prepared, settings: Settings, path: Path, stages: Stages) -> _Trained:
     """Builds the network as the linear model and trains it.
 
     It stays the linear model if it learns no more than chance.
     """
     table, windows, mean, std, _, batch_size = prepared
+    stages.begin("fitting the linear model")
     linear = baselines.fit_linear(windows, mean, std)
     network = forecaster.build(windows, linear, settings)
     scale = float(mean[windows.target]), float(std[windows.target])
     untrained = forecaster.in_units(network, *scale)
-    history = training.train(network, windows, scale, settings, batch_size=batch_size, folder=path, tell=tell)
+    history = training.train(
+        network, windows, scale, settings, batch_size=batch_size, folder=path, tell=stages.training()
+    )
     model = forecaster.in_units(network, *scale)
     if history.best_epoch == 0 or _learned(model, table, windows, linear):
         return _Trained(linear, model, history, history.best_epoch)

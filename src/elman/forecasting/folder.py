@@ -21,7 +21,7 @@ from typing import Any
 
 from elman import files
 from elman.errors import DataError
-from elman.forecasting.run import CONFIG, FILES, KERAS_MODEL, METRICS, Run, read_json
+from elman.forecasting.run import CHECKPOINT, CONFIG, FILES, KERAS_MODEL, METRICS, Run, read_json
 
 RUNS = "elman-runs"
 _CHOOSE = "Choose another with out (--out), or rename those files with fresh (--fresh)."
@@ -66,10 +66,9 @@ def finished(folder: Path, config: dict[str, Any], *, fresh: bool) -> Run | None
             f"{folder} holds a run with another {' and '.join(differing)}. Choose another folder with out (--out), or "
             "replace that run with fresh (--fresh)."
         )
-    if not (folder / METRICS).exists():
+    if not (folder / METRICS).exists() or (folder / CHECKPOINT).exists():  # interrupted, or killed while it drew
         return None
-    run = Run.load(folder)
-    return None if run.metrics["training"]["interrupted"] else run
+    return Run.load(folder)
 
 
 def _config_of(folder: Path) -> dict[str, Any] | None:

@@ -20,6 +20,7 @@ MODELS = {
     "linear": "linear model",
     NETWORK: "network",
 }
+COLUMNS = ("model", "error (RMSE)", "95 % interval")
 _SAME = 5e-4  # relative; a network that stays the linear model differs from it by rounding
 _BASELINES = {"last_value": "the last value", "seasonal": "the seasonal repeat", "linear": "the linear model"}
 
@@ -77,7 +78,7 @@ def _verdict(scores: dict[str, Any], best: str, *, distinct: bool, enough: bool)
 
 
 def rows(data: dict[str, Any]) -> list[tuple[str, str, str]]:
-    """The table of errors: model, RMSE, 95 % interval, which is left out if there are too few windows for one."""
+    """The table of errors, in the columns `COLUMNS`; the interval is left out if there are too few windows for one."""
     unit = f" {data['unit']}" if data["unit"] else ""
     found = []
     for name, score in data["errors"]["models"].items():
@@ -129,3 +130,16 @@ def _memory(memory: dict[str, Any], window: int) -> str:
     if memory["horizon"] is None:
         return f"Memory: {memory['verdict']}. {memory['because']}"
     return f"Its state looks back {memory['horizon']} of {counted(window, 'row')}: {memory['verdict']}."
+
+
+def text(data: dict[str, Any]) -> str:
+    """The whole report as plain text."""
+    table = [COLUMNS, *rows(data)]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    lines = [
+        "  ".join(
+            [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
+        )
+        for row in table
+    ]
+    return "\n".join([*before(data), "", *lines, "", *after(data)])

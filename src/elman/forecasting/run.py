@@ -16,6 +16,7 @@ from typing import Any
 from elman.errors import DataError
 from elman.forecasting import report
 from elman.forecasting.forecast import from_csv
+from elman.forecasting.words import counted
 from elman.network import Network
 
 CONFIG, METRICS, MODEL, FORECAST = "run.json", "metrics.json", "model.safetensors", "forecast.csv"
@@ -137,13 +138,17 @@ class Run:
         return self.metrics
 
     def __repr__(self) -> str:
-        score = self.metrics["errors"]["models"][report.NETWORK]["rmse"]
-        return f"<elman.Run {str(self.folder)!r}: {self.metrics['target']!r}, RMSE {score:.4g}>"
+        ahead = counted(self.metrics["ahead"], "row")
+        verdict = self.metrics["errors"]["verdict"]
+        return f"<elman.Run {str(self.folder)!r}: {self.metrics['target']!r}, {ahead} ahead. {verdict}>"
+
+    def __str__(self) -> str:
+        return f"{report.text(self.metrics)}\nThe run is in {self.folder}."
 
     def _repr_html_(self) -> str:
         cells = "".join(
             f"<tr>{''.join(f'<td>{html.escape(text)}</td>' for text in row)}</tr>" for row in report.rows(self.metrics)
         )
         text = [f"<p>{html.escape(line)}</p>" for line in (*report.before(self.metrics), *report.after(self.metrics))]
-        head = "<tr><th>model</th><th>RMSE</th><th>95 % interval</th></tr>"
+        head = f"<tr>{''.join(f'<th>{name}</th>' for name in report.COLUMNS)}</tr>"
         return f"{''.join(text[:1])}<table>{head}{cells}</table>{''.join(text[1:])}"
