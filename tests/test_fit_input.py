@@ -55,9 +55,9 @@ FILES = {
     "a longer row": (replaced(LINES, 77, "1,2,3"), "row 77 has 3 fields, the header has 2"),
     "a shorter row": (replaced(LINES, 77, "1"), "row 77 has 1 field, the header has 2"),
     "Latin-1": (replaced(LINES, 90, "1,é").encode("latin-1"), "row 90: byte 0xe9 is not UTF-8"),
-    "UTF-16": (TEXT.encode("utf-16"), "is UTF-16 text; expected UTF-8"),
+    "Latin-1, which is named": (replaced(LINES, 90, "1,é").encode("latin-1"), "--encoding latin-1"),
     "UTF-16 without a mark": (TEXT.encode("utf-16-le"), "is not text"),
-    "an archive": (b"PK\3\4\0\0\1", "is a ZIP archive, as .xlsx files are; expected a CSV file.*Save the sheet as CSV"),
+    "half an archive": (b"PK\3\4\0\0\1", "is a damaged ZIP archive .*Save or download it again"),
     "half a character": (TEXT.encode() + "é".encode()[:1], "ends inside a UTF-8 character"),
     "CR alone": (TEXT.replace("\n", "\r"), "ends its rows with CR alone"),
     "no Parquet": (b"PAR1 and no more", "is not a readable Parquet file"),
@@ -67,7 +67,7 @@ FILES = {
     "beyond float32": (replaced(LINES, 33, "-1e39,1"), "row 33, column 'temp': -1e\\+39 is beyond float32"),
     "a thousands comma": (
         replaced(LINES, 9, '"1,234",1'),
-        "row 9, column 'temp': '1,234' is not a number. Write it without a thousands separator",
+        "row 9, column 'temp': '1,234' is not a number. Name the decimal mark .* without a thousands separator",
     ),
 }
 
@@ -91,23 +91,12 @@ def test_a_shorter_row_is_not_filled(tmp_path):
         elman.fit(csv_file(tmp_path, replaced(LINES, 77, "1")), "temp", fill="linear")
 
 
-OTHERS = {
-    "gzip": (b"\x1f\x8b\x08\0", "is compressed with gzip; .* Unpack it"),
-    "old Excel": (b"\xd0\xcf\x11\xe0", "is an old Excel file; .* Save the sheet as CSV"),
-    "JSON": (b'[{"temp": 1}]', "is JSON; .* Convert it"),
-}
-
-
-@pytest.mark.parametrize(("content", "sentence"), OTHERS.values(), ids=OTHERS)
-def test_a_file_of_another_kind_is_named(content, sentence, tmp_path):
-    with pytest.raises(elman.DataError, match=sentence):
-        elman.fit(csv_file(tmp_path, content))
-
-
 def test_what_can_be_read_only_once_is_refused(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path / "pipe", "/dev/null"):
-        with pytest.raises(elman.DataError, match="is a pipe or a device, which can be read only once; expected a CSV"):
+        with pytest.raises(
+            elman.DataError, match="is a pipe or a device, which can be read only once; expected a table"
+        ):
             elman.fit(path)
     with pytest.raises(elman.DataError, match="https://example.org/a.csv is a web address.*Download it first"):
         elman.fit("https://example.org/a.csv")
@@ -138,8 +127,6 @@ def test_times_that_are_none_or_ambiguous(tmp_path):
 
 
 TABLES = {
-    "constant": (lambda: frame(flat=np.ones(ROWS)), "column 'flat' is constant over the training part"),
-    "constant at first": (lambda: frame(late=np.r_[np.ones(150), NOISE[:50]]), "column 'late' is constant"),
     "a constant target": (lambda: frame(temp=np.ones(ROWS)), "column 'temp' is constant.*It is the target"),
     "counts beyond float32": (lambda: frame(id=1.7e9 + 10 * NOISE), "column 'id' goes up to.*Subtract a constant"),
     "large integers": (lambda: frame(id=2**60 + np.arange(ROWS) ** 2), "column 'id' goes up to.*Subtract a constant"),

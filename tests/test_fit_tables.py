@@ -57,10 +57,14 @@ def test_parquet_and_tables_in_memory_are_the_same(tmp_path):
 
 
 def test_columns_that_are_not_numbers_are_left_out_with_a_note():
-    found = read(frame(flag=NOISE > 0, city=["a"] * ROWS, row=np.arange(ROWS)))
+    names = [f"name {i}" for i in NOISE]
+    found = read(frame(flag=NOISE > 0, city=["a"] * ROWS, name=names, row=np.arange(ROWS), nothing=[None] * ROWS))
     assert found.chosen.features == ["temp", "wind", "flag"]
     assert found.chosen.time == "row"
-    assert found.notes == ["Column 'row' is taken for the time.", "Left out: city (text)."]
+    assert found.notes == [
+        "Column 'row' is taken for the time.",
+        "Left out: name (text), nothing (empty), city (always 'a').",
+    ]
     assert set(found.rows[:, 2]) == {0, 1}
 
 
@@ -136,20 +140,9 @@ def test_a_cell_that_shows_what_the_mark_is_decides(cells, values, tmp_path):
 
 
 def test_one_cell_decides_for_all_that_follow_it(tmp_path, monkeypatch):
-    monkeypatch.setattr("elman.forecasting.source._BATCH", 2)
+    monkeypatch.setattr("elman.forecasting.csv_files.BATCH", 2)
     cells = ["12,5", "13,5", "1,002", "1,005", "1,010"]
     assert_array_equal(read(csv_file(tmp_path, numbered(cells))).rows[2:, 0], np.array([1.002, 1.005, 1.01], "float32"))
-
-
-@pytest.mark.parametrize("form", ["%d.%m.%y", "%d/%m/%y", "%y-%m-%d", "%y/%m/%d", "%m/%d/%y", "%d.%m.%y %H:%M"])
-def test_years_of_two_digits_are_not_guessed(form, tmp_path):
-    days = [day.astype(object).strftime(form) for day in DAYS]
-    path = csv_file(tmp_path, "\n".join(["day,temp", *(f"{d},{a}" for d, a in zip(days, WAVE, strict=True))]))
-    found = read(path)
-    assert found.times is None
-    assert found.notes == ["Left out: day (text; if these are times, write them as 2024-01-31)."]
-    with pytest.raises(DataError, match="column 'day' has times such as .* expected dates as 2024-01-31"):
-        read(path, time="day")
 
 
 def test_dates_of_eight_digits_are_times(tmp_path):
@@ -242,7 +235,7 @@ def test_series_side_by_side_are_put_one_after_the_other():
 def test_rows_that_do_not_fit_into_memory_are_mapped(monkeypatch):
     monkeypatch.setattr("elman.forecasting.table.IN_MEMORY", 100)
     monkeypatch.setattr("elman.forecasting.table.CHUNK", 7)
-    monkeypatch.setattr("elman.forecasting.source._BATCH", 16)
+    monkeypatch.setattr("elman.forecasting.other_files.BATCH", 16)
     found = read(frame(g=["b", "a"] * (ROWS // 2)), group="g")
     assert isinstance(found.rows, np.memmap)
     assert_array_equal(found.rows, np.concatenate([WANTED[::2], WANTED[1::2]]))

@@ -94,6 +94,29 @@ def file_errors(path: Path, option: str = "") -> Iterator[None]:
         raise DataError(f"{path} cannot be written: {error.strerror or error}. Choose {place}.") from error
 
 
+@contextlib.contextmanager
+def temporary_errors() -> Iterator[None]:
+    """Turns errors of the folder for temporary files into sentences."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            raise DataError(
+                f"the folder for temporary files ({_temporary_folder()}) is full. Free some space, or name another one "
+                "in the environment variable TMPDIR."
+            ) from error
+        if error.errno in {errno.ENOENT, errno.EACCES, errno.EROFS}:
+            raise DataError(
+                f"there is no folder for temporary files ({error.strerror or error}). Name one in the environment "
+                "variable TMPDIR."
+            ) from error
+        raise
+
+
+def _temporary_folder() -> str:
+    return os.environ.get("TMPDIR") or tempfile.tempdir or "/tmp"
+
+
 def _write_all(path: Path, data: bytes) -> None:
     with path.open("wb") as file:
         file.write(data)

@@ -17,20 +17,31 @@ from elman.cli.keras_model import keras_model
 from elman.cli.screen import say, screen, table_of, usage_errors
 from elman.forecasting import Run, report
 from elman.forecasting import fit as fit_table
-from elman.forecasting.settings import CELLS, FILLS, NAMES, Settings
+from elman.forecasting.settings import CELLS, DUPLICATES, FILLS, NAMES, Settings
 
 _table = functools.partial(option, "The table")
 _model = functools.partial(option, "The forecasts and the model")
 _run = functools.partial(option, "The run")
 
+_DATA = "The table, oldest row first: a file of CSV, Excel, Parquet or JSON, also packed as .gz or .zip."
 _TARGET = "The column to forecast. Only a table with one column of numbers needs no target."
-_FEATURES = "The columns that forecasts are made from, as well as the target.  [default: all columns of numbers]"
-_TIME = "The column with the times of the rows.  [default: the first that looks so]"
+_FEATURES = (
+    "The columns that forecasts are made from, as well as the target.  [default: all columns of numbers and of "
+    "categories]"
+)
+_TIME = (
+    "The column with the times of the rows, or several with parts of it and commas between them, such as date,hour.  "
+    "[default: the first that looks so]"
+)
 _GROUP = "The column that names the series of each row, if the table holds several, of shops or sensors."
 _FILL = (
     "What to do with empty cells and missing rows. linear: a straight line between the neighbours; previous: the value "
     "before; split: cut the series there; keep: ignore gaps in time.  [default: stop]"
 )
+_DUPLICATES = "Which of several rows of one time counts: first, last, or the mean of all.  [default: stop]"
+_SEP = "What separates the columns of a text file, such as ';' or tab or ' '.  [default: found in the header]"
+_ENCODING = "The encoding of a text file, such as latin-1.  [default: UTF-8]"
+_DECIMAL = "The decimal mark of numbers, . or ,; the other one separates thousands then.  [default: found]"
 _WINDOW = "How many of the latest rows a forecast is made from.  [default: 8 to 64, by the period]"
 _CELL = f"The kind of recurrent layer: {', '.join(CELLS[:-1])} or {CELLS[-1]}."
 _EPOCHS = "The most passes over the data. Training ends earlier when the error no longer falls."
@@ -41,15 +52,19 @@ _FRESH = (
 
 
 def fit(
-    table: Annotated[
-        Path | None, typer.Argument(metavar="DATA", help="The table: a CSV or Parquet file, oldest row first.")
-    ] = None,
+    table: Annotated[str | None, typer.Argument(metavar="DATA", help=_DATA)] = None,
     data: Annotated[str | None, _table("NAME", RECORDING, words=datasets.names())] = None,
     target: Annotated[str | None, _table("COLUMN", _TARGET)] = None,
     features: Annotated[str | None, _table("A,B,...", _FEATURES)] = None,
     time: Annotated[str | None, _table("COLUMN", _TIME)] = None,
     group: Annotated[str | None, _table("COLUMN", _GROUP)] = None,
     fill: Annotated[str | None, _table("HOW", _FILL, words=FILLS)] = None,
+    exclude: Annotated[str | None, _table("A,B,...", "Columns that are left out.")] = None,
+    sort: Annotated[bool, _table(None, "Sort the rows by time first.", "--sort")] = False,
+    duplicates: Annotated[str | None, _table("WHICH", _DUPLICATES, words=DUPLICATES)] = None,
+    sep: Annotated[str | None, _table("MARK", _SEP)] = None,
+    encoding: Annotated[str | None, _table("NAME", _ENCODING)] = None,
+    decimal: Annotated[str | None, _table("MARK", _DECIMAL, words=(".", ","))] = None,
     unit: Annotated[str | None, _table("TEXT", "The target's unit, for the report and the pictures.")] = None,
     ahead: Annotated[int | None, _model("ROWS", "How many rows to forecast.  [default: 1]")] = None,
     window: Annotated[int | None, _model("ROWS", _WINDOW)] = None,
@@ -81,8 +96,9 @@ def fit(
         if (table is None) == (data is None):
             raise ValueError("elman fit takes either DATA, a file, or --data with the name of a recording.")
         given["units"] = _sizes(units)
-        if features is not None:
-            given["features"] = [name.strip() for name in features.split(",")]
+        for role, names in (("features", features), ("exclude", exclude)):
+            if names is not None:
+                given[role] = [name.strip() for name in names.split(",")]
         known = {"table": table} if data is None else datasets.arguments(data)
         with keras_model() as write:
             run = fit_table(**known | given, out=out, fresh=fresh)

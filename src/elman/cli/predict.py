@@ -7,7 +7,7 @@ import functools
 import io
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import polars as pl
 import typer
@@ -25,10 +25,13 @@ _EVERY = "Forecast after every window of DATA, and not only after its last row."
 def predict(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run of elman fit.")],
     table: Annotated[
-        Path | None, typer.Argument(metavar="DATA", help="A CSV or Parquet file with the columns of the run's table.")
+        str | None, typer.Argument(metavar="DATA", help="A file with the columns of the run's table.")
     ] = None,
     data: Annotated[str | None, _option("NAME", RECORDING, words=datasets.names())] = None,
     every: Annotated[bool, _option(None, _EVERY, "--every")] = False,
+    sep: Annotated[str | None, _option("MARK", "What separates the columns.  [default: as in the run]")] = None,
+    encoding: Annotated[str | None, _option("NAME", "The encoding.  [default: as in the run]")] = None,
+    decimal: Annotated[str | None, _option("MARK", "The decimal mark.  [default: as in the run]")] = None,
     out: Annotated[Path | None, _option("FILE", "Write the forecasts to a .csv or .parquet file.")] = None,
     json_: Annotated[bool, _option(None, "Print the forecasts as JSON.", "--json")] = False,
 ) -> None:
@@ -43,8 +46,8 @@ def predict(
     with usage_errors():
         if (table is None) == (data is None):
             raise ValueError("elman predict takes either DATA, a file, or --data with the name of a recording.")
-        rows = table if data is None else datasets.arguments(data)["table"]
-        forecasts = predict_rows(run, rows, every=every)
+        rows: Any = table if data is None else datasets.arguments(data)["table"]
+        forecasts = predict_rows(run, rows, every=every, sep=sep, encoding=encoding, decimal=decimal)
         if out is not None:
             _write(forecasts, out)
             if json_:

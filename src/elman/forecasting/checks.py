@@ -13,11 +13,12 @@ import numpy as np
 
 from elman.cells import BY_KERAS
 from elman.errors import DataError
+from elman.forecasting.columns import of_category
 from elman.forecasting.moments import Moments
 from elman.forecasting.settings import Settings
 from elman.forecasting.table import CHUNK, Table
 from elman.forecasting.windows import Windows
-from elman.forecasting.words import counted
+from elman.forecasting.words import counted, listed
 
 _SAME = 0.9999  # correlation of changes, above which one column gives the other away
 _OWN_PAST = 8  # changes of the target that may predict the next one as well
@@ -29,26 +30,47 @@ _COPIES = 6
 _BYTES = 4  # of a float32
 
 
-def moments(table: Table, part: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation of each column over the training part, in float64.
+def moments(table: Table, part: np.ndarray) -> tuple[Table, np.ndarray, np.ndarray]:
+    """The table without the columns that are constant over the training part, and the mean and standard deviation of
+    each column there, in float64.
 
     Raises:
-        DataError: If a column is constant there, or varies too little or too much for the network.
+        DataError: If the target is constant there, or a column varies too little or too much for the network.
     """
     sums = Moments(table.rows.shape[1])
     for start in range(0, len(table.rows), CHUNK):
         sums.add(table.rows[start : start + CHUNK][part[start : start + CHUNK] == 0])
-    for name, mean, std in zip(table.chosen.features, sums.mean, sums.std, strict=True):
-        if std == 0:
+    mean, std = sums.mean, sums.std
+    if std[table.target] == 0:
+        raise DataError(
+            f"column {table.chosen.target!r} is constant over the training part, the first 70 %, at "
+            f"{mean[table.target]:g}, so there is nothing to learn from it. It is the target. Choose another one."
+        )
+    if (std == 0).any():
+        table = _without_constants(table, mean, std > 0)
+        mean, std = mean[std > 0], std[std > 0]
+    for name, each in zip(table.chosen.features, std, strict=True):
+        if not _LEAST_VARIANCE <= each**2 <= _LARGEST_VARIANCE:
+            less_or_more = "more" if each < 1 else "less"
             raise DataError(
-                f"column {name!r} is constant over the training part, the first 70 %, at {mean:g}, so there is nothing "
-                "to learn from it. "
-                + ("It is the target." if name == table.chosen.target else "Leave it out with features (--features).")
+                f"column {name!r} varies by {each:.3g}; choose a unit in which it varies by {less_or_more}."
             )
-        if not _LEAST_VARIANCE <= std**2 <= _LARGEST_VARIANCE:
-            less_or_more = "more" if std < 1 else "less"
-            raise DataError(f"column {name!r} varies by {std:.3g}; choose a unit in which it varies by {less_or_more}.")
-    return sums.mean, sums.std
+    return table, mean, std
+
+
+def _without_constants(table: Table, mean: np.ndarray, kept: np.ndarray) -> Table:
+    """The table without some columns, and a note that names them."""
+    chosen = table.chosen
+    features = [name for name, keep in zip(chosen.features, kept, strict=True) if keep]
+    values = [value for value, keep in zip(mean, kept, strict=True) if not keep]
+    names = [name for name in chosen.features if name not in features]
+    each = [f"{name} ({value:g})" for name, value in zip(names, values, strict=True)]
+    note = f"Left out, as constant over the training part, the first 70 %: {listed(each, 6)}."
+    made = {name: [of_category(name, value) for value in values] for name, values in chosen.categories.items()}
+    inputs = [name for name in chosen.inputs if name in features or set(made.get(name, ())) & set(features)]
+    categories = {name: values for name, values in chosen.categories.items() if name in inputs}
+    chosen = chosen._replace(features=features, inputs=inputs, categories=categories)
+    return table._replace(rows=np.ascontiguousarray(table.rows[:, kept]), chosen=chosen, notes=[*table.notes, note])
 
 
 def check_memory(settings: Settings, windows: Windows, batch_size: int) -> None:
@@ -95,7 +117,7 @@ def check_leakage(table: Table, part: np.ndarray, window: int, ahead: int) -> No
             if abs(_correlation(changes[:-shift, i], target[shift:])) > _SAME:
                 raise DataError(
                     f"column {name!r} contains the target {table.chosen.target!r} from {counted(shift, 'row')} ahead "
-                    "(leakage). Leave it out with features (--features)."
+                    f"(leakage). Leave it out with exclude (--exclude {name!r})."
                 )
 
 

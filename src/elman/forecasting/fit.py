@@ -33,7 +33,7 @@ from elman.forecasting.run import (
 )
 from elman.forecasting.scores import Bootstrap
 from elman.forecasting.settings import Settings
-from elman.forecasting.source import Source, open_table
+from elman.forecasting.source import Form, Source, open_table
 from elman.forecasting.stages import Stages
 from elman.forecasting.table import Table
 from elman.forecasting.windows import (
@@ -89,6 +89,12 @@ def fit(
     unit: str | None = None,
     batch_size: int | None = None,
     learning_rate: float = 3e-3,
+    exclude: Sequence[str] | None = None,
+    sort: bool = False,
+    duplicates: str | None = None,
+    sep: str | None = None,
+    encoding: str | None = None,
+    decimal: str | None = None,
     out: Any = None,
     fresh: bool = False,
     verbose: int | str = "auto",
@@ -103,13 +109,16 @@ def fit(
     killed, the same call resumes it and ends with the same numbers. No framework is needed, and none is imported.
 
     Args:
-        table: Path of a `.csv` or `.parquet` file, a NumPy array `(rows, columns)` (columns `x0`, `x1`, ... unless it
-            is structured), or a pandas or Polars frame. Rows are in order of time.
+        table: Path of a file (CSV, Parquet, Arrow, Excel or JSON, also packed with gzip or ZIP), a NumPy array
+            `(rows, columns)` (columns `x0`, `x1`, ... unless it is structured), or a pandas or Polars frame. Rows are
+            in order of time.
         target: The column to forecast. It may be left out if the table has one column of numbers.
         window: Rows that the network sees. `None` chooses 8 to 64 of them by the period that is found.
         ahead: Rows that it forecasts, all at once.
-        features: Columns that it sees. `None` takes every column of numbers. The target is always one of them.
-        time: The column of times or row numbers. `None` takes the first one that looks so.
+        features: Columns that it sees. `None` takes every column of numbers, true and false, and categories (text with
+            at most 20 different values). The target is always one of them.
+        time: The column of times or row numbers, or several that hold its parts, with commas between them. `None` takes
+            the first one that looks so, or date and time, or year, month and day.
         group: The column that tells several series apart. No window contains rows of two series.
         units: Size of the recurrent layer, or sizes of several.
         cell: `"SimpleRNN"`, `"LSTM"` or `"GRU"`.
@@ -123,6 +132,14 @@ def fit(
         unit: The target's unit, for the report.
         batch_size: Windows per step. `None` chooses a power of two from 32 to 1024 by their number.
         learning_rate: Of Adam. It is halved after every 5 epochs without a smaller error.
+        exclude: Columns that are left out.
+        sort: Whether to sort the rows by time first.
+        duplicates: Which row to keep of several with one time: `"first"`, `"last"`, or the `"mean"` of all; `None`
+            raises an error.
+        sep: The separator of a text file, `" "` for any number of blanks. `None` finds it in the header.
+        encoding: Of a text file, such as `"latin-1"`. `None` is UTF-8.
+        decimal: The decimal mark of numbers, `"."` or `","`; the other one then separates thousands. `None` finds it,
+            and raises an error where it is not certain.
         out: The run's folder. `None` names it `elman-runs/<name>-<hash>`, by the data and the arguments.
         fresh: Whether to start again, even if the folder holds this or another run of elman, finished or not. Files of
             other programs whose names the run needs are renamed, `metrics.json` to `metrics.json.before`.
@@ -161,11 +178,17 @@ def fit(
         unit=unit,
         batch_size=batch_size,
         learning_rate=learning_rate,
+        exclude=exclude,
+        sort=sort,
+        duplicates=duplicates,
+        sep=sep,
+        encoding=encoding,
+        decimal=decimal,
     )
     with progress.shown("elman.fit", verbose) as show:
         stages = Stages(show, tell)
         stages.begin("reading the table")
-        source = open_table(table)
+        source = open_table(table, Form(settings.sep, settings.encoding, settings.decimal))
         config = settings.to_dict() | {"sha256": source.sha256, "elman": elman.__version__}
         path = folder.path_for(source.name, config, out)
         if (run := folder.finished(path, config, fresh=fresh)) is not None:
@@ -183,8 +206,9 @@ def _prepare(source: Source, settings: Settings) -> _Prepared:
     longest = max(map(len, series), default=0)
     period = baselines.period_of(series, longest) if longest else None
     window = settings.window or default_window(longest, settings.ahead, period)
+    windows_of(table, part, window, settings.ahead)  # enough rows, before anything else is said of them
+    table, mean, std = checks.moments(table, part)
     windows = windows_of(table, part, window, settings.ahead)
-    mean, std = checks.moments(table, part)
     checks.check_leakage(table, part, window, settings.ahead)
     batch_size = settings.batch_size or batch_size_for(len(windows.starts["train"]))
     checks.check_memory(settings, windows, batch_size)
@@ -323,7 +347,11 @@ def _facts(prepared: _Prepared, source: Source, settings: Settings) -> dict[str,
             "rows": len(table.rows),
             "filled": table.filled,
             "features": table.chosen.features,
+            "inputs": table.chosen.inputs,
+            "categories": table.chosen.categories,
             "time": table.chosen.time,
+            "time_form": table.form,
+            "time_parts": None if table.chosen.parts is None else table.chosen.parts.cells,
             "zone": table.clock.zone,
             "group": table.chosen.group,
             "groups": len(table.group_names),

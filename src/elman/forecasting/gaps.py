@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Order, empty cells and gaps in time: makes a `Table` of the rows as they were read.
+"""Empty cells and gaps in time: makes a `Table` of the rows as they were read.
 
 In: a `RawTable`. Out: the rows group by group, without empty cells, cut into segments that a window may not cross; or a
 `DataError` that names the row.
@@ -7,61 +7,63 @@ In: a `RawTable`. Out: the rows group by group, without empty cells, cut into se
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
 from elman.errors import DataError
 from elman.forecasting import table
 from elman.forecasting.columns import Chosen
+from elman.forecasting.ordering import Where, in_order
+from elman.forecasting.settings import Settings
 from elman.forecasting.source import Source
 from elman.forecasting.table import RawTable, Table
-from elman.forecasting.words import counted
+from elman.forecasting.words import counted, listed
 
 _GAP = 1.5  # median steps, above which rows are missing
 
 
-def arranged(source: Source, chosen: Chosen, raw: RawTable, fill: str | None, notes: list[str]) -> Table:
-    """Checks the order, and deals with missing cells and with gaps."""
-    raw = _without_blank_end(source, raw)
-    unnamed = np.flatnonzero(raw.groups < 0)
-    if len(unnamed):
-        raise DataError(
-            f"{source.row(int(unnamed[0]))}, column {chosen.group!r} (the group) is empty; expected a name."
-        )
-    order = None
-    if (np.diff(raw.groups) < 0).any():  # rows of several series in turn; from here on one series after the other
-        order = np.argsort(raw.groups, kind="stable")
-        rows = (
-            table.in_file([raw.rows[order[i : i + table.CHUNK]] for i in range(0, len(order), table.CHUNK)])
-            if isinstance(raw.rows, np.memmap)
-            else raw.rows[order]
-        )
-        raw = raw._replace(rows=rows, groups=raw.groups[order], times=None if raw.times is None else raw.times[order])
+def arranged(source: Source, chosen: Chosen, raw: RawTable, settings: Settings, notes: list[str]) -> Table:
+    """Puts rows in order, and deals with missing cells and with gaps."""
+    fill = settings.fill
+    raw, order = in_order(source, chosen, raw, settings, notes)
 
     def where(index: int) -> str:
-        return source.row(index if order is None else int(order[index]))
+        return source.row(int(order[index]))
 
     same = np.diff(raw.groups) == 0  # whether a row has its predecessor's group
-    _check_order(chosen, raw, same, where)
     chunks = (raw.rows[i : i + table.CHUNK] for i in range(0, len(raw.rows), table.CHUNK))
     missing = np.concatenate([np.isnan(rows).any(1) for rows in chunks])
     if missing.any():
         source.check_rows()
         if fill in {None, "keep"}:
-            at = np.flatnonzero(missing)
-            first = int(at[0] if order is None else at[order[at].argmin()])
-            column = chosen.features[int(np.isnan(raw.rows[first]).argmax())]
-            raise DataError(
-                f"{where(first)}, column {column!r} is empty. Fill such cells with fill='linear' (--fill linear) or "
-                "'previous', or leave their rows out with 'split'."
-            )
+            raise DataError(_missing(chosen, raw, missing, order, where))
+        for name, marks in raw.marks.items():
+            cells = listed(f"{value:.6g} ({counted(count, 'cell')})" for value, count in marks)
+            notes.append(f"In column {name!r} missing values are marked: {cells}.")
     extra = np.zeros(len(same), "int64") if fill == "keep" else _gaps(chosen, raw, same, fill, where)
     if fill == "split":
         return _split(chosen, raw, same & (extra == 0), missing, notes)
     if fill in {"linear", "previous"} and (missing.any() or extra.any()):
         return _filled(chosen, raw, same, extra, missing, fill, notes)
     return _table(chosen, raw, same, 0, notes)
+
+
+def _missing(chosen: Chosen, raw: RawTable, missing: np.ndarray, order: np.ndarray, where: Where) -> str:
+    """The sentence for the first empty cell of the source."""
+    at = np.flatnonzero(missing)
+    first = int(at[order[at].argmin()])
+    column = chosen.features[int(np.isnan(raw.rows[first]).argmax())]
+    cure = (
+        "Fill such cells with fill='linear' (--fill linear) or 'previous', or leave their rows out with 'split' "
+        "(--fill split)"
+    )
+    if column not in raw.marks:
+        column = next((n for n in chosen.categories if column.startswith(f"{n} = ")), column)
+        return f"{where(first)}, column {column!r} is empty; expected a value. {cure}."
+    value, count = raw.marks[column][0]
+    return (
+        f"{where(first)}, column {column!r} has no value: {value:.6g}, in {counted(count, 'cell')}, is far from all "
+        f"other values, so it is taken for the mark of a missing one. {cure}; 'keep' takes it for a number."
+    )
 
 
 def _table(chosen: Chosen, raw: RawTable, joined: np.ndarray, filled: int, notes: list[str]) -> Table:
@@ -71,41 +73,7 @@ def _table(chosen: Chosen, raw: RawTable, joined: np.ndarray, filled: int, notes
     return Table(raw.rows, chosen, raw.times, raw.clock, raw.groups, raw.group_names, segments, filled, notes)
 
 
-def _without_blank_end(source: Source, raw: RawTable) -> RawTable:
-    """The rows without the empty lines that a file may end with."""
-    end = len(raw.rows)
-    while end and np.isnan(raw.rows[end - 1]).all() and (raw.times is None or np.isnan(raw.times[end - 1])):
-        end -= 1
-    if not end:
-        raise DataError(f"{source.name} has {counted(len(raw.rows), 'row')}, and none with a value.")
-    times = None if raw.times is None else raw.times[:end]
-    return raw._replace(rows=raw.rows[:end], times=times, groups=raw.groups[:end])
-
-
-def _check_order(chosen: Chosen, raw: RawTable, same: np.ndarray, where: Callable[[int], str]) -> None:
-    """Raises DataError unless time rises in every group."""
-    if raw.times is None:
-        return
-    lost = np.flatnonzero(np.isnan(raw.times))
-    if len(lost):
-        raise DataError(f"{where(int(lost[0]))}, column {chosen.time!r} (the time) is empty; expected a time.")
-    back = np.flatnonzero(same & (np.diff(raw.times) <= 0))
-    if len(back):
-        now, before = (raw.clock.text(raw.times[back[0] + i]) for i in (1, 0))
-        group = (
-            ""
-            if chosen.group is not None
-            else " If the table holds several series, name the column that tells them apart with group (--group)."
-        )
-        found = f"{now} again" if now == before else f"{now} after {before}"
-        cure = "Keep one row for each time." if now == before else "Sort the table by time."
-        raise DataError(
-            f"{where(int(back[0]) + 1)}, column {chosen.time!r} (the time): {found}; expected rows in order of time. "
-            f"{cure}{group}"
-        )
-
-
-def _gaps(chosen: Chosen, raw: RawTable, same: np.ndarray, fill: str | None, where: Callable[[int], str]) -> np.ndarray:
+def _gaps(chosen: Chosen, raw: RawTable, same: np.ndarray, fill: str | None, where: Where) -> np.ndarray:
     """How many rows are missing before each row but the first, by the time column.
 
     Raises:
@@ -113,7 +81,8 @@ def _gaps(chosen: Chosen, raw: RawTable, same: np.ndarray, fill: str | None, whe
     """
     if raw.times is None or not same.any():
         return np.zeros(len(same), "int64")
-    steps = np.diff(raw.times)
+    axis = raw.clock.axis(raw.times)
+    steps = np.diff(axis.values)
     median = float(np.median(steps[same]))
     gap = same & (steps > _GAP * median)
     if gap.any() and fill is None:
@@ -121,8 +90,8 @@ def _gaps(chosen: Chosen, raw: RawTable, same: np.ndarray, fill: str | None, whe
         before, now = (raw.clock.text(raw.times[first + i]) for i in (0, 1))
         raise DataError(
             f"{where(first + 1)}, column {chosen.time!r} (the time): a gap from {before} to {now}, where rows are "
-            f"{raw.clock.step_text(median)} apart. Fill gaps with fill='linear' (--fill linear) or 'previous', cut "
-            "there with 'split', or take the rows as they come with 'keep'."
+            f"{axis.step_text(median)} apart. Fill gaps with fill='linear' (--fill linear) or 'previous', cut "
+            "there with 'split' (--fill split), or take the rows as they come with 'keep'."
         )
     return np.where(gap, np.maximum(np.rint(steps / median).astype("int64") - 1, 1), 0)
 
@@ -154,7 +123,11 @@ def _filled(
     everywhere = np.arange(len(raw.rows) + more)
     rows = np.full((len(everywhere), raw.rows.shape[1]), np.nan, "float32")
     rows[place] = raw.rows
-    times = None if raw.times is None else np.interp(everywhere, place, raw.times)
+    times = None
+    if raw.times is not None:
+        even = raw.clock.axis(raw.times)
+        times = np.array(even.back(np.interp(everywhere, place, even.values)))
+        times[place] = raw.times
     groups = raw.groups[np.searchsorted(place, everywhere, "right") - 1]
     axis = everywhere.astype("float64") if times is None else times
     for group in np.unique(groups):
@@ -165,9 +138,9 @@ def _filled(
                 raise DataError(
                     f"column {chosen.features[column]!r} is empty throughout"
                     + (f" in group {raw.group_names[group]!r}" if chosen.group is not None else "")
-                    + ", so that nothing can be filled. Leave it out with features (--features)."
+                    + ", so that nothing can be filled. Leave it out with exclude (--exclude)."
                 )
-            if fill == "linear":
+            if fill == "linear" and chosen.features[column] in chosen.inputs:  # categories have nothing in between
                 rows[members, column] = np.interp(axis[members], axis[known], rows[known, column])
             else:
                 last = np.maximum(np.searchsorted(known, members, "right") - 1, 0)

@@ -17,15 +17,24 @@ from elman.forecasting import reading
 from elman.forecasting.forecast import as_frame, forecasts_of, last_windows
 from elman.forecasting.run import Run
 from elman.forecasting.settings import Settings
-from elman.forecasting.source import open_table
+from elman.forecasting.source import Form, open_table
 from elman.forecasting.table import Table
 from elman.forecasting.windows import Windows
 from elman.forecasting.words import listed
 
+FORM = Form._fields  # the arguments that say how a text file is written
 _MOST = 4096  # windows that `examples` returns
 
 
-def predict(run: Any, table: Any, every: bool = False) -> pl.DataFrame:
+def predict(
+    run: Any,
+    table: Any,
+    every: bool = False,
+    *,
+    sep: str | None = None,
+    encoding: str | None = None,
+    decimal: str | None = None,
+) -> pl.DataFrame:
     """Forecasts the rows that follow a table's last ones, with a run's model.
 
     Args:
@@ -33,6 +42,9 @@ def predict(run: Any, table: Any, every: bool = False) -> pl.DataFrame:
         table: New rows, in order of time, with the columns that the run was trained on; as many as its window, or more.
             Any kind of table that `fit` takes.
         every: Whether to forecast after every window of the table, and not only after the last one of each series.
+        sep: The separator of a text file. `None` is that of the run.
+        encoding: Of a text file. `None` is that of the run.
+        decimal: The decimal mark of numbers. `None` is that of the run.
 
     Returns:
         A Polars frame with one row for each step ahead: the group, if there are several; `after`, the time or row that
@@ -47,7 +59,8 @@ def predict(run: Any, table: Any, every: bool = False) -> pl.DataFrame:
 
         elman.predict("elman-runs/beach-1f2e3d4c", "today.csv")
     """
-    run, read, first_row = _read(run, table)
+    given = {"sep": sep, "encoding": encoding, "decimal": decimal}
+    run, read, first_row = _read(run, table, {name: value for name, value in given.items() if value is not None})
     window, ahead = run.metrics["window"], run.metrics["ahead"]
     starts = _every(read, window) if every else _last(read, window)
     return as_frame(read, starts, window, forecasts_of(run.model, read, starts, window, ahead), first_row)
@@ -74,14 +87,17 @@ def examples(run: Any, table: Any) -> tuple[Any, np.ndarray, np.ndarray]:
     return run.model, of.inputs(starts), of.targets(starts)
 
 
-def _read(run: Any, table: Any) -> tuple[Run, Table, int]:
+def _read(run: Any, table: Any, form: dict[str, str | None] | None = None) -> tuple[Run, Table, int]:
     """A run, a table of the columns that it was trained on, and the number of the table's first row."""
     if not isinstance(run, Run):
         run = Run.load(run)
-    facts = run.metrics["table"]
-    features = facts["features"]
-    source = open_table(table)
-    needed = [name for name in (*features, facts["time"], facts["group"]) if name is not None]
+    facts, asked = run.metrics["table"], run.metrics["arguments"]
+    own = Settings(**{name: asked.get(name) for name in FORM} | (form or {}))
+    source = open_table(table, Form(own.sep, own.encoding, own.decimal))
+    inputs = facts.get("inputs", facts["features"])
+    known = reading.Known.of_run(facts)
+    of_time = [facts["time"]] if known.parts is None else known.parts.columns
+    needed = [name for name in (*inputs, *of_time, facts["group"]) if name is not None]
     if missing := [name for name in needed if name not in source.columns]:
         raise DataError(
             f"the table has no column {missing[0]!r}, which {run.folder} was trained on; it has "
@@ -89,12 +105,14 @@ def _read(run: Any, table: Any) -> tuple[Run, Table, int]:
         )
     settings = Settings(
         target=run.metrics["target"],
-        features=features,
+        features=inputs,
         time=facts["time"],
         group=facts["group"],
-        fill=run.metrics["arguments"]["fill"],
+        fill=asked["fill"],
+        sort=asked.get("sort", False),
+        duplicates=asked.get("duplicates"),
     )
-    return run, reading.read(source, settings), source.first_row
+    return run, reading.read(source, settings, known), source.first_row
 
 
 def _last(table: Table, window: int) -> np.ndarray:

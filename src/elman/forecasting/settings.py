@@ -19,6 +19,8 @@ from elman.errors import DataError
 
 CELLS = tuple(BY_KERAS)
 FILLS = ("linear", "previous", "split", "keep")
+DUPLICATES = ("first", "last", "mean")
+_TABS = {"\\t": "\t", "tab": "\t"}
 _MOST = 2**31 - 1  # of any count
 
 
@@ -42,6 +44,12 @@ class Settings:
         unit: The target's unit, for the report.
         batch_size: Windows per training step, or `None` to choose it by their number.
         learning_rate: Of Adam.
+        exclude: Columns that are left out, or `None`.
+        sort: Whether rows are sorted by time first.
+        duplicates: What to do with several rows of one time, one of `DUPLICATES`, or `None` for an error.
+        sep: The separator of a text file, a blank for any number of blanks, or `None` to find it.
+        encoding: Of a text file, or `None` for UTF-8.
+        decimal: The decimal mark of numbers, `.` or `,`, or `None` to find it.
     """
 
     target: str | None = None
@@ -59,6 +67,12 @@ class Settings:
     unit: str | None = None
     batch_size: int | None = None
     learning_rate: float = 3e-3
+    exclude: Sequence[str] | None = None
+    sort: bool = False
+    duplicates: str | None = None
+    sep: str | None = None
+    encoding: str | None = None
+    decimal: str | None = None
 
     def __post_init__(self) -> None:
         self._check_columns()
@@ -69,23 +83,44 @@ class Settings:
         _one_of("cell", self.cell, CELLS)
         if self.fill is not None:
             _one_of("fill", self.fill, FILLS)
-        if not isinstance(self.bidirectional, bool | np.bool_):
-            raise DataError(f"bidirectional is {self.bidirectional!r}; expected True or False.")
-        self._set("bidirectional", bool(self.bidirectional))
+        if self.duplicates is not None:
+            _one_of("duplicates", self.duplicates, DUPLICATES)
+        for name in ("bidirectional", "sort"):
+            if not isinstance(getattr(self, name), bool | np.bool_):
+                raise DataError(f"{name} is {getattr(self, name)!r}; expected True or False.")
+            self._set(name, bool(getattr(self, name)))
+        self._check_form()
         if not is_real(self.learning_rate) or self.learning_rate <= 0:
             raise DataError(f"learning_rate is {self.learning_rate!r}; expected a positive number.")
         self._set("learning_rate", float(self.learning_rate))
 
     def _check_columns(self) -> None:
+        if isinstance(self.time, list):  # of columns that hold parts of the time
+            self._set("time", ",".join(str(_column("time", name)) for name in self.time))
         for role in ("target", "time", "group"):
             self._set(role, _column(role, getattr(self, role)))
-        if self.features is not None:
-            names = [self.features] if isinstance(self.features, str) else self.features
+        for role in ("features", "exclude"):
+            names = getattr(self, role)
+            if names is None:
+                continue
+            names = [names] if isinstance(names, str) else names
             if not isinstance(names, Sequence | np.ndarray):
-                raise DataError(f"features is {type(names).__name__}; expected a list of column names.")
-            self._set("features", [_column("features", name) for name in names])
+                raise DataError(f"{role} is {type(names).__name__}; expected a list of column names.")
+            self._set(role, [_column(role, name) for name in names])
         if self.unit is not None and not isinstance(self.unit, str):
             raise DataError(f"unit is {self.unit!r}; expected text such as 'm/s'.")
+
+    def _check_form(self) -> None:
+        if self.decimal is not None:
+            _one_of("decimal", self.decimal, (".", ","))
+        if self.encoding is not None and not isinstance(self.encoding, str):
+            raise DataError(f"encoding is {self.encoding!r}; expected a name such as 'latin-1'.")
+        if self.sep is None:
+            return
+        sep = _TABS.get(self.sep, self.sep) if isinstance(self.sep, str) else self.sep
+        if not isinstance(sep, str) or len(sep) != 1 or not sep.isascii() or sep in '\n\r"':
+            raise DataError(f"sep is {self.sep!r}; expected one character such as ';', or 'tab'.")
+        self._set("sep", sep)
 
     def _check_sizes(self) -> None:
         for name in ("ahead", "epochs"):
@@ -113,7 +148,7 @@ def _column(role: str, name: Any) -> str | None:
         return name
     if is_integer(name) or isinstance(name, tuple):
         return str(name)
-    one = "one column" if role != "features" else "columns"
+    one = "columns" if role in {"features", "exclude"} else "one column"
     raise DataError(f"{role} is {type(name).__name__}; expected the name of {one} of the table.")
 
 

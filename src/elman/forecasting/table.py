@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from elman import files
 from elman.forecasting.clock import Clock
 from elman.forecasting.columns import Chosen
 
@@ -27,6 +28,7 @@ class RawTable(NamedTuple):
         clock: What the times are.
         groups: `(rows,)`, indices into `group_names`, -1 where the cell is empty.
         group_names: In order of their first row.
+        marks: For a column, the numbers that mark its missing values, and how often each is there.
     """
 
     rows: np.ndarray
@@ -34,6 +36,7 @@ class RawTable(NamedTuple):
     clock: Clock
     groups: np.ndarray
     group_names: list[str]
+    marks: dict[str, list[tuple[float, int]]] = {}  # noqa: RUF012
 
 
 class Table(NamedTuple):
@@ -49,6 +52,7 @@ class Table(NamedTuple):
         segments: `(segments, 2)`, first row and the row after the last of each stretch without a break.
         filled: How many rows were filled or added.
         notes: Sentences about what was decided.
+        form: How the times are written, a key of `times.FORMS` or `COMPACT`; `None` if they are not text.
     """
 
     rows: np.ndarray
@@ -60,6 +64,7 @@ class Table(NamedTuple):
     segments: np.ndarray
     filled: int
     notes: list[str]
+    form: str | None = None
 
     @property
     def target(self) -> int:
@@ -81,7 +86,7 @@ def joined(parts: list[np.ndarray]) -> np.ndarray:
 
 def in_file(parts: list[np.ndarray]) -> np.ndarray:
     """The parts one after another in a file without a name, which the system deletes when the process ends."""
-    with tempfile.TemporaryFile() as file:
+    with files.temporary_errors(), tempfile.TemporaryFile() as file:
         for part in parts:
             for start in range(0, len(part), CHUNK):
                 file.write(np.ascontiguousarray(part[start : start + CHUNK]).data)

@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Packed files, and text in other encodings, as plain UTF-8 files that last as long as they are used.
+
+In: a path. Out: a temporary file, which the system deletes with the object. Which file is which is decided by its first
+bytes, not by its name.
+"""
+
+from __future__ import annotations
+
+import bz2
+import codecs
+import gzip
+import lzma
+import re
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import IO, Any
+
+from elman import files
+from elman.errors import DataError
+from elman.forecasting.words import listed
+
+_BLOCK = 1 << 20  # characters
+_STREAMS: dict[bytes, tuple[str, Callable[[Path], Any]]] = {
+    b"\x1f\x8b": ("gzip", gzip.open),
+    b"BZh": ("bzip2", bz2.open),
+    b"\xfd7zXZ\0": ("xz", lzma.open),
+}
+_DAMAGED = (*files.ARCHIVE_ERRORS, lzma.LZMAError)
+_SHEETS = ("xl/workbook.xml", "xl/workbook.bin", "content.xml")
+
+
+def is_packed(beginning: bytes) -> bool:
+    """Whether a file holds another one."""
+    return beginning.startswith((*_STREAMS, b"PK\3\4"))
+
+
+def is_workbook(path: Path) -> bool:
+    """Whether a ZIP archive is a workbook of Excel or LibreOffice."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(name in _SHEETS for name in archive.namelist())
+    except _DAMAGED as error:
+        raise DataError(f"{path} is a damaged ZIP archive ({error}). Save or download it again.") from error
+
+
+def unpacked(path: Path, beginning: bytes) -> IO[bytes]:
+    """The file inside a packed one.
+
+    Raises:
+        DataError: If the archive is damaged or holds several files, or if there is no room.
+    """
+    if beginning.startswith(b"PK"):
+        return _from_zip(path)
+    name, opened = next(row for mark, row in _STREAMS.items() if beginning.startswith(mark))
+    file = temporary()
+    try:
+        with opened(path) as source, files.temporary_errors():
+            _copy(source, file)
+    except _DAMAGED as error:
+        raise DataError(f"{path} is a damaged {name} file ({error}). Save or download it again.") from error
+    return file
+
+
+def _from_zip(path: Path) -> IO[bytes]:
+    file = temporary()
+    try:
+        with zipfile.ZipFile(path) as archive:
+            inside = [i for i in archive.infolist() if not i.is_dir() and not i.filename.startswith(("__MACOSX/", "."))]
+            if len(inside) != 1:
+                names = f": {listed((i.filename for i in inside), 4)}" if inside else ""
+                raise DataError(f"{path} holds {len(inside)} files{names}; expected one table. Unpack it.")
+            with archive.open(inside[0]) as source, files.temporary_errors():
+                _copy(source, file)
+    except _DAMAGED as error:
+        raise DataError(f"{path} cannot be unpacked ({error}). Unpack it, or save it again.") from error
+    return file
+
+
+def _copy(source: Any, file: IO[bytes]) -> None:
+    shutil.copyfileobj(source, file, _BLOCK)
+    file.flush()
+
+
+def temporary() -> IO[bytes]:
+    """A temporary file with a name.
+
+    Raises:
+        DataError: If there is no place for one.
+    """
+    with files.temporary_errors():
+        return tempfile.NamedTemporaryFile(prefix="elman-", suffix=".table")
+
+
+def encoding_of(beginning: bytes) -> str | None:
+    """The encoding that the first bytes of a text name: UTF-16 or UTF-32; `None` for none of these."""
+    if beginning.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
+        return "utf-32"
+    return "utf-16" if beginning.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else None
+
+
+def as_utf8(path: Path, encoding: str, shown: Path) -> IO[bytes]:
+    """A text file in UTF-8.
+
+    Args:
+        path: The file.
+        encoding: As Python names it.
+        shown: The file's name in sentences.
+
+    Raises:
+        DataError: If it is not text in this encoding.
+    """
+
+    def blocks() -> Iterable[str]:
+        with path.open(encoding=encoding, newline="") as file:
+            while block := file.read(_BLOCK):
+                yield block
+
+    try:
+        return _written(blocks())
+    except UnicodeError as error:
+        raise DataError(f"{shown} is not text in {encoding} ({error}). Name its encoding (--encoding).") from error
+
+
+def with_tabs(path: Path, shown: Path) -> IO[bytes]:
+    """A file whose columns blanks separate, with one tab between columns.
+
+    Raises:
+        DataError: If it is not UTF-8 text.
+    """
+
+    def lines() -> Iterable[str]:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            for line in file:
+                yield re.sub(r"[ \t]+", "\t", line.strip()) + "\n"
+
+    try:
+        return _written(lines())
+    except UnicodeDecodeError as error:
+        raise DataError(f"{shown} is not UTF-8 text. Name its encoding with encoding (--encoding latin-1).") from error
+
+
+def _written(blocks: Iterable[str]) -> IO[bytes]:
+    file = temporary()
+    for block in blocks:
+        with files.temporary_errors():
+            file.write(block.encode())
+    with files.temporary_errors():
+        file.flush()
+    return file
