@@ -38,7 +38,7 @@ LAYERS = (
     {"diagnosis"},
     {"elman"},
     {"bench", "datasets", "forecasting", "info"},
-    {"claims"},
+    {"claims", "comparison"},
     {"cli"},
 )
 # The same inside diagnosis/, and those of its modules that run a Keras model.

@@ -52,7 +52,9 @@ _LATER = {  # that need NumPy alone, and take time to import
     "unpatch": "elman.patching",
 }
 _ROOMS = ("claims", "initializers", "torch")  # modules whose names are not here
-_WITH_TABLES = dict.fromkeys(("DataError", "Run", "fit", "predict"), "elman.forecasting")  # that need Polars
+_WITH_TABLES = dict.fromkeys(("DataError", "Run", "fit", "predict"), "elman.forecasting") | dict.fromkeys(
+    ("Comparison", "compare"), "elman.comparison"
+)  # that need Polars
 __all__ = [  # noqa: PLE0604
     *_WITH_KERAS,
     *_WITH_TABLES,

@@ -15,6 +15,8 @@ from elman import torch as torch
 from elman._native import NativeUnavailable as NativeUnavailable
 from elman._native import set_num_threads as set_num_threads
 from elman._portable import portable as portable
+from elman.comparison import Comparison as Comparison
+from elman.comparison import compare as compare
 from elman.diagnosis.measure import diagnose as diagnose
 from elman.diagnosis.monitor import HorizonMonitor as HorizonMonitor
 from elman.diagnosis.report import Report as Report

@@ -10,6 +10,7 @@ import typer
 import elman
 from elman.cli.bench import bench
 from elman.cli.claims import claims
+from elman.cli.compare import compare
 from elman.cli.diagnose import diagnose
 from elman.cli.export import export
 from elman.cli.fit import fit
@@ -49,5 +50,5 @@ def elman_command(
     """
 
 
-for command in (fit, predict, diagnose, export, stream, claims, bench, info):
+for command in (fit, predict, compare, diagnose, export, stream, claims, bench, info):
     app.command(cls=GroupedCommand)(command)

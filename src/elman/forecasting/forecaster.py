@@ -21,7 +21,7 @@ from elman.network import LAYERS, Concat, Dense, Flatten, Latest, Network, Norma
 
 
 def build(windows: Windows, linear: Linear, settings: Settings) -> Network:
-    """The network without its Rescale.
+    """The network of `elman fit` without its Rescale.
 
     Args:
         windows: Their sizes, and the target's column.
@@ -31,22 +31,37 @@ def build(windows: Windows, linear: Linear, settings: Settings) -> Network:
     Returns:
         A network from `(batch, window, features)` to `(batch, ahead)`, standardized.
     """
+    return along(windows, linear, _recurrent(settings), settings.seed)
+
+
+def along(windows: Windows, linear: Linear, layers: list[Any], seed: int) -> Network:
+    """A network of some layers next to a linear model, which the untrained network computes.
+
+    Args:
+        windows: Their sizes, and the target's column.
+        linear: The linear model.
+        layers: From windows to one vector for each.
+        seed: Of the first weights.
+
+    Returns:
+        A network from `(batch, window, features)` to `(batch, ahead)`, standardized.
+    """
     features, ahead = len(linear.mean), windows.ahead
     rows = len(linear.weights) // features
     latest = Flatten() if rows == windows.window else Latest(rows)
     # LSTNet has such a linear path next to a recurrent one: Lai et al., "Modeling long- and short-term temporal
     # patterns with deep neural networks", 2018.
-    branches = [[*_recurrent(settings), Dense(ahead)], [latest, Dense(ahead)]]
+    branches = [[*layers, Dense(ahead)], [latest, Dense(ahead)]]
     network = Network(
-        [Normalize(linear.mean, linear.std), Sum(branches)], input_shape=(windows.window, features), seed=settings.seed
+        [Normalize(linear.mean, linear.std), Sum(branches)], input_shape=(windows.window, features), seed=seed
     )
-    change, along = (each.name for each in network.bound if isinstance(each.layer, Dense))
+    *_, change, value = (each.name for each in network.bound if isinstance(each.layer, Dense))
     # The linear model forecasts the change from the last value; as a layer it forecasts the value itself.
     weights = linear.weights.copy()
     weights[-features + windows.target] += 1
     zeros = np.zeros_like(network.weights[f"{change}/kernel"])  # so that the untrained network is the linear model
     network.set_weights(
-        network.weights | {f"{change}/kernel": zeros, f"{along}/kernel": weights, f"{along}/bias": linear.bias}
+        network.weights | {f"{change}/kernel": zeros, f"{value}/kernel": weights, f"{value}/bias": linear.bias}
     )
     return network
 

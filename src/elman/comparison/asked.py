@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the user asked of `compare`, checked: one record that the tasks and the folder's `run.json` share.
+
+In: the arguments. Out: an `Asked`, or a `DataError` for the first argument of a wrong kind. The columns of a table are
+checked where the table is known.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+from elman.checks import did_you_mean, is_integer, positive_integer
+from elman.errors import DataError
+from elman.forecasting.settings import Settings
+
+TASKS = ("forecast",)
+FILLS = ("previous", "split", "keep")
+_MOST = 2**31 - 1
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Asked:
+    """The arguments of `elman.compare` that decide its numbers; see there."""
+
+    target: Any = None
+    task: str = "auto"
+    seed: int = 0
+    ahead: int = 1
+    window: int | None = None
+    features: Sequence[str] | None = None
+    time: str | None = None
+    group: str | None = None
+    fill: str | None = None
+    unit: str | None = None
+    folds: int | None = None
+    seeds: int = 1
+    trials: int = 4
+    only: Sequence[str] | None = None
+
+    def __post_init__(self) -> None:
+        if self.task not in ("auto", *TASKS):
+            raise DataError(
+                f"task is {self.task!r}; expected one of auto, {', '.join(TASKS)}.{did_you_mean(self.task, TASKS)}"
+            )
+        if self.fill == "linear":
+            raise DataError(
+                "fill is 'linear', which reads the value after a gap, and a forecast does not know that value; "
+                f"expected one of {', '.join(FILLS)}. Use 'previous' (--fill previous)."
+            )
+        for name in ("ahead", "seeds", "trials", *(n for n in ("window", "folds") if getattr(self, n) is not None)):
+            object.__setattr__(self, name, positive_integer(name, getattr(self, name), error=DataError))
+        if self.folds is not None and self.folds < 2:
+            raise DataError(f"folds is {self.folds}; expected 2 or more.")
+        if not is_integer(self.seed, least=0) or self.seed > _MOST - self.seeds:
+            raise DataError(f"seed is {self.seed!r}; expected an integer from 0 to {_MOST - self.seeds}.")
+        object.__setattr__(self, "seed", int(self.seed))
+        if self.only is not None:
+            names = [self.only] if isinstance(self.only, str) else list(self.only)
+            if not names:
+                raise DataError("only is empty; expected names of candidates. Leave it out for all of them.")
+            object.__setattr__(self, "only", names)
+
+    def settings(self) -> Settings:
+        """The arguments that name columns, as `elman.fit` checks them.
+
+        Raises:
+            DataError: If one is of a wrong kind.
+        """
+        return Settings(
+            target=self.target,
+            window=self.window,
+            ahead=self.ahead,
+            features=self.features,
+            time=self.time,
+            group=self.group,
+            fill=self.fill,
+            unit=self.unit,
+            seed=self.seed,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of them, as JSON can hold them."""
+        return dataclasses.asdict(self)
+
+
+NAMES = tuple(field.name for field in dataclasses.fields(Asked))

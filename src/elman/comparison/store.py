@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The outcomes of jobs in the folder of a run, each in a file that is written when the job ends, whole or not at all.
+
+In: a folder. Out: outcomes. A comparison that was killed finds those that it had, and does the rest.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from elman import checkpoint, files
+from elman.comparison.jobs import Job, Outcome
+from elman.errors import DataError
+from elman.forecasting.run import read_json
+
+RESULT, PAGE, _OUTCOMES = "comparison.json", "report.html", "outcomes"
+
+
+class Store:
+    """The outcomes in a folder.
+
+    Args:
+        folder: The folder of the run, which exists.
+        fresh: Whether to remove what is there.
+    """
+
+    def __init__(self, folder: Path, *, fresh: bool) -> None:
+        self.folder, self.outcomes = folder, folder / _OUTCOMES
+        with files.file_errors(folder):
+            if fresh:
+                for name in (RESULT, PAGE):
+                    (folder / name).unlink(missing_ok=True)
+                shutil.rmtree(self.outcomes, ignore_errors=True)
+            self.outcomes.mkdir(exist_ok=True)
+        files.clear(self.outcomes)
+
+    def get(self, job: Job) -> Outcome | None:
+        """The outcome of a job, if it has been done. A damaged file is removed, and the job is done again."""
+        path = self._path(job)
+        if not path.exists():
+            return None
+        try:
+            arrays, texts = checkpoint.read(path)
+        except DataError:
+            path.unlink()
+            return None
+        return Outcome(arrays["predictions"], json.loads(texts["facts"]))
+
+    def put(self, job: Job, outcome: Outcome) -> None:
+        """Writes an outcome."""
+        checkpoint.write(self._path(job), {"predictions": outcome.predictions}, {"facts": json.dumps(outcome.facts)})
+
+    def _path(self, job: Job) -> Path:
+        return self.outcomes / f"{job.name}.safetensors"
+
+    def finished(self) -> dict[str, Any] | None:
+        """The data of a comparison that ran to its end."""
+        return read_json(self.folder / RESULT)
+
+    def finish(self, data: dict[str, Any]) -> None:
+        """Writes the data of the comparison."""
+        files.write(self.folder / RESULT, json.dumps(data, indent=2, allow_nan=False) + "\n")

@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which task some data are for, and the problem that it makes of them: folds, facts and scores.
+
+In: what the user passed. Out: a `Given`, which knows its task and its hash, and makes its `Problem` when it is wanted.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from elman.comparison import forecast, history
+from elman.comparison.asked import Asked
+from elman.comparison.forecast_scores import Scores
+from elman.comparison.problem import Problem
+from elman.forecasting import checks, reading
+from elman.forecasting.source import Source, open_table
+from elman.forecasting.words import counted, listed
+
+FOLDS = 3
+
+
+class Given:
+    """What was passed, and its task.
+
+    Args:
+        task: The task.
+        name: A word for the data.
+        sha256: Of them.
+        make: Makes the problem.
+    """
+
+    def __init__(self, task: str, name: str, sha256: str, make: Callable[[], Problem]) -> None:
+        self.task, self.name, self.sha256, self._make = task, name, sha256, make
+
+    @functools.cached_property
+    def problem(self) -> Problem:
+        """The folds and all else.
+
+        Raises:
+            DataError: If the data cannot be used.
+        """
+        return self._make()
+
+
+def given(data: Any, asked: Asked) -> Given:
+    """What was passed, opened and checked as far as its task.
+
+    Raises:
+        DataError: If it is not data, or cannot be read.
+    """
+    source = open_table(data)
+    return Given("forecast", source.name, source.sha256, lambda: _forecast(source, asked))
+
+
+def _forecast(source: Source, asked: Asked) -> Problem:
+    table = reading.read(source, asked.settings())
+    count = FOLDS if asked.folds is None else asked.folds
+    longest = asked.window or forecast.longest_window(table, asked.ahead, count)
+    first = forecast.parts_of(table, asked.ahead, count)[0]
+    checks.check_leakage(table, first, longest, asked.ahead)
+    memory = history.of_forecast(forecast.folds_of(table, longest, asked.ahead, count)[0], asked.seed)
+    window = asked.window or memory.window
+    folds = forecast.folds_of(table, window, asked.ahead, count)
+    windows = [{name: len(each) for name, each in fold.windows.starts.items()} for fold in folds]
+    chosen, period = table.chosen, folds[0].period
+    train, held_out = (listed(each[name] for each in windows) for name in ("train", "test"))
+    rows = counted(asked.ahead, "row")
+    about = [
+        f"{source.name}: {counted(len(table.rows), 'row')}, {counted(len(chosen.features), 'column')}",
+        f"Task: forecast of {chosen.target!r}, {rows} ahead, from a window of {counted(window, 'row')}.",
+        f"{counted(count, 'origin')}, {rows} before each left out. Windows to train: {train}; held out: {held_out}.",
+        "No period found, so there is no seasonal repeat." if period is None else f"Period: {counted(period, 'row')}.",
+    ]
+    facts = {
+        "name": source.name,
+        "sha256": source.sha256,
+        "rows": len(table.rows),
+        "target": chosen.target,
+        "features": chosen.features,
+        "time": chosen.time,
+        "group": chosen.group,
+        "window": window,
+        "ahead": asked.ahead,
+        "period": period,
+        "windows": windows,
+    }
+    return Problem(
+        "forecast", folds, lambda predictions: Scores(folds, predictions), memory.to_dict(), about, table.notes, facts
+    )
