@@ -19,7 +19,7 @@ torch := torch==2.13.0 keras==3.15.1
 onnx := onnx==1.23.2 onnxruntime==1.32.0
 tensorflow_files := tf2onnx==1.17.0 $(onnx)
 torch_files := onnxscript==0.7.2 $(onnx)
-wheels := ziglang==0.17.1 scikit-build-core cmake ninja wheel auditwheel lief
+wheels := ziglang==0.17.1 scikit-build-core cmake ninja wheel auditwheel lief cyclonedx-python-lib
 
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)

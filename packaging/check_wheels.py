@@ -54,6 +54,9 @@ def broken(path: Path) -> Iterator[str]:
         yield "Root-Is-Purelib is wrong"
     if not [name for name in names if re.search(r"\.dist-info/licenses/LICENSE$", name)]:
         yield "the licence is missing"
+    listings = [json.loads(wheel.read(name)) for name in names if name.endswith(".dist-info/sboms/elman.cdx.json")]
+    if [listing["bomFormat"] for listing in listings] != ["CycloneDX"]:
+        yield "the list of its components (SBOM) is missing"
     system = next((each for each in SYSTEM if tag.startswith(each)), "any")
     expected = next((libraries for key, libraries in LIBRARIES.items() if key in system), ())
     compiled = {name for name in names if re.search(r"\.(so|dylib|dll|pyd|a|lib)$", name)}

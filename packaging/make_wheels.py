@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import elman_build
+import sbom
 
 ROOT = Path(__file__).resolve().parents[1]
 BUILD = ROOT / "build" / "wheels"
@@ -60,6 +61,7 @@ def make(tag: str) -> Path:
     (built,) = folder.glob("*.whl")
     tagged = [sys.executable, "-m", "wheel", "tags", "--remove", "--platform-tag", tag, str(built)]
     name = run(tagged, folder / "tag.log").split()[-1]
+    sbom.add(folder / name, target)
     return (folder / name).replace(DIST / name)
 
 
