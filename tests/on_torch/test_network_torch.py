@@ -143,11 +143,83 @@ def rnn(**options):
     return nn.LSTM(3, 4, batch_first=True, **options)
 
 
+def statistics(norm):
+    """A BatchNorm1d that has seen data."""
+    with torch.no_grad():
+        for tensor in (norm.running_mean, norm.running_var, *norm.parameters()):
+            tensor.uniform_(0.5, 2.0)
+    return norm
+
+
+def head_and_states(m, x):
+    y, (h, c) = m.rnn(x)
+    return m.head(y), (h, c)
+
+
+def normalized(m, x):
+    return m.norm(m.rnn(x)[0].transpose(1, 2)).relu().permute(0, 2, 1)
+
+
+HELD = {
+    "outputs and states": Program(lambda m, x: m.rnn(x), rnn=rnn()),
+    "a head and states": Program(head_and_states, rnn=rnn(), head=nn.Linear(4, 2)),
+    "a list with h alone": Program(
+        lambda m, x: [m.rnn(x)[0][:, -1], m.rnn(x)[1][0]], rnn=nn.LSTM(3, 4, batch_first=True)
+    ),
+    "the last steps": Program(lambda m, x: m.head(m.rnn(x)[0][:, -2:].flatten(1)), rnn=rnn(), head=nn.Linear(8, 2)),
+    "the last step of one": Program(lambda m, x: m.rnn(x)[0][:, -1:, :].reshape(x.size(0), -1), rnn=rnn()),
+    "steps of a head": Program(lambda m, x: m.head(m.rnn(x)[0])[:, -3:].squeeze(-1), rnn=rnn(), head=nn.Linear(4, 1)),
+    "a head of steps": Program(lambda m, x: m.head(m.rnn(x)[0][:, -3:]).squeeze(2), rnn=rnn(), head=nn.Linear(4, 1)),
+    "all steps": Program(
+        lambda m, x: m.head(m.flat(m.rnn(x)[0])), rnn=rnn(), flat=nn.Flatten(), head=nn.Linear(5 * 4, 2)
+    ),
+    "all steps of two": Program(
+        lambda m, x: m.head(m.rnn(x)[0].relu().contiguous().view(x.shape[0], -1)) + m.skip(torch.flatten(x, 1)),
+        rnn=rnn(),
+        head=nn.Linear(5 * 4, 2),
+        skip=nn.Linear(5 * 3, 2),
+    ),
+    "a norm of a vector": Program(
+        lambda m, x: m.norm(m.rnn(x)[0][:, -1]), rnn=rnn(), norm=statistics(nn.BatchNorm1d(4))
+    ),
+    "a norm of steps": Program(normalized, rnn=rnn(), norm=statistics(nn.BatchNorm1d(4))),
+    "norms without weights": Program(
+        lambda m, x: m.norm(m.rnn(m.norm_x(x.transpose(1, 2)).transpose(1, 2))[0][:, -1]),
+        rnn=rnn(),
+        norm=nn.BatchNorm1d(4, affine=False),
+        norm_x=statistics(nn.BatchNorm1d(3)),
+    ),
+    "flat vectors": nn.Sequential(statistics(nn.BatchNorm1d(3)), nn.Linear(3, 4), nn.Flatten()),
+}
+
+
+@pytest.mark.parametrize("words", HELD)
+def test_a_program_that_a_network_holds(words):
+    network, rng = Network.from_torch(HELD[words]), np.random.default_rng(0)
+    x = rng.normal(size=(2, 3) if words == "flat vectors" else (2, 5, 3)).astype("float32")
+    expected = HELD[words].eval()(torch.from_numpy(x))
+    expected = expected[0] if isinstance(expected, tuple | list) else expected
+    np.testing.assert_allclose(network(x), expected.detach().numpy(), rtol=1e-5, atol=1e-5)
+
+
 REFUSED = {
     "proj_size=2": Program(lambda m, x: m.rnn(x)[0], rnn=rnn(proj_size=2)),
     "'conv' (nn.Conv1d)": Program(lambda m, x: m.conv(x), conv=nn.Conv1d(3, 3, 1)),
     "'mean' in forward": Program(lambda m, x: m.rnn(x)[0].mean(1), rnn=rnn()),
-    "returns more than one tensor": Program(lambda m, x: m.rnn(x)[0:1], rnn=rnn()),
+    "returns more than one tensor": Program(lambda m, x: (m.rnn(x)[0], m.rnn(x)[0]), rnn=rnn()),
+    "returns a tensor of several steps": Program(lambda m, x: m.rnn(x)[0][:, -2:], rnn=rnn()),
+    "returns a tensor with the features before": Program(lambda m, x: m.rnn(x)[0].transpose(1, 2), rnn=rnn()),
+    "it takes the last 2 steps": Program(lambda m, x: m.two(m.rnn(x)[0][:, -2:])[0], rnn=rnn(), two=nn.GRU(4, 4)),
+    "gets all steps of 4 features": Program(
+        lambda m, x: m.head(m.rnn(x)[0].flatten(1)), rnn=rnn(), head=nn.Linear(7, 1)
+    ),
+    "joins the axes 0 to -1": Program(lambda m, x: m.rnn(x)[0].flatten(), rnn=rnn()),
+    "makes the shape (-1, 4)": Program(lambda m, x: m.rnn(x)[0].reshape(-1, 4), rnn=rnn()),
+    "takes the time for features": Program(lambda m, x: m.norm(m.rnn(x)[0]), rnn=rnn(), norm=nn.BatchNorm1d(4)),
+    "track_running_stats=False": Program(
+        lambda m, x: m.norm(m.rnn(x)[0][:, -1]), rnn=rnn(), norm=nn.BatchNorm1d(4, track_running_stats=False)
+    ),
+    "it joins tensors of different steps": Program(lambda m, x: m.rnn(x)[0][:, -2:] + m.rnn(x)[0], rnn=rnn()),
     "rnn.weight_ih_l0: it is in two places": Program(lambda m, x: m.rnn(x)[0] + m.rnn(x + x)[0], rnn=rnn()),
     "expected one of h, such as h[-1]": Program(lambda m, x: m.rnn(x)[1][1][-1], rnn=rnn()),
     "starts from a state that the program computes": Program(

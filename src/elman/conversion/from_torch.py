@@ -28,9 +28,12 @@ from elman.network import (
     Dense,
     Dropout,
     Embedding,
+    Flatten,
     Last,
+    Latest,
     LayerNorm,
     Network,
+    Rescale,
     Reverse,
     Sum,
 )
@@ -49,12 +52,18 @@ class _Tensor(NamedTuple):
         features: Size of its last axis; `None` if it is that of the input.
         sequence: Whether it has a time axis; `None` if the input's is not known yet.
         swapped: Whether batch and time are in the other order than in the input.
+        channels: Whether the features come before the time, (batch, features, time), as nn.BatchNorm1d takes them.
+        latest: The program has only so many of the last steps, and has yet to lay them side by side.
+        flat: Features of each step, where all steps lie side by side and their number is not known yet.
     """
 
     call: Call
     features: int | None = None
     sequence: bool | None = None
     swapped: bool = False
+    channels: bool = False
+    latest: int | None = None
+    flat: int | None = None
 
     def to(self, *entries: Any, **changed: Any) -> _Tensor:
         """The result of entries on it."""
@@ -106,7 +115,7 @@ def _refused(name: str, reason: str) -> ValueError:
     known = ", ".join(dict.fromkeys(f"nn.{kind.__name__}" for kind in MODULES))
     return ValueError(
         f"a Network cannot hold {name}: {reason}. It holds {known}; in forward, the outputs of a recurrent module, "
-        f"its h[-1], out[:, -1], +, torch.cat of features, and {', '.join(sorted(FUNCTIONS))}."
+        f"its h[-1], out[:, -1], out[:, -n:].flatten(1), +, torch.cat of features, and {', '.join(sorted(FUNCTIONS))}."
     )
 
 
@@ -193,6 +202,7 @@ class _Program:
     Attributes:
         names: The name of each parameter, by its id.
         features: Size of the input's last axis, once it is known.
+        time: Number of the input's steps, where a layer after Flatten tells it.
         sequence: Whether the input has a time axis.
         integers: Whether the input is the integers of an embedding.
         batch_first: The order of the input's axes, once it is known.
@@ -202,6 +212,7 @@ class _Program:
         self.root = _Root(module)
         self.names = {id(p): name for name, p in module.named_parameters()}
         self.features: int | None = None
+        self.time: int | None = None
         self.sequence = self.integers = False
         self.batch_first: bool | None = None
         self.like = next(module.parameters(), torch.empty(0))
@@ -250,12 +261,21 @@ class _Program:
         return convert(*call, **named)
 
     def _end(self, result: Any) -> _Tensor:
+        """What the forward returns; of outputs and last states, the outputs."""
         if isinstance(result, _Results):
             return result.outputs
+        several = isinstance(result, (tuple, list)) and not isinstance(result, (_Tensor, _States))
+        if several and len(result) > 1 and all(map(_are_states, result[1:])):
+            result = result[0]
         if not isinstance(result, _Tensor):
-            raise ValueError(  # noqa: TRY004 - it is the forward that is wrong, not the type of an argument
-                "a Network cannot hold a forward that returns more than one tensor, or none; expected one. Convert a "
-                "module that returns the outputs alone."
+            raise _refused(
+                "a forward that returns more than one tensor, or none",
+                "expected one, or one and the last states h, which are left out",
+            )
+        if result.channels or result.latest or result.flat:
+            what = "with the features before the time" if result.channels else "of several steps"
+            raise _refused(
+                f"a forward that returns a tensor {what}", "expected all steps, (batch, time, features), or one vector"
             )
         return result
 
@@ -263,10 +283,10 @@ class _Program:
     def shape(self) -> tuple[int | None, ...]:
         """Of the input, without the batch."""
         if self.integers:
-            return (None,)
+            return (self.time,)
         if self.features is None:
             raise ValueError("from_torch got a module without a layer that knows the number of features; expected one.")
-        return (None, self.features) if self.sequence else (self.features,)
+        return (self.time, self.features) if self.sequence else (self.features,)
 
     def compute(self, x: np.ndarray, end: _Tensor) -> np.ndarray:
         """What the module itself computes, batch first."""
@@ -275,7 +295,7 @@ class _Program:
         tensor = tensor.long() if self.integers else tensor
         with torch.no_grad():
             y = self.root(tensor.transpose(0, 1) if time_first else tensor)
-        y = y[0] if isinstance(y, tuple) else y
+        y = y[0] if isinstance(y, (tuple, list)) else y
         is_sequence = end.sequence or (end.sequence is None and self.sequence)
         return (y.transpose(0, 1) if is_sequence and time_first != end.swapped else y).cpu().numpy()
 
@@ -289,9 +309,11 @@ class _Place(NamedTuple):
     def refuse(self, reason: str) -> ValueError:
         return _refused(self.name, reason)
 
-    def tensor(self, x: Any) -> _Tensor:
-        """Checks that it is a tensor computed from the input."""
+    def tensor(self, x: Any, channels: bool = False) -> _Tensor:
+        """Checks that it is a tensor computed from the input, with the features last if `channels` is false."""
         if isinstance(x, _Tensor):
+            if x.channels and not channels:
+                raise self.refuse("it takes (batch, features, time); only BatchNorm1d and activations do here")
             return x
         what = "the states of a recurrent module" if isinstance(x, (_States, _Results, tuple)) else "a constant"
         raise self.refuse(f"it takes {what}; expected a tensor, such as the outputs or h[-1]")
@@ -304,8 +326,14 @@ class _Place(NamedTuple):
             raise self.refuse(str(error).rstrip(".")) from error
 
     def takes(self, x: Any, features: int) -> _Tensor:
-        """A tensor of so many features, which may tell those of the input."""
+        """A tensor of so many features, which may tell those of the input, or the steps that were flattened."""
         tensor = self.tensor(x)
+        if tensor.flat is not None:
+            steps, rest = divmod(features, tensor.flat)
+            if rest or not steps or (self.program.time or steps) != steps:
+                raise self.refuse(f"it takes {features} features and gets all steps of {tensor.flat} features")
+            self.program.time = steps
+            tensor = tensor._replace(features=features, flat=None)
         if tensor.features is None:
             self.program.features = self.program.features or features
         if (tensor.features or self.program.features) != features:
@@ -315,7 +343,7 @@ class _Place(NamedTuple):
     def features(self, x: _Tensor) -> int:
         """The number of features of a tensor."""
         size = x.features or self.program.features
-        if size is None:
+        if size is None or x.flat is not None:
             raise self.refuse("it joins the input with something before a layer tells the number of its features")
         return size
 
@@ -324,6 +352,8 @@ class _Place(NamedTuple):
         tensor = self.tensor(x)
         if tensor.sequence is False:
             raise self.refuse("it takes sequences and gets one vector for each example")
+        if tensor.latest:
+            raise self.refuse(f"it takes the last {tensor.latest} steps; a Network has them side by side, flatten(1)")
         self.program.sequence = True
         return tensor._replace(sequence=True)
 
@@ -341,6 +371,11 @@ class _Place(NamedTuple):
 
 
 # --- modules --------------------------------------------------------------------------------------------------------
+
+
+def _are_states(x: Any) -> bool:
+    """Whether it is what a recurrent module returns next to its outputs, or nothing."""
+    return x is None or isinstance(x, _States) or (type(x) is tuple and all(map(_are_states, x)))
 
 
 def _array(tensor: Any) -> np.ndarray:
@@ -402,6 +437,25 @@ def _layer_norm(place: _Place, module: Any, x: Any) -> _Tensor:
     return place.takes(x, module.normalized_shape[0]).to(Loaded(row, values, module.weight))
 
 
+def _batch_norm(place: _Place, module: Any, x: Any) -> _Tensor:
+    """Folded into y = x scale + offset, with the running mean and variance."""
+    if module.running_mean is None:
+        raise place.refuse("it has track_running_stats=False, so that each example depends on its batch")
+    given = place.tensor(x, channels=True)
+    if given.sequence and not given.channels:
+        raise place.refuse("it takes the time for features; expected (batch, features, time), as transpose(1, 2) makes")
+    tensor = place.takes(given._replace(channels=False), module.num_features)
+    mean, variance = (_array(each).astype("float64") for each in (module.running_mean, module.running_var))
+    scale = 1 / np.sqrt(variance + module.eps) * (1.0 if module.weight is None else _array(module.weight))
+    offset = (0.0 if module.bias is None else _array(module.bias)) - mean * scale
+    found = tensor.to(Loaded(Rescale(scale, offset), (scale, offset), scale), channels=given.channels)
+    return found if given.channels else _vector(found)
+
+
+def _flat_module(place: _Place, module: Any, x: Any) -> _Tensor:
+    return _flattened(place, x, module.start_dim, module.end_dim)
+
+
 def _embedding(place: _Place, module: Any, x: Any) -> _Tensor:
     tensor = place.as_sequence(x)
     if tensor.call.what is not None or module.max_norm is not None:
@@ -412,7 +466,7 @@ def _embedding(place: _Place, module: Any, x: Any) -> _Tensor:
 
 
 def _dropout(place: _Place, module: Any, x: Any) -> _Tensor:
-    return place.tensor(x).to(Loaded(place.made(Dropout, module.p)))
+    return place.tensor(x, channels=True).to(Loaded(place.made(Dropout, module.p)))
 
 
 def _activation(name: str, **expected: Any) -> Callable[..., _Tensor]:
@@ -422,7 +476,7 @@ def _activation(name: str, **expected: Any) -> Callable[..., _Tensor]:
         for option, value in expected.items():
             if getattr(module, option) != value:
                 raise place.refuse(f"it has {option}={getattr(module, option)}; a Network has {value}")
-        return place.tensor(x).to(Loaded(Activation(name)))
+        return place.tensor(x, channels=True).to(Loaded(Activation(name)))
 
     return convert
 
@@ -436,9 +490,11 @@ MODULES: dict[type, Callable[..., Any]] = {
     **{getattr(modules, name): _recurrent for name in BY_TORCH},
     nn.Linear: _linear,
     nn.LayerNorm: _layer_norm,
+    nn.BatchNorm1d: _batch_norm,
+    nn.Flatten: _flat_module,
     nn.Embedding: _embedding,
     nn.Dropout: _dropout,
-    nn.Identity: lambda place, module, x: place.tensor(x),
+    nn.Identity: lambda place, module, x: place.tensor(x, channels=True),
     nn.Tanh: _activation("tanh"),
     nn.ReLU: _activation("relu"),
     nn.Sigmoid: _activation("sigmoid"),
@@ -453,7 +509,7 @@ MODULES: dict[type, Callable[..., Any]] = {
 
 
 def _item(place: _Place, x: Any, key: Any) -> Any:
-    """An index: of what a recurrent module returns, of its states, or of the last step."""
+    """An index: of what a recurrent module returns, of its states, or of the last step or steps."""
     if isinstance(x, _Results):
         return x[key]
     if isinstance(x, tuple) and not isinstance(x, (_Tensor, _States)):  # (h, c)
@@ -468,32 +524,37 @@ def _item(place: _Place, x: Any, key: Any) -> Any:
     tensor = place.as_sequence(x)
     if keys == ([_ALL, -1] if place.is_batch_first(tensor, keys != [-1]) else [-1]):
         return _vector(tensor.to(Loaded(Last())))
-    raise place.refuse(f"it takes {key}; expected the last step")
+    if len(keys) == 2 and keys[0] == _ALL and isinstance(keys[1], slice) and keys[1].step is None:
+        first, end = keys[1].start, keys[1].stop
+        if isinstance(first, int) and first < 0 and end is None and place.is_batch_first(tensor, True):
+            return tensor._replace(latest=-first)
+    raise place.refuse(f"it takes {key}; expected the last step, -1, or the last of them, -n:")
 
 
 def _add(place: _Place, x: Any, y: Any) -> _Tensor:
-    first, second = place.tensor(x), place.tensor(y)
-    features = first.features or second.features
-    for each in (first, second):
-        if features is not None:
-            place.takes(each, features)
-    return _join(Sum, (first, second), features)
+    parts = [place.tensor(x), place.tensor(y)]
+    features = parts[0].features or parts[1].features
+    if features is not None:
+        parts = [place.takes(each, features) for each in parts]
+    return _join(place, Sum, parts, features)
 
 
 def _cat(place: _Place, tensors: Sequence[Any], dim: int = 0) -> _Tensor:
     parts = [place.tensor(each) for each in tensors]
     place.check_last_axis(parts[0], dim)
-    return _join(Concat, parts, sum(place.features(each) for each in parts))
+    return _join(place, Concat, parts, sum(place.features(each) for each in parts))
 
 
-def _join(kind: type[Sum | Concat], parts: Sequence[_Tensor], features: int | None) -> _Tensor:
+def _join(place: _Place, kind: type[Sum | Concat], parts: Sequence[_Tensor], features: int | None) -> _Tensor:
     first = max(parts, key=lambda part: part.sequence is not None)
+    if len({(part.latest, part.flat is None) for part in parts}) > 1:
+        raise place.refuse("it joins tensors of different steps")
     return first._replace(call=Call(kind, tuple(part.call for part in parts)), features=features)
 
 
 def _function(name: str) -> Callable[..., _Tensor]:
     """The conversion of a function that is an activation."""
-    return lambda place, x: place.tensor(x).to(Loaded(Activation(name)))
+    return lambda place, x: place.tensor(x, channels=True).to(Loaded(Activation(name)))
 
 
 def _softmax_of(place: _Place, x: Any, dim: Any = None) -> _Tensor:
@@ -503,17 +564,21 @@ def _softmax_of(place: _Place, x: Any, dim: Any = None) -> _Tensor:
 
 
 def _dropped(place: _Place, x: Any, p: float = 0.5, training: bool = True, inplace: bool = False) -> _Tensor:
-    return place.tensor(x).to(Loaded(place.made(Dropout, p)))
+    return place.tensor(x, channels=True).to(Loaded(place.made(Dropout, p)))
 
 
 def _transposed(place: _Place, x: Any, *axes: Any) -> _Tensor:
-    """Batch and time in the other order."""
+    """Batch and time in the other order, or time and features."""
     order = axes[0] if len(axes) == 1 else axes
+    if [axis % 3 for axis in order] in ([1, 2], [2, 1], [0, 2, 1]):
+        tensor = place.as_sequence(x._replace(channels=False)) if isinstance(x, _Tensor) else place.tensor(x)
+        if not place.is_batch_first(tensor, True):
+            raise place.refuse("it moves the batch from its place; expected batch_first=True")
+        return tensor._replace(channels=not x.channels)
     if sorted(order[:2]) != [0, 1] or list(order) in ([0, 1, 2],):
         raise place.refuse(f"it takes the axes {tuple(order)}; expected those of batch and time, 0 and 1")
-    tensor = place.tensor(x)
-    place.program.sequence = True
-    return tensor._replace(swapped=not tensor.swapped, sequence=True)
+    tensor = place.as_sequence(x)
+    return tensor._replace(swapped=not tensor.swapped)
 
 
 def _flipped(place: _Place, x: Any, *dims: Any, **named: Any) -> _Tensor:
@@ -525,10 +590,40 @@ def _flipped(place: _Place, x: Any, *dims: Any, **named: Any) -> _Tensor:
 
 
 def _squeezed(place: _Place, x: Any, dim: Any = None) -> _Tensor:
-    """The only one of the last states."""
-    if not isinstance(x, _States) or len(x.each) != 1 or dim != 0:
-        raise place.refuse("it drops an axis; expected h.squeeze(0) of one layer and direction")
-    return x.each[0]
+    """The only one of the last states, or the last steps of one feature."""
+    if isinstance(x, _States) and len(x.each) == 1 and dim == 0:
+        return x.each[0]
+    if isinstance(x, _Tensor) and x.latest and x.features == 1 and dim in (-1, 2):
+        return _side_by_side(x)
+    raise place.refuse("it drops an axis; expected h.squeeze(0) of one layer and direction")
+
+
+def _flattened(place: _Place, x: Any, start_dim: int = 0, end_dim: int = -1) -> _Tensor:
+    """All values of an example side by side, or those of the last steps."""
+    tensor = place.tensor(x)
+    if start_dim != 1 or end_dim not in (-1, 1 if tensor.sequence is False else 2):
+        raise place.refuse(f"it joins the axes {start_dim} to {end_dim}; expected those after the batch, 1 to -1")
+    if tensor.sequence is False:
+        return tensor
+    if tensor.latest:
+        return _side_by_side(tensor)
+    tensor = place.as_sequence(tensor)
+    if not place.is_batch_first(tensor, True):
+        raise place.refuse("it joins the batch with the features; expected batch_first=True")
+    return _vector(tensor.to(Loaded(Flatten()), features=None, flat=place.features(tensor)))
+
+
+def _side_by_side(x: _Tensor) -> _Tensor:
+    assert x.latest
+    found = x.to(Loaded(Latest(x.latest)), latest=None, features=x.features and x.features * x.latest)
+    return _vector(found)
+
+
+def _reshaped(place: _Place, x: Any, *sizes: Any) -> _Tensor:
+    """`x.reshape(x.size(0), -1)`."""
+    if tuple(sizes[0] if len(sizes) == 1 else sizes) != (_SIZE, -1):
+        raise place.refuse(f"it makes the shape {sizes}; expected (x.size(0), -1)")
+    return _flattened(place, x, 1)
 
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {
@@ -546,5 +641,8 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "permute": _transposed,
     "flip": _flipped,
     "squeeze": _squeezed,
+    "flatten": _flattened,
+    "reshape": _reshaped,
+    "view": _reshaped,
     "contiguous": lambda place, x: place.tensor(x),
 }

@@ -439,13 +439,15 @@ class Network:
         Args:
             module: An `nn.Sequential`, a recurrent module, or a module of your own whose `forward` calls nn.RNN, LSTM
                 and GRU (any `num_layers`, `bidirectional`, `batch_first`, `dropout`), Linear, LayerNorm, Embedding,
-                Dropout and activations on one input, and may use the outputs of a recurrent module, its `h[-1]`,
-                `out[:, -1]`, sums and `torch.cat` of features. It is left as it is.
+                Dropout, BatchNorm1d, Flatten and activations on one input, and may use the outputs of a recurrent
+                module, its `h[-1]`, `out[:, -1]`, `out[:, -n:].flatten(1)`, sums and `torch.cat` of features. It is
+                left as it is. Of a forward that returns outputs and last states, `(out, h)`, the network returns the
+                outputs.
 
         Returns:
             A `Network` of the module's dtype. It takes the batch first, whatever `batch_first` is. The two biases of
             RNN and LSTM are added up: the function is the same, but a step of training changes one bias where PyTorch
-            changes two.
+            changes two. A BatchNorm1d becomes the `Rescale` that it computes in evaluation.
 
         Raises:
             RuntimeError: If both compute different results from random input.
