@@ -13,7 +13,7 @@ import itertools
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import NamedTuple
 
 import polars as pl
 
@@ -60,10 +60,10 @@ def open_csv(path: Path, shown: Path, sep: str | None, encoding: str | None) -> 
     """
     with path.open("rb") as raw:
         encoding = encoding or unpacked.encoding_of(raw.read(4))
-    kept: list[IO[bytes]] = []  # temporary files, as long as `frames` is there
+    kept: list[unpacked.Kept] = []  # temporary files, which last as long as `frames` has them
     if encoding is not None and codecs.lookup(encoding).name != "utf-8":
         kept.append(unpacked.as_utf8(path, encoding, shown))
-        path = Path(kept[-1].name)
+        path = kept[-1].path
     _check_text(path, shown)
     with path.open(encoding="utf-8-sig", newline="") as file:
         first = file.readline()
@@ -73,7 +73,7 @@ def open_csv(path: Path, shown: Path, sep: str | None, encoding: str | None) -> 
     separator = sep or _separator(lines)
     if separator == _BLANKS:
         kept.append(unpacked.with_tabs(path, shown))
-        path, separator = Path(kept[-1].name), "\t"
+        path, separator = kept[-1].path, "\t"
     with path.open(encoding="utf-8-sig", newline="") as file:
         rows = list(itertools.islice(csv.reader(file, delimiter=separator), _LOOK + 1))
     columns = rows[0] if rows else []
@@ -88,8 +88,7 @@ def open_csv(path: Path, shown: Path, sep: str | None, encoding: str | None) -> 
     def check_rows() -> None:
         check_fields(path, separator, columns, shown)
 
-    def frames(names: Sequence[str]) -> Iterator[pl.DataFrame]:
-        assert all(not each.closed for each in kept)
+    def frames(names: Sequence[str], _kept: list[unpacked.Kept] = kept) -> Iterator[pl.DataFrame]:
         try:
             yield from scan.select(names).collect_batches(chunk_size=BATCH, maintain_order=True)
         except pl.exceptions.PolarsError as error:

@@ -146,11 +146,10 @@ def _opened(path: Path, shown: Path, form: Form, depth: int) -> Source:
         if depth == _DEEPEST:
             raise DataError(f"{shown} holds archives in archives; expected one table. Unpack it.")
         inside = unpacked.unpacked(path, beginning)
-        source = _opened(Path(inside.name), shown, form, depth + 1)
+        source = _opened(inside.path, shown, form, depth + 1)
 
-        def frames(names: Sequence[str]) -> Iterator[pl.DataFrame]:
-            assert not inside.closed  # the file lasts as long as this function
-            yield from source.frames(names)
+        def frames(names: Sequence[str], kept: unpacked.Kept = inside) -> Iterator[pl.DataFrame]:
+            yield from source.frames(names)  # the file lasts as long as this function has it
 
         return source._replace(frames=frames)
     if beginning.removeprefix(codecs.BOM_UTF8).lstrip()[:1] in {b"{", b"["} and form.sep is None:

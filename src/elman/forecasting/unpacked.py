@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import bz2
 import codecs
+import contextlib
 import gzip
 import lzma
+import os
 import re
-import shutil
 import tempfile
+import weakref
 import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -35,7 +37,7 @@ _SHEETS = ("xl/workbook.xml", "xl/workbook.bin", "content.xml")
 
 def is_packed(beginning: bytes) -> bool:
     """Whether a file holds another one."""
-    return beginning.startswith((*_STREAMS, b"PK\3\4"))
+    return beginning.startswith((*_STREAMS, b"PK\3\4", b"PK\5\6"))
 
 
 def is_workbook(path: Path) -> bool:
@@ -47,52 +49,57 @@ def is_workbook(path: Path) -> bool:
         raise DataError(f"{path} is a damaged ZIP archive ({error}). Save or download it again.") from error
 
 
-def unpacked(path: Path, beginning: bytes) -> IO[bytes]:
+class Kept:
+    """A temporary file that is deleted with this object, or when Python ends.
+
+    Attributes:
+        path: Where it is.
+    """
+
+    def __init__(self, write: Callable[[IO[bytes]], None]) -> None:
+        with files.temporary_errors():
+            handle, name = tempfile.mkstemp(prefix="elman-", suffix=".table")
+        self.path = Path(name)
+        self._delete = weakref.finalize(self, self.path.unlink, missing_ok=True)
+        with os.fdopen(handle, "wb") as file:
+            write(file)
+
+
+def unpacked(path: Path, beginning: bytes) -> Kept:
     """The file inside a packed one.
 
     Raises:
         DataError: If the archive is damaged or holds several files, or if there is no room.
     """
     if beginning.startswith(b"PK"):
-        return _from_zip(path)
-    name, opened = next(row for mark, row in _STREAMS.items() if beginning.startswith(mark))
-    file = temporary()
+        name, opened = "ZIP", _member
+    else:
+        name, opened = next(row for mark, row in _STREAMS.items() if beginning.startswith(mark))
+
+    def write(file: IO[bytes]) -> None:
+        with opened(path) as source:
+            while block := source.read(_BLOCK):
+                with files.temporary_errors():
+                    file.write(block)
+        with files.temporary_errors():
+            file.flush()
+
     try:
-        with opened(path) as source, files.temporary_errors():
-            _copy(source, file)
+        return Kept(write)
     except _DAMAGED as error:
         raise DataError(f"{path} is a damaged {name} file ({error}). Save or download it again.") from error
-    return file
 
 
-def _from_zip(path: Path) -> IO[bytes]:
-    file = temporary()
-    try:
-        with zipfile.ZipFile(path) as archive:
-            inside = [i for i in archive.infolist() if not i.is_dir() and not i.filename.startswith(("__MACOSX/", "."))]
-            if len(inside) != 1:
-                names = f": {listed((i.filename for i in inside), 4)}" if inside else ""
-                raise DataError(f"{path} holds {len(inside)} files{names}; expected one table. Unpack it.")
-            with archive.open(inside[0]) as source, files.temporary_errors():
-                _copy(source, file)
-    except _DAMAGED as error:
-        raise DataError(f"{path} cannot be unpacked ({error}). Unpack it, or save it again.") from error
-    return file
-
-
-def _copy(source: Any, file: IO[bytes]) -> None:
-    shutil.copyfileobj(source, file, _BLOCK)
-    file.flush()
-
-
-def temporary() -> IO[bytes]:
-    """A temporary file with a name.
-
-    Raises:
-        DataError: If there is no place for one.
-    """
-    with files.temporary_errors():
-        return tempfile.NamedTemporaryFile(prefix="elman-", suffix=".table")
+@contextlib.contextmanager
+def _member(path: Path) -> Iterator[IO[bytes]]:
+    """The only file of a ZIP archive."""
+    with zipfile.ZipFile(path) as archive:
+        inside = [i for i in archive.infolist() if not i.is_dir() and not i.filename.startswith(("__MACOSX/", "."))]
+        if len(inside) != 1:
+            names = f": {listed((i.filename for i in inside), 4)}" if inside else ""
+            raise DataError(f"{path} holds {len(inside)} files{names}; expected one table. Unpack it.")
+        with archive.open(inside[0]) as source:
+            yield source
 
 
 def encoding_of(beginning: bytes) -> str | None:
@@ -102,7 +109,7 @@ def encoding_of(beginning: bytes) -> str | None:
     return "utf-16" if beginning.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else None
 
 
-def as_utf8(path: Path, encoding: str, shown: Path) -> IO[bytes]:
+def as_utf8(path: Path, encoding: str, shown: Path) -> Kept:
     """A text file in UTF-8.
 
     Args:
@@ -125,7 +132,7 @@ def as_utf8(path: Path, encoding: str, shown: Path) -> IO[bytes]:
         raise DataError(f"{shown} is not text in {encoding} ({error}). Name its encoding (--encoding).") from error
 
 
-def with_tabs(path: Path, shown: Path) -> IO[bytes]:
+def with_tabs(path: Path, shown: Path) -> Kept:
     """A file whose columns blanks separate, with one tab between columns.
 
     Raises:
@@ -143,11 +150,12 @@ def with_tabs(path: Path, shown: Path) -> IO[bytes]:
         raise DataError(f"{shown} is not UTF-8 text. Name its encoding with encoding (--encoding latin-1).") from error
 
 
-def _written(blocks: Iterable[str]) -> IO[bytes]:
-    file = temporary()
-    for block in blocks:
+def _written(blocks: Iterable[str]) -> Kept:
+    def write(file: IO[bytes]) -> None:
+        for block in blocks:
+            with files.temporary_errors():
+                file.write(block.encode())
         with files.temporary_errors():
-            file.write(block.encode())
-    with files.temporary_errors():
-        file.flush()
-    return file
+            file.flush()
+
+    return Kept(write)
