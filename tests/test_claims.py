@@ -16,9 +16,17 @@ from elman.cli.app import app
 from html_pages import Page
 from size import by_size
 
-TINY = {3: {"time": 4, "units": 4, "examples": 128, "steps": 400}}  # set-ups that take hundredths of a second a seed
+TINY: dict[int, dict[str, object]] = {
+    3: {"time": 4, "units": 4, "examples": 128, "steps": 400}
+}  # set-ups that take hundredths of a second a seed
 # A set-up in which each claim is false.
-FALSE = {3: {"task": tasks.last_sign, "steps": 60}}
+FALSE: dict[int, dict[str, object]] = {
+    1: {"step": lambda x, h, kernel, recurrent_kernel, bias: x @ kernel + h @ recurrent_kernel},
+    2: {"cell": "GRU"},
+    3: {"task": tasks.last_sign, "steps": 60},
+    4: {"upper": "Dense"},
+    5: {"layer": "Dense"},
+}
 
 
 def measured(number: int, **options: object) -> elman.claims.Claim:

@@ -241,8 +241,14 @@ def test_summary_counts_as_keras_does():
         (
             [SimpleRNN(3), SimpleRNN(3)],
             {"input_shape": (None, 2)},
-            r"simple_rnn_1 got an input of 2 axes; expected \(batch, time",
+            r"simple_rnn_1 got .* from simple_rnn, which returns only .* Give simple_rnn return_sequences=True",
         ),
+        (
+            [Flatten(), SimpleRNN(3)],
+            {"input_shape": (4, 2)},
+            r"simple_rnn got an input of 2 axes; expected \(batch, time",
+        ),
+        ([SimpleRNN(3)], {"input_shape": (20,)}, r"x\.reshape\(-1, 20, 1\).* x\.reshape\(-1, 1, 20\)"),
         ([Flatten()], {"input_shape": (None, 2)}, "Flatten needs a known number of steps"),
         ([Latest(5)], {"input_shape": (3, 2)}, "last 5 steps; got sequences of 3"),
         ([Sum([[Dense(3)], [Dense(2)]])], {"input_shape": (2,)}, "Sum got branches with the output shapes"),

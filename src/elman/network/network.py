@@ -20,6 +20,7 @@ from elman.checks import positive_integer
 from elman.network import files, losses, training
 from elman.network.combine import Chain, ChainOp, ConcatOp, Sum, SumOp, chain
 from elman.network.layer import Array, Layer, Op, Parameter, Place, Shape
+from elman.network.recurrent import Recurrent
 from elman.network.sequences import Flatten
 
 _KEPT = 4  # shapes whose ops are kept, of training and of inference each: whole batch, last batch, validation, one more
@@ -283,8 +284,18 @@ class Network:
                 if integers
                 else f"(batch, {', '.join(map(str, self.input_shape or ('time', 'features')))})"
             )
-            raise ValueError(f"x has shape {array.shape}; expected {shape.replace('None', 'time')}.")
+            raise ValueError(
+                f"x has shape {array.shape}; expected {shape.replace('None', 'time')}.{self._reshape(array)}"
+            )
         return np.ascontiguousarray(array, None if integers else self.dtype)
+
+    def _reshape(self, array: Array) -> str:
+        """How rows of numbers become the sequences that the network was built for, with a space in front."""
+        expected = self.input_shape
+        if array.ndim != 2 or expected is None or len(expected) != 2:
+            return ""
+        steps, left = divmod(array.shape[1], expected[1] or 1)
+        return "" if left else f" If a row has all steps of a sequence, pass x.reshape(-1, {steps}, {expected[1]})."
 
     def _open(self, shape: tuple[int, ...]) -> Shape:
         """The shape of an input with any number of steps, where the layers allow it."""
@@ -548,6 +559,7 @@ def _walk(entry: Any, shape: Shape, names: Iterator[str], bound: list[Bound]) ->
     """Gives each layer its input's shape; returns that of the output."""
     if isinstance(entry, Layer):
         name = next(names)
+        _check_axes(entry, shape, name, bound)
         entry.check(shape, name)
         bound.append(Bound(name, entry, shape, entry.parameters(shape)))
         return entry.output(shape)
@@ -556,6 +568,29 @@ def _walk(entry: Any, shape: Shape, names: Iterator[str], bound: list[Bound]) ->
             shape = _walk(each, shape, names, bound)
         return shape
     return entry.output([_walk(branch, shape, names, bound) for branch in entry.branches])
+
+
+def _check_axes(layer: Layer, shape: Shape, name: str, bound: list[Bound]) -> None:
+    """The two errors that beginners make most: a stack without return_sequences, and rows instead of sequences.
+
+    Raises:
+        ValueError: If the layer wants sequences and the one before it, or the input, has none.
+    """
+    if layer.takes != (2,) or len(shape) != 1:
+        return
+    size = shape[0]
+    before = bound[-1] if bound else None
+    if before is None:
+        raise ValueError(
+            f"{name} got an input of shape (batch, {size}); expected (batch, time, features). If each row is a "
+            f"sequence of {size} single values, pass x.reshape(-1, {size}, 1). If each row is one time step of {size} "
+            f"features, pass x.reshape(-1, 1, {size})."
+        )
+    if isinstance(before.layer, Recurrent) and not before.layer.return_sequences:
+        raise ValueError(
+            f"{name} got an input of shape (batch, {size}) from {before.name}, which returns only its last output; "
+            f"expected the output of every step, (batch, time, features). Give {before.name} return_sequences=True."
+        )
 
 
 def _known(shape: Shape) -> tuple[int, ...]:
