@@ -19,11 +19,12 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = (
     {"assessment", "options", "operands", "cells", "checks", "backend", "errors", "_hooks", "charts", "plain_values"},
     {"files", "page", "patching", "progress", "torch_forms"},
+    {"running"},
     {"checkpoint"},
     {"reference", "_plain", "_native", "_portable"},
     {"route"},
     {"_numpy", "_tensorflow", "_jax", "_torch"},
-    {"frameworks", "state_gradient"},
+    {"frameworks", "stack_torch", "state_gradient"},
     {"functional", "layer_arguments", "network", "stock_defects"},
     {"layer_states"},
     {"layer_checks"},
@@ -40,6 +41,7 @@ LAYERS = (
     {"bench", "datasets", "forecasting", "info"},
     {"claims", "comparison"},
     {"cli"},
+    {"__main__"},
 )
 # The same inside diagnosis/, and those of its modules that run a Keras model.
 DIAGNOSIS = (

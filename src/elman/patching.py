@@ -22,6 +22,8 @@ _NAMES = {
 }
 _replaced: dict[tuple[str, str], type] = {}
 _wanted: set[str] = set()  # the frameworks whose names are to be replaced
+_DYNAMO = "torch._dynamo.config"
+_before: dict[str, bool] = {}  # the setting of torch.compile that is changed, as it was
 
 
 def patch() -> None:
@@ -46,6 +48,8 @@ def patch() -> None:
 def unpatch() -> None:
     """Puts the frameworks' own classes back. What was made in between stays elman's."""
     _wanted.clear()
+    if _before:
+        sys.modules[_DYNAMO].allow_rnn = _before.pop("allow_rnn")  # type: ignore[attr-defined]
     for (module, name), stock in _replaced.items():
         setattr(sys.modules[module], name, stock)
     _replaced.clear()
@@ -59,6 +63,8 @@ def stock(module: Any, name: str) -> Any:
 def _replace(framework: str) -> None:
     if framework not in _wanted:
         return
+    if framework == "torch":
+        when_imported(_DYNAMO, _let_compile)
     place, own, names = _NAMES[framework]
     ours: ModuleType = importlib.import_module(own)
     theirs = importlib.import_module(place)
@@ -66,3 +72,12 @@ def _replace(framework: str) -> None:
         if (place, name) not in _replaced:
             _replaced[place, name] = getattr(theirs, name)
             setattr(theirs, name, getattr(ours, name))
+
+
+def _let_compile() -> None:
+    """Lets torch.compile trace the instances of `torch.nn.RNN`, `LSTM` and `GRU`, which it refuses by these names, and
+    elman's modules are instances of them while the names are replaced."""
+    config: Any = sys.modules[_DYNAMO]
+    if _wanted and not _before and hasattr(config, "allow_rnn"):
+        _before["allow_rnn"] = config.allow_rnn
+        config.allow_rnn = True
