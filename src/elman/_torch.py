@@ -49,7 +49,7 @@ _HALVES = (torch.float16, torch.bfloat16)
 
 def values(array: Tensor) -> np.ndarray | None:
     """The values of the tensor, in NumPy; `None` while it is traced or transformed and there are none yet."""
-    return array.cpu().numpy() if not torch.compiler.is_compiling() and _ordinary((array,)) else None
+    return array.cpu().numpy() if not torch.compiler.is_compiling() and ordinary((array,)) else None
 
 
 def is_traced(array: Tensor) -> bool:
@@ -130,7 +130,7 @@ def recurrence(options: Options, *operands: Any) -> tuple[Tensor, Tensors]:
     if not all(t.is_cpu for t in tensors):
         devices = ", ".join(sorted({str(t.device) for t in tensors}))
         raise ValueError(f"the arrays are on {devices}; expected all of them on the CPU, as x is. Move the others.")
-    if not _ordinary(tensors):
+    if not ordinary(tensors):
         # inside vmap it cannot be seen whether a gradient is wanted outside
         y, _, *final_states = _Transformed.apply(*options, torch.is_grad_enabled(), *one_by_one)
         y = y.clone() if torch.is_grad_enabled() else y
@@ -149,7 +149,7 @@ def _forward(
 ) -> tuple[Tensor, list[Tensor], Tensor | None]:
     """One native forward: y, the final states, and the tape where it is kept and needed. A masked step does not
     write its row of the tape; with `clean` such rows are zeros."""
-    operands = _dense(operands)
+    operands = dense(operands)
     spec = _spec(options, operands)
     x = operands[0]
     y = x.new_empty(*spec.y_shape)
@@ -157,7 +157,7 @@ def _forward(
     tape = None
     if keep_tape and spec.tape_columns:
         tape = (x.new_zeros if clean else x.new_empty)((*x.shape[:2], spec.tape_columns))
-    _native.forward(spec, *_addresses((*operands, y, *pair(final_states), tape)))
+    _native.forward(spec, *addresses((*operands, y, *pair(final_states), tape)))
     return y, final_states, tape
 
 
@@ -166,14 +166,14 @@ def _backward(
 ) -> list[Any]:
     """One native backward: the gradients of the first six operands where they are wanted, then the norms."""
     *of_y, dfinal_states = arriving
-    given = _dense((*operands, *of_y, *pair(dfinal_states)))
+    given = dense((*operands, *of_y, *pair(dfinal_states)))
     x, differentiable = given[0], given[:6]
     results = [
         torch.empty_like(t) if want and t is not None else None
         for t, want in zip(differentiable, wanted[:6], strict=True)
     ]
     results.append(x.new_empty(*x.shape[:2]) if want_norms else None)
-    _native.backward(_spec(options, given[:9]), *_addresses((*given, *results)))
+    _native.backward(_spec(options, given[:9]), *addresses((*given, *results)))
     return results
 
 
@@ -190,7 +190,7 @@ def _spec(options: Options, operands: Flat) -> _native.Spec:
     )
 
 
-def _dense(tensors: tuple[Any, ...]) -> tuple[Any, ...]:
+def dense(tensors: tuple[Any, ...]) -> tuple[Any, ...]:
     """Row-major tensors, and a negation that torch only noted (of an imaginary part, say) carried out.
 
     Raises:
@@ -227,13 +227,13 @@ def _row_major(t: Tensor) -> Tensor:
     return t.resolve_neg().contiguous()
 
 
-def _addresses(tensors: tuple[Any, ...]) -> list[int]:
-    return [0 if t is None else _address(t) for t in tensors]
+def addresses(tensors: tuple[Any, ...]) -> list[int]:
+    return [0 if t is None else address(t) for t in tensors]
 
 
 # Private to torch, or young: where one is missing a copy is made, which is slower and as right.
-_address = getattr(Tensor, "const_data_ptr", Tensor.data_ptr)  # leaves what `_lazy_copy` shares shared
-_lazy_copy = getattr(torch, "_lazy_clone", torch.clone)  # shares memory until one of the two is written
+address = getattr(Tensor, "const_data_ptr", Tensor.data_ptr)  # leaves what `lazy_copy` shares shared
+lazy_copy = getattr(torch, "_lazy_clone", torch.clone)  # shares memory until one of the two is written
 
 
 # --- ordinary tensors --------------------------------------------------------------------------------------
@@ -244,7 +244,7 @@ _dispatch_modes = getattr(torch._C, "_len_torch_dispatch_stack", lambda: 1)
 _ORDINARY = frozenset({Tensor, torch.nn.Parameter, type(None)})
 
 
-def _ordinary(tensors: list[Any] | tuple[Any, ...]) -> bool:
+def ordinary(tensors: list[Any] | tuple[Any, ...]) -> bool:
     """True if only the backward mode of autograd can follow these tensors."""
     return not (
         _transforms_active()
@@ -260,8 +260,8 @@ class _Eager(Function):
     @staticmethod
     def forward(ctx: Any, options: Options, *operands: Any) -> Tensors:
         y, final_states, tape = _forward(options, True, operands)
-        ctx.options, ctx.addresses = options, _addresses(operands)
-        ctx.save_for_backward(*operands, _lazy_copy(y), tape)
+        ctx.options, ctx.addresses = options, addresses(operands)
+        ctx.save_for_backward(*operands, lazy_copy(y), tape)
         ctx.set_materialize_grads(False)
         return y, *final_states
 
@@ -271,11 +271,11 @@ class _Eager(Function):
         arriving = Arriving(y, tape, dy, dfinal_states)
         wanted = ctx.needs_input_grad[1:]
         compiling = torch.compiler.is_compiling()  # compiled autograd
-        if not (compiling or torch.is_grad_enabled()) and _ordinary((dy, *dfinal_states)):
-            if _addresses(tuple(operands)) != ctx.addresses:  # a hook, or `.data`, replaced some of them
-                _check(ctx.options, grouped(tuple(operands)), arriving)
+        if not (compiling or torch.is_grad_enabled()) and ordinary((dy, *dfinal_states)):
+            if addresses(tuple(operands)) != ctx.addresses:  # a hook, or `.data`, replaced some of them
+                check(ctx.options, grouped(tuple(operands)), arriving)
             gradients = _backward(ctx.options, wanted, tuple(operands), arriving)[:6]
-        elif not compiling and _ordinary((dy, *dfinal_states)):
+        elif not compiling and ordinary((dy, *dfinal_states)):
             gradients = _TwiceDifferentiable.apply(ctx.options, wanted, y, tape, *operands, dy, *pair(dfinal_states))
         else:
             call = _backward_op if compiling else _Backward.apply
@@ -305,13 +305,13 @@ class _TwiceDifferentiable(Function):
             inputs = [None if t is None else t.view_as(t) for t in ctx.saved_tensors]
             y, final_states = plain(ctx.options, *grouped(tuple(inputs[:9])))
             results = [r for r in zip((y, *final_states), inputs[9:], strict=False) if r[1] is not None]
-            gradients = _gradients_of(results, [t if w else None for t, w in zip(inputs, ctx.wanted, strict=False)])
+            gradients = gradients_of(results, [t if w else None for t, w in zip(inputs, ctx.wanted, strict=False)])
             pairs = [(g, a) for g, a in zip(gradients, arriving, strict=True) if g is not None and a is not None]
             follow = [t if w else None for t, w in zip(inputs, ctx.needs_input_grad[4:], strict=True)]
-            return *(None,) * 4, *_gradients_of(pairs, follow)
+            return *(None,) * 4, *gradients_of(pairs, follow)
 
 
-def _gradients_of(pairs: list[tuple[Tensor, Tensor]], inputs: list[Tensor | None]) -> list[Tensor | None]:
+def gradients_of(pairs: list[tuple[Tensor, Tensor]], inputs: list[Tensor | None]) -> list[Tensor | None]:
     """The gradients of results, each paired with its own gradient, with respect to the inputs that are not `None`; they
     can be differentiated."""
     pairs = [(result, gradient) for result, gradient in pairs if result.requires_grad]
@@ -394,7 +394,7 @@ def _tape_columns(options: Options, recurrent_kernel: Tensor) -> int:
     return _native.spec(options, 0, 0, 0, 1, _DTYPES[recurrent_kernel.dtype]).tape_columns * recurrent_kernel.shape[0]
 
 
-def _check(options: Options, operands: tuple[Any, ...], arriving: Arriving | None = None) -> None:
+def check(options: Options, operands: tuple[Any, ...], arriving: Arriving | None = None) -> None:
     """Checks shapes and dtypes of tensors that did not come through the checks of the functions.
 
     Raises:
@@ -445,7 +445,7 @@ def _check_tensor(name: str, tensor: Tensor | None, sizes: tuple[int, ...], *dty
 
 def _forward_cpu(*operands: Any, keep_tape: bool = False, **attributes: Any) -> tuple[Tensor, list[Tensor], Tensor]:
     options, x, mask = Options(**attributes), operands[0], operands[5]
-    _check(options, operands)
+    check(options, operands)
     y, final_states, tape = _forward(options, keep_tape, flat(operands), clean=mask is not None)
     return y, final_states, x.new_empty((*x.shape[:2], 0)) if tape is None else tape
 
@@ -454,7 +454,7 @@ def _backward_cpu(
     *tensors: Any, want_dx: bool = True, want_weights: bool = True, want_norms: bool = False, **attributes: Any
 ) -> tuple[Any, ...]:
     options, operands, arriving = Options(**attributes), tensors[:8], Arriving(*tensors[8:])
-    _check(options, operands, arriving)
+    check(options, operands, arriving)
     wanted = (want_dx, *(want_weights,) * 3, True, True)
     found = _backward(options, wanted, flat(operands), arriving, want_norms)
     *gradients, first, second, norms = (arriving.y.new_empty((0,)) if g is None else g for g in found)

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-from elman import _torch, route
+from elman import _torch, route, stack_torch
 from elman.cells import BY_KERAS, Cell
 from elman.checks import check_extras, check_lengths, short
 from elman.options import Options
@@ -30,6 +30,10 @@ __all__ = ["GRU", "LSTM", "RNN"]
 _States = tuple[Tensor, ...]
 _CELL_OF = {cell.torch: cell for cell in BY_KERAS.values()}
 _exporting = getattr(torch.compiler, "is_exporting", lambda: False)  # young: without it a file holds elman's operator
+_OPTIONS = {  # by mode; a table, since torch.compile warns of functions that are cached
+    mode: Options(_CELL_OF[mode.partition("_")[0]].name, activation, zero_output_for_mask=True)
+    for mode, activation in (("RNN_TANH", "tanh"), ("RNN_RELU", "relu"), ("LSTM", "tanh"), ("GRU", "tanh"))
+}
 _OPERATORS = {"LSTM": torch.lstm, "GRU": torch.gru, "RNN_TANH": torch.rnn_tanh, "RNN_RELU": torch.rnn_relu}
 
 
@@ -37,11 +41,12 @@ class _Call(NamedTuple):
     """A call in the one form that the layers take.
 
     Attributes:
-        x: `(batch, time, features)`.
+        x: `(batch, time, features)`, or with time first.
         states: One `(layers * directions, batch, units)` for each state; none: zeros.
         lengths: int64 `(batch,)`, or `None`.
         resets: Booleans `(batch, time)`, or `None`.
         packed: Whether the rows come from a `PackedSequence`, the longest first.
+        time_first: Whether time is the first axis of x, and of y.
     """
 
     x: Tensor
@@ -49,6 +54,7 @@ class _Call(NamedTuple):
     lengths: Tensor | None
     resets: Tensor | None
     packed: bool = False
+    time_first: bool = False
 
 
 class _Recurrent(torch.nn.RNNBase):
@@ -108,14 +114,16 @@ class _Recurrent(torch.nn.RNNBase):
                 "(time, features). Reshape it."
             )
         single = input.dim() == 2
-        x = input[None] if single else input if self.batch_first else input.transpose(0, 1)
-        states = self._checked_states(hx, x.shape[0], single)
+        x = input[None] if single else input
+        time_first = not (single or self.batch_first)
+        batch, time = (x.shape[1], x.shape[0]) if time_first else (x.shape[0], x.shape[1])
+        states = self._checked_states(hx, batch, single)
         self._check_input(x, states)
-        call = _Call(x, states, _checked_lengths(lengths, x), _checked_resets(resets, x, single))
-        y, finals = self._run(call)
+        checked = _checked_lengths(lengths, batch, time, x.device), _checked_resets(resets, batch, time, single)
+        y, finals = self._run(_Call(x, states, *checked, time_first=time_first))
         if single:
             return y[0], self._grouped([s[:, 0] for s in finals])
-        return (y if self.batch_first else y.transpose(0, 1).contiguous()), self._grouped(finals)
+        return y, self._grouped(finals)
 
     # --- the arguments ---------------------------------------------------------------------------------------------
 
@@ -187,7 +195,7 @@ class _Recurrent(torch.nn.RNNBase):
             self._note("torch", decision)
         else:
             x, lengths = pad_packed_sequence(PackedSequence(data, batch_sizes), batch_first=True)
-            resets = _checked_resets(resets, x, False)
+            resets = _checked_resets(resets, x.shape[0], x.shape[1], False)
             resets = resets if resets is None or order is None else resets.index_select(0, order)
             padded, finals = self._run(_Call(x, states, lengths.to(x.device), resets, packed=True))
             y = pack_padded_sequence(padded, lengths, batch_first=True).data
@@ -196,8 +204,7 @@ class _Recurrent(torch.nn.RNNBase):
     # --- the route -------------------------------------------------------------------------------------------------
 
     def _decide(self, x: Tensor) -> tuple[Decision, Options]:
-        activation = "relu" if self.mode == "RNN_RELU" else "tanh"
-        options = Options(self._cell.name, activation, zero_output_for_mask=True)
+        options = _OPTIONS[self.mode]
         traced = _torch.traced_environment()
         decide = _decided_once if traced is None else before_the_call
         decision = decide(self.native, options, _torch.dtype(_torch.asarray(x, x)), traced)
@@ -219,13 +226,39 @@ class _Recurrent(torch.nn.RNNBase):
         decision, options = self._decide(call.x)
         if decision.reason and call.lengths is None and call.resets is None:
             self._note("torch", decision)
-            return self._by_torch(call.x, call.states)
+            return self._by_torch(call.x, call.states, batch_first=not call.time_first)
         self._note("plain" if decision.reason else "native", decision)
-        return self._by_layers(call, options, _torch.plain if decision.reason else _torch.recurrence)
+        if not decision.reason and (at_once := self._at_once(call)):
+            return stack_torch.run(*at_once, functools.partial(self._again, call, options))
+        recur = _torch.plain if decision.reason else _torch.recurrence
+        return self._by_layers(call, self.all_weights, options, recur)
 
-    def _by_torch(self, x: Tensor, states: _States, batch_sizes: Tensor | None = None) -> tuple[Tensor, _States]:
-        """All layers by torch's own operator; x is batch-major, or packed with these batch sizes."""
-        batch = x.shape[0] if batch_sizes is None else int(batch_sizes[0])
+    def _at_once(self, call: _Call) -> tuple[stack_torch.Form, stack_torch.Given] | None:
+        """The form and the tensors of a call whose layers can be one node of autograd; else `None`."""
+        if self.proj_size or (self.dropout and self.training and self.num_layers > 1) or _torch.is_traced(call.x):
+            return None
+        own = self._parameters
+        weights = tuple([own[n] if n in own else getattr(self, n) for n in self._flat_weights_names])
+        states, dtype = call.states, call.x.dtype
+        plain = all([t.dtype == dtype and t.is_cpu for t in (*states, *weights)])  # noqa: C419 -- a list is faster
+        if not plain or not _torch.ordinary((call.x, *states, *weights)):
+            return None
+        form = _form_of(self.mode, self.num_layers, self.bidirectional, self.bias, not call.time_first)
+        _check_weights(self, form, weights)
+        masks = tuple([_mask(call, bool(reverse)) for reverse in range(self._directions)])
+        return form, stack_torch.Given(call.x, states, masks, weights)
+
+    def _again(self, call: _Call, options: Options, given: stack_torch.Given) -> tuple[Tensor, _States]:
+        """What `stack_torch.run` computes, by layers."""
+        step = len(given.weights) // (self.num_layers * self._directions)
+        weights = [list(given.weights[i : i + step]) for i in range(0, len(given.weights), step)]
+        return self._by_layers(call._replace(x=given.x, states=given.states), weights, options, _torch.recurrence)
+
+    def _by_torch(
+        self, x: Tensor, states: _States, batch_sizes: Tensor | None = None, *, batch_first: bool = True
+    ) -> tuple[Tensor, _States]:
+        """All layers by torch's own operator; with batch sizes x is packed."""
+        batch = x.shape[0 if batch_first else 1] if batch_sizes is None else int(batch_sizes[0])
         if not states:
             layers = self.num_layers * self._directions
             sizes = [self.proj_size or self.hidden_size, self.hidden_size][: len(self._cell.states)]
@@ -235,35 +268,38 @@ class _Recurrent(torch.nn.RNNBase):
         settings = (self.bias, self.num_layers, self.dropout, self.training, self.bidirectional)
         operator = _OPERATORS[self.mode]
         if batch_sizes is None:
-            y, *finals = operator(x, hx, weights, *settings, True)
+            y, *finals = operator(x, hx, weights, *settings, batch_first)
         else:
             y, *finals = operator(x, batch_sizes, hx, weights, *settings)
         return y, tuple(finals)
 
     # --- the layers ------------------------------------------------------------------------------------------------
 
-    def _by_layers(self, call: _Call, options: Options, recur: Callable[..., Any]) -> tuple[Tensor, _States]:
+    def _by_layers(
+        self, call: _Call, weights: list[list[Tensor]], options: Options, recur: Callable[..., Any]
+    ) -> tuple[Tensor, _States]:
         """Layer by layer and direction by direction."""
-        y, found = call.x, []
+        y, found = call.x.transpose(0, 1) if call.time_first else call.x, []
         for layer in range(self.num_layers):
             if layer and self.dropout and self.training:
                 y = _dropped(y, self.dropout, call.lengths if call.packed else None)
             outputs = []
             for reverse in range(self._directions):
-                output, *finals = self._one(call._replace(x=y), layer, bool(reverse), options, recur)
+                number = layer * self._directions + reverse
+                one = call._replace(x=y, states=tuple([state[number] for state in call.states]))
+                output, *finals = self._one(one, weights[number], bool(reverse), options, recur)
                 outputs.append(output)
                 found.append(finals)
             y = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=-1)
+        y = y.transpose(0, 1).contiguous() if call.time_first else y
         return y, tuple(torch.stack(states) for states in zip(*found, strict=True))
 
     def _one(
-        self, call: _Call, layer: int, reverse: bool, options: Options, recur: Callable[..., Any]
+        self, call: _Call, weights: list[Tensor], reverse: bool, options: Options, recur: Callable[..., Any]
     ) -> tuple[Tensor, ...]:
-        """One layer in one direction: its outputs in the order of time, then its final states."""
-        number = layer * self._directions + reverse
-        states = tuple([_torch.asarray(state[number], call.x) for state in call.states])
+        """One layer in one direction, batch-major: its outputs in the order of time, then its final states."""
+        states = tuple([_torch.asarray(state, call.x) for state in call.states])
         call = call._replace(x=_torch.asarray(call.x, call.x), states=states)
-        weights = self.all_weights[number]
         if self.proj_size:
             return _projected(self._cell, call, weights, reverse, options, recur)
         return _recurrence(call, _arrays(self._cell, weights), states, reverse, options, recur)
@@ -307,6 +343,45 @@ def _projected(
 @functools.lru_cache(maxsize=4096)
 def _decided_once(native: Any, options: Options, dtype: str, traced: None) -> Decision:
     return before_the_call(native, options, dtype, traced)
+
+
+@functools.cache
+def _form_of(mode: str, layers: int, bidirectional: bool, bias: bool, batch_first: bool) -> stack_torch.Form:
+    options = _OPTIONS[mode]
+    cell = _CELL_OF[mode.partition("_")[0]]
+    same = cell.torch_gates == cell.gates
+    return stack_torch.Form(
+        (options, options._replace(go_backwards=True)) if bidirectional else (options,),
+        layers,
+        None if same else tuple([cell.torch_gates.index(gate) for gate in cell.gates]),
+        4 if bias else 2,
+        cell.two_biases(reset_after=True),
+        len(cell.states),
+        batch_first,
+    )
+
+
+def _check_weights(module: _Recurrent, form: stack_torch.Form, weights: tuple[Tensor, ...]) -> None:
+    """Raises if a parameter was replaced by one of another shape: the native library reads what the sizes say."""
+    wanted = _shapes(form, len(module._cell.gates) * module.hidden_size, module.input_size, module.hidden_size)
+    found = tuple([weight.shape for weight in weights])
+    if found != wanted:
+        raise RuntimeError(
+            f"{module._name} has parameters of the shapes {', '.join(str(tuple(shape)) for shape in found)}; expected "
+            f"{', '.join(map(str, wanted))}, which follow from its sizes. Make a module of the right sizes, and load "
+            "the parameters into it."
+        )
+
+
+@functools.lru_cache(maxsize=1024)
+def _shapes(form: stack_torch.Form, rows: int, features: int, units: int) -> tuple[tuple[int, ...], ...]:
+    """The shapes of all parameters."""
+    found: list[tuple[int, ...]] = []
+    directions = len(form.options)
+    for layer in range(form.layers):
+        columns = units * directions if layer else features
+        found += ([(rows, columns), (rows, units)] + [(rows,)] * (form.parameters - 2)) * directions
+    return tuple(found)
 
 
 def _arrays(cell: Cell, weights: list[Tensor]) -> tuple[Tensor, Tensor, Tensor | None]:
@@ -358,25 +433,25 @@ def _permuted(states: _States, order: Tensor | None) -> _States:
     return states if order is None else tuple([state.index_select(1, order) for state in states])
 
 
-def _checked_lengths(lengths: Any, x: Tensor) -> Tensor | None:
+def _checked_lengths(lengths: Any, batch: int, time: int, device: Any) -> Tensor | None:
     if lengths is None:
         return None
-    lengths = torch.as_tensor(lengths, device=x.device)
-    if lengths.shape != x.shape[:1] or lengths.dtype not in (torch.int32, torch.int64):
+    lengths = torch.as_tensor(lengths, device=device)
+    if tuple(lengths.shape) != (batch,) or lengths.dtype not in (torch.int32, torch.int64):
         raise ValueError(
-            f"lengths has shape {tuple(lengths.shape)} and dtype {lengths.dtype}; expected {tuple(x.shape[:1])}, "
+            f"lengths has shape {tuple(lengths.shape)} and dtype {lengths.dtype}; expected {(batch,)}, "
             "(batch,), of int32 or int64. Pass the number of steps of each sequence."
         )
-    check_lengths(_torch.values(lengths), x.shape[1])
+    check_lengths(_torch.values(lengths), time)
     return lengths.long()
 
 
-def _checked_resets(resets: Any, x: Tensor, single: bool) -> Tensor | None:
+def _checked_resets(resets: Any, batch: int, time: int, single: bool) -> Tensor | None:
     if resets is None:
         return None
     if not isinstance(resets, Tensor) or resets.dtype != torch.bool:
         raise TypeError(f"resets is {short(resets)}; expected a tensor of dtype bool. Pass resets != 0.")
-    wanted = tuple(x.shape[1:2] if single else x.shape[:2])
+    wanted = (time,) if single else (batch, time)
     if tuple(resets.shape) != wanted:
         raise ValueError(
             f"resets has shape {tuple(resets.shape)}; expected {wanted}, {'(time,)' if single else '(batch, time)'}, "
