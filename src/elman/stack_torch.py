@@ -15,7 +15,9 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from elman import _native, _torch
+from elman import _calls_torch, _native
+from elman._autograd_torch import gradients_of
+from elman._operators_torch import check
 from elman.operands import Operands, pair
 from elman.options import Options
 
@@ -91,7 +93,7 @@ class _Layers(Function):
         given = Given(x, tuple([s for s in (h, c) if s is not None]), masks, weights)
         y, finals, parts = _forward(form, given, keep=True)
         saved = (x, h, c, *weights, *masks, *[t for part in parts for t in part])
-        ctx.form, ctx.again, ctx.addresses = form, again, _torch.addresses(saved)
+        ctx.form, ctx.again, ctx.addresses = form, again, _calls_torch.addresses(saved)
         ctx.save_for_backward(*saved)
         ctx.set_materialize_grads(False)
         return y, *finals
@@ -105,11 +107,13 @@ class _Layers(Function):
         masks, kept = others[count : count + directions], others[count + directions :]
         given = Given(x, tuple([s for s in (h, c) if s is not None]), tuple(masks), tuple(others[:count]))
         wanted = ctx.needs_input_grad[3:]
-        plain = not (torch.compiler.is_compiling() or torch.is_grad_enabled()) and _torch.ordinary((dy, *dfinals))
+        plain = not (torch.compiler.is_compiling() or torch.is_grad_enabled()) and _calls_torch.is_ordinary(
+            (dy, *dfinals)
+        )
         if not plain:
             return None, None, None, *_differentiable(ctx.again, given, wanted, (dy, *dfinals))
         parts = [_Part(*kept[i : i + 5]) for i in range(0, len(kept), 5)]
-        if _torch.addresses(saved) != ctx.addresses:  # a hook, or `.data`, replaced some of them
+        if _calls_torch.addresses(saved) != ctx.addresses:  # a hook, or `.data`, replaced some of them
             _check(form, given, parts)
         return None, None, None, *_backward(form, given, parts, wanted, dy, dfinals)
 
@@ -125,7 +129,7 @@ def _differentiable(again: Any, given: Given, wanted: tuple[bool, ...], arriving
         y, finals = again(Given(x, states, given.masks, tuple(weights)))
         pairs = [each for each in zip((y, *finals), arriving, strict=True) if each[1] is not None]
         inputs = [t if want else None for t, want in zip((x, h, c, *weights), wanted, strict=True)]
-        return _torch.gradients_of(pairs, inputs)
+        return gradients_of(pairs, inputs)
 
 
 # --- the walk ------------------------------------------------------------------------------------------------------
@@ -133,7 +137,7 @@ def _differentiable(again: Any, given: Given, wanted: tuple[bool, ...], arriving
 
 def _turned(form: Form, t: Tensor) -> Tensor:
     """x or y with the batch first, or from there in the layout of the module; row-major."""
-    return _torch.dense((t if form.batch_first else t.transpose(0, 1),))[0]
+    return _calls_torch.dense((t if form.batch_first else t.transpose(0, 1),))[0]
 
 
 def _numbered(form: Form, layer: int) -> Iterator[tuple[int, int, Options]]:
@@ -144,18 +148,20 @@ def _numbered(form: Form, layer: int) -> Iterator[tuple[int, int, Options]]:
 
 def _rows(states: Tensors, number: int) -> list[int]:
     """The addresses of one layer's rows of the states, or of their gradients; 0 for zeros."""
-    found = [0 if s is None else _torch.address(s) + number * s.shape[1] * s.shape[2] * s.itemsize for s in states]
+    found = [
+        0 if s is None else _calls_torch.address(s) + number * s.shape[1] * s.shape[2] * s.itemsize for s in states
+    ]
     return [*found, 0, 0][:2]
 
 
 def _spec(form: Form, options: Options, x: Tensor, units: int, mask: Tensor | None) -> _native.Spec:
-    name = "none" if mask is None else _torch.dtype(mask)
-    return _native.spec(options, *x.shape, units, _torch.dtype(x), name)
+    name = "none" if mask is None else _native.MASK_OF_DTYPE[_calls_torch.dtype(mask)]
+    return _native.spec(options, *x.shape, units, _calls_torch.dtype(x), name)
 
 
 def _forward(form: Form, given: Given, *, keep: bool) -> tuple[Tensor, Tensors, list[_Part]]:
     """y, the final states, and with `keep` what the backward needs."""
-    x, masks, states = _turned(form, given.x), _torch.dense(given.masks), _torch.dense(given.states)
+    x, masks, states = _turned(form, given.x), _calls_torch.dense(given.masks), _calls_torch.dense(given.states)
     units, parts = given.weights[1].shape[1], []
     size = (form.layers * len(form.options), x.shape[0], units)
     finals = tuple([x.new_empty(size) for _ in range(form.states)])
@@ -167,17 +173,17 @@ def _forward(form: Form, given: Given, *, keep: bool) -> tuple[Tensor, Tensors, 
             spec = _spec(form, options, last, units, masks[direction])
             y = x.new_empty(spec.y_shape)
             tape = x.new_empty((*x.shape[:2], spec.tape_columns)) if keep and spec.tape_columns else None
-            begin = (*_torch.addresses((last, *packed)), *_rows(states, number))
-            end = _torch.addresses((masks[direction], None, None, y))
-            _native.forward(spec, *begin, *end, *_rows(finals, number), *_torch.addresses((tape,)))
+            begin = (*_calls_torch.addresses((last, *packed)), *_rows(states, number))
+            end = _calls_torch.addresses((masks[direction], None, None, y))
+            _native.forward(spec, *begin, *end, *_rows(finals, number), *_calls_torch.addresses((tape,)))
             if keep:
                 parts.append(_Part(*packed, y, tape))
             outputs.append(y.flip(1) if options.go_backwards else y)
         last = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=2)
     y = _turned(form, last)
     # The caller may change y in place, and the backward reads the outputs.
-    if keep and _torch.address(y) == _torch.address(parts[-1].y):
-        y = _torch.lazy_copy(y)
+    if keep and _calls_torch.address(y) == _calls_torch.address(parts[-1].y):
+        y = _calls_torch.lazy_copy(y)
     return y, finals, parts
 
 
@@ -185,7 +191,11 @@ def _backward(
     form: Form, given: Given, parts: list[_Part], wanted: tuple[bool, ...], dy: Tensor | None, dfinals: Any
 ) -> list[Any]:
     """The gradients of x, the two states and the weights, where they are wanted."""
-    masks, states, dfinals = _torch.dense(given.masks), _torch.dense(given.states), _torch.dense(dfinals)
+    masks, states, dfinals = (
+        _calls_torch.dense(given.masks),
+        _calls_torch.dense(given.states),
+        _calls_torch.dense(dfinals),
+    )
     dstates = tuple([torch.empty_like(s) for s in states])
     found: list[Any] = [None] * len(given.weights)
     directions, units = len(form.options), given.weights[1].shape[1]
@@ -208,9 +218,9 @@ def _backward(
             results = [torch.empty_like(x) if layer or wanted[0] else None]
             of_weights = any(wanted[3 + first : 3 + first + form.parameters])
             results += [torch.empty_like(t) if of_weights and t is not None else None for t in part[:3]]
-            begin = (*_torch.addresses((x, *part[:3])), *_rows(states, number))
-            middle = _torch.addresses((masks[direction], None, None, part.y, part.tape, d))
-            gradients = (*_torch.addresses(tuple(results)), *_rows(dstates, number), 0)
+            begin = (*_calls_torch.addresses((x, *part[:3])), *_rows(states, number))
+            middle = _calls_torch.addresses((masks[direction], None, None, part.y, part.tape, d))
+            gradients = (*_calls_torch.addresses(tuple(results)), *_rows(dstates, number), 0)
             spec = _spec(form, options, x, units, masks[direction])
             _native.backward(spec, *begin, *middle, *_rows(dfinals, number), *gradients)
             dx = results[0] if dx is None else dx + results[0]
@@ -234,7 +244,7 @@ def _check(form: Form, given: Given, parts: list[_Part]) -> None:
             states = tuple([s[number] for s in given.states])
             operands = Operands(x, kernel, recurrent_kernel, bias, states, given.masks[direction])
             tape = y.new_empty((*x.shape[:2], 0)) if tape is None else tape
-            _torch.check(options, operands, _torch.Arriving(y, tape, None, ()))
+            check(options, operands, _calls_torch.Arriving(y, tape, None, ()))
         x = _inputs(form, parts[layer * len(form.options) : (layer + 1) * len(form.options)])
 
 

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-from elman import _torch, route, stack_torch
+from elman import _calls_torch, _torch, route, stack_torch
 from elman.cells import BY_KERAS, Cell
 from elman.checks import check_extras, check_lengths, short
 from elman.options import Options
@@ -241,7 +241,7 @@ class _Recurrent(torch.nn.RNNBase):
         weights = tuple([own[n] if n in own else getattr(self, n) for n in self._flat_weights_names])
         states, dtype = call.states, call.x.dtype
         plain = all([t.dtype == dtype and t.is_cpu for t in (*states, *weights)])  # noqa: C419 -- a list is faster
-        if not plain or not _torch.ordinary((call.x, *states, *weights)):
+        if not plain or not _calls_torch.is_ordinary((call.x, *states, *weights)):
             return None
         form = _form_of(self.mode, self.num_layers, self.bidirectional, self.bias, not call.time_first)
         _check_weights(self, form, weights)

@@ -22,7 +22,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 import cases
 import elman
 import tolerance
-from elman import _native, _torch
+from elman import _autograd_torch, _native, _operators_torch, _plain_torch, _torch
 from elman.operands import Operands, flat
 from elman.options import Options
 
@@ -33,13 +33,13 @@ Recurrence = Callable[..., tuple[torch.Tensor, tuple[torch.Tensor, ...]]]
 
 def by_operator(options: Options, *operands: Any) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
     """`elman::forward` as an exported graph calls it: it does not know whether a backward will follow."""
-    y, final_states, _ = _torch._forward_op(options, False, Operands(*operands))
+    y, final_states, _ = _operators_torch.forward_op(options, False, Operands(*operands))
     return y, tuple(final_states)
 
 
 def by_transform(options: Options, *operands: Any) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
     """As under torch.func."""
-    y, _, *final_states = _torch._Transformed.apply(*options, False, *flat(operands))
+    y, _, *final_states = _autograd_torch.Transformed.apply(*options, False, *flat(operands))
     return y, tuple(final_states)
 
 
@@ -230,7 +230,7 @@ def test_a_limited_gradient_differentiates_too() -> None:
     given = [(torch.randn(4, 3, dtype=torch.float64) * scale).requires_grad_() for _ in range(2)]
 
     def clip(*states: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        return _torch.Ops().clip_gradient(states, 0.7)
+        return _plain_torch.Ops().clip_gradient(states, 0.7)
 
     got = torch.autograd.grad(clip(*states), states, given)
     norms = torch.stack(got).square().sum((0, 2)).sqrt()
@@ -322,8 +322,9 @@ def test_ordinary_tensors_pass_the_dispatcher_by(monkeypatch: pytest.MonkeyPatch
     for name in ("_are_functorch_transforms_active", "_len_torch_dispatch_stack"):
         assert hasattr(torch._C, name), f"torch {torch.__version__} lacks {name}; every call takes the slow way"
     assert hasattr(torch.autograd.forward_ad, "_current_level")
-    monkeypatch.setattr(_torch, "_forward_op", None)
-    monkeypatch.setattr(_torch, "_backward_op", None)
+    monkeypatch.setattr(_torch, "forward_op", None)
+    for name in ("forward_op", "backward_op"):
+        monkeypatch.setattr(_autograd_torch, name, None)
     x, *weights = problem()
     elman.simple_rnn(x, *weights, native="require")
     parameters = [torch.nn.Parameter(w) for w in weights]

@@ -20,7 +20,7 @@ from torch.utils.checkpoint import CheckpointPolicy, checkpoint, create_selectiv
 import cases
 import elman
 import tolerance
-from elman import _native, _torch
+from elman import _native, _operators_torch, _torch
 from elman.options import Options
 
 NAMES = ("x", "kernel", "recurrent_kernel", "bias", "initial_state")
@@ -547,7 +547,7 @@ def test_a_second_derivative_names_the_way_out(derivative: str) -> None:
         NotImplementedError, match=r"no second derivative of what is traced.*pass native=False"
     ) as error:
         SECOND[derivative](lambda x: loss(x, *weights))(x)
-    assert str(error.value) == _torch.SECOND_DERIVATIVE
+    assert str(error.value) == _operators_torch.SECOND_DERIVATIVE
 
 
 @pytest.mark.parametrize("derivative", ORDINARY)
@@ -572,7 +572,7 @@ def test_forward_mode_names_the_way_out(derivative: str) -> None:
         x = x[None]
     with pytest.raises(NotImplementedError, match=r"no forward-mode derivative; pass native=False") as error:
         FORWARD[derivative](function)(x)
-    assert str(error.value) == _torch.FORWARD_MODE
+    assert str(error.value) == _operators_torch.FORWARD_MODE
 
 
 def test_batched_gradients_of_an_eager_graph_name_the_way_out() -> None:
