@@ -56,9 +56,9 @@ def cut_short(folder: Path) -> list[str]:
         try:
             if path.suffix == ".json":
                 json.loads(path.read_text())
-            elif path.name == "checkpoint.safetensors":
-                checkpoint.read(path)
-            elif path.name == "model.safetensors":
+            elif path.name.startswith(("checkpoint-", "intervals")):
+                checkpoint.read(path, "")
+            elif path.suffix == ".safetensors":
                 elman.Network.load(path)
         except (ValueError, OSError):
             broken.append(path.name)

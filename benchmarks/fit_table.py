@@ -57,7 +57,7 @@ def stock(run: elman.Run, path: Path) -> dict[str, Any]:
     import keras
 
     _, x, y = examples(run, path)
-    size, model = run.metrics["training"]["batch_size"], run.model.to_keras()
+    size, model = run.metrics["training"]["batch_size"], run.models["network"].to_keras()
     model.compile(
         keras.optimizers.Adam(3e-3), "mse", steps_per_execution=16 if keras.config.backend() == "tensorflow" else 1
     )

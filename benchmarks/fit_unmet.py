@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`elman.fit` with its defaults on series that it was not made on: its error over that of the best baseline.
+"""`elman.fit` with its defaults on series that it was not made on: the error of what it saves over the best baseline's.
 
     pip install "elman[evaluate]"
     python benchmarks/fit_unmet.py
@@ -90,12 +90,16 @@ def main() -> int:
             "rmse": models,
             "best_baseline": errors["best_baseline"],
             "network_over_best": round(models["network"] / models[errors["best_baseline"]], 3),
+            "saved": run.name,
+            "saved_over_best": round(models[run.name] / models[errors["best_baseline"]], 3),
             "verdict": errors["verdict"],
             "epochs": run.metrics["training"]["epochs"],
         }
-        print(f"{name}: {row['network_over_best']}", file=sys.stderr, flush=True)
+        print(
+            f"{name}: network {row['network_over_best']}, saved {row['saved_over_best']}", file=sys.stderr, flush=True
+        )
         found.append(row)
-    failed = [row["series"] for row in found if row["network_over_best"] > MOST]
+    failed = [row["series"] for row in found if row["saved_over_best"] > MOST]
     print(json.dumps({"most": MOST, "failed": failed, "series": found}))
     return 1 if failed else 0
 

@@ -86,7 +86,7 @@ def steps(suites: list[str]) -> Iterator[tuple[str, list[str], Callable[[], dict
     for suite in suites:
         for run in checks.suite(suite):
             yield f"tests_{run.name}", run.command, lambda run=run: counts(run)
-    for name in ("operands", "import_time", "fit_table", "fit_kill", "fit_unmet"):
+    for name in ("operands", "import_time", "fit_table", "fit_kill", "fit_unmet", "fit_verdicts", "fit_real"):
         command = [sys.executable, f"benchmarks/{name}.py"]
         yield name, command, lambda name=name, command=command: figures(name, command)
     for backend in (suite for suite in suites if suite in checks.BACKENDS):

@@ -15,8 +15,19 @@ WAVE = np.round(np.sin(np.arange(ROWS) / 3) + 0.1 * _rng.normal(size=ROWS), 4)
 NOISE = np.round(_rng.normal(size=ROWS), 4)
 DAYS = np.datetime64("2024-01-01") + np.arange(ROWS)
 LINES = ["temp,wind", *(f"{a},{b}" for a, b in zip(WAVE, NOISE, strict=True))]
-SMALL = {"target": "temp", "window": 6, "units": 4, "epochs": 4, "unit": "K"}
-FINAL = ["forecast.csv", "forecast.png", "learning.png", "metrics.json", "model.safetensors", "run.json"]
+SMALL = {"target": "temp", "window": 6, "units": 4, "epochs": 4, "unit": "K", "seeds": 2, "origins": 2}
+ONCE = SMALL | {"seeds": 1, "origins": 1}  # one training, whose steps come in the order of the calls
+MODELS = ["last_value", "linear", "network", "seasonal"]
+FINAL = [
+    "forecast.csv",
+    "forecast.png",
+    "intervals.safetensors",
+    "learning.png",
+    "metrics.json",
+    *(f"model-{name}.safetensors" for name in MODELS),
+    "model.safetensors",
+    "run.json",
+]
 DATED = ["day,temp", *(f"{day},{a}" for day, a in zip(DAYS, WAVE, strict=True))]
 
 

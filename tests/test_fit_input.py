@@ -228,7 +228,9 @@ def test_the_former_name_of_cell_is_taken_with_a_warning():
         elman.fit(frame(), "temp", layer="GURU")
 
 
-@pytest.mark.parametrize("name", ["model.keras", "metrics.json", "forecast.csv", "checkpoint.safetensors", "run.json"])
+@pytest.mark.parametrize(
+    "name", ["model.keras", "metrics.json", "forecast.csv", "checkpoint-1-1.safetensors", "run.json"]
+)
 def test_a_file_of_somebody_else_is_left_alone_whatever_its_name(name, tmp_path):
     csv_file(tmp_path, "{}", name)
     with pytest.raises(elman.DataError, match=f"{name}.*expected.*--out.*rename those files with fresh"):
@@ -236,7 +238,7 @@ def test_a_file_of_somebody_else_is_left_alone_whatever_its_name(name, tmp_path)
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [(name, "{}")]
 
 
-@pytest.mark.parametrize("name", ["metrics.json", "checkpoint.safetensors", "run.json"])
+@pytest.mark.parametrize("name", ["metrics.json", "checkpoint-1-1.safetensors", "run.json"])
 def test_fresh_renames_a_file_of_somebody_else(name, tmp_path):
     config = {"sha256": "", "elman": "", "target": "temp"}
     for content in ("first", "second"):
@@ -287,15 +289,15 @@ def test_damaged_metrics_are_neither_read_nor_replaced(content, tmp_path):
 
 
 def test_a_folder_that_another_run_took_meanwhile_is_left_alone(monkeypatch):
-    prepare = fitting._prepare
+    prepare = fitting.prepare
 
     def slow(*arguments):
         """While the table is read, another process begins a run in the same folder."""
-        monkeypatch.setattr(fitting, "_prepare", prepare)
+        monkeypatch.setattr(fitting, "prepare", prepare)
         begin(frame(), "temp", out="run", seed=1)
         return prepare(*arguments)
 
-    monkeypatch.setattr(fitting, "_prepare", slow)
+    monkeypatch.setattr(fitting, "prepare", slow)
     with pytest.raises(elman.DataError, match="holds a run with another seed"):
         elman.fit(frame(), "temp", out="run")
     assert json.loads(Path("run/run.json").read_text())["seed"] == 1

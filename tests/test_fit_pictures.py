@@ -12,9 +12,10 @@ from PIL import Image
 
 from elman.forecasting import pictures, reading
 from elman.forecasting.forecast import last_forecast
+from elman.forecasting.parts import parts_at_origins
 from elman.forecasting.settings import Settings
 from elman.forecasting.source import open_table
-from elman.forecasting.windows import parts_of, windows_of
+from elman.forecasting.windows import windows_of
 from fit_cases import ROWS, WAVE
 
 
@@ -26,7 +27,7 @@ def zeros(rows):
 def drawn(table, unit=None, **settings):
     """Both pictures of a run on a table."""
     read = reading.read(open_table(table), Settings(**settings))
-    windows = windows_of(read, parts_of(read), 4, 2)
+    windows = windows_of(read, parts_at_origins(read, 1)[0], 4, 2)
     later, _ = last_forecast(zeros, read, 4, 2, 0)
     forecasts = {name: np.zeros((len(windows.starts["test"]), 2)) for name in ("linear", "network")}
     history = [{"epoch": i, "train": None, "validation": 1.0} for i in range(3)]

@@ -11,14 +11,18 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
-from numpy.testing import assert_allclose
+from numpy.testing import assert_allclose, assert_array_equal
 from PIL import Image
 from typer.testing import CliRunner
 
 import elman
 from elman.cli.app import app
 from elman.forecasting import report
-from fit_cases import DAYS, FINAL, NOISE, ROWS, SMALL, WAVE, csv_file, flipped, frame, names
+from fit_cases import DAYS, FINAL, NOISE, ONCE, ROWS, SMALL, WAVE, csv_file, flipped, frame, names
+
+CHAOS = np.full(700, 0.4)
+for i in range(1, len(CHAOS)):
+    CHAOS[i] = 3.9 * CHAOS[i - 1] * (1 - CHAOS[i - 1])  # the logistic map: no line tells what follows
 
 
 @pytest.fixture(scope="module")
@@ -36,13 +40,46 @@ def test_the_folder_holds_whole_files_and_nothing_else(run):
     assert set(run.metrics["versions"]) == {"elman", "python", "numpy", "polars"}
 
 
-def test_the_model_takes_raw_rows_and_gives_target_units(run):
-    windows = np.lib.stride_tricks.sliding_window_view(np.column_stack([WAVE, NOISE]).astype("float32"), 6, axis=0)
-    held_out = windows.transpose(0, 2, 1)[164:-1]  # those whose target is one of the last 30 rows
-    forecasts = run.model(held_out)
-    found = float(np.sqrt(np.square(forecasts[:, 0] - WAVE[170:]).mean()))
-    assert_allclose(found, run.metrics["errors"]["models"]["network"]["rmse"], rtol=1e-5)
+def test_every_model_takes_raw_rows_and_gives_target_units(tmp_path):
+    run = elman.fit(frame(), out=tmp_path, ahead=3, model="network", **SMALL | {"origins": 1})
+    values = np.column_stack([WAVE, NOISE]).astype("float32")
+    first = int(0.7 * ROWS)  # of the held-out rows
+    assert list(run.models) == ["last_value", "seasonal", "linear", "network"]
+    for name, model in run.models.items():
+        rows = run.rows(name)
+        held_out = np.stack([values[i - rows : i] for i in range(first, ROWS - 2)])
+        truth = np.stack([values[i : i + 3, 0] for i in range(first, ROWS - 2)])
+        score = run.metrics["errors"]["models"][name]
+        assert_allclose(np.sqrt(np.square(model(held_out) - truth).mean()), score["rmse"], rtol=1e-5)
     assert run.metrics["windows"]["test"] == len(held_out)
+    assert run.rows("seasonal") == run.metrics["period"]["rows"] == 19
+
+
+def test_the_network_is_the_mean_of_its_seeds(tmp_path):
+    asked = {"window": 4, "units": 8, "epochs": 10, "learning_rate": 0.01, "origins": 1, "model": "network"}
+    run = elman.fit(CHAOS, out=tmp_path / "both", seed=5, seeds=2, **asked)
+    single = [elman.fit(CHAOS, out=tmp_path / str(seed), seed=seed, seeds=1, **asked) for seed in (5, 6)]
+    assert run.metrics["training"]["learned"] == [True]
+    x = np.random.default_rng(0).normal(size=(9, 4, 1)).astype("float32")
+    assert_allclose(run.model(x), (single[0].model(x) + single[1].model(x)) / 2, rtol=1e-5, atol=1e-6)
+    errors = run.metrics["errors"]["models"]["network"]
+    assert_allclose(
+        errors["by_seed"], [one.metrics["errors"]["models"]["network"]["rmse"] for one in single], rtol=1e-6
+    )
+    assert errors["rmse"] <= max(errors["by_seed"])
+
+
+def test_the_numbers_do_not_depend_on_the_threads(tmp_path):
+    found = []
+    for threads in (1, 2, 3):
+        elman.set_num_threads(threads)
+        found.append(elman.fit(frame(), out=tmp_path / str(threads), **SMALL))
+        elman.set_num_threads(None)
+    for other in found[1:]:
+        assert other.metrics["errors"] == found[0].metrics["errors"]
+        for name, model in found[0].models.items():
+            for key, array in model.weights.items():
+                assert_array_equal(other.models[name].weights[key], array)
 
 
 def test_the_history_begins_before_training_and_knows_the_best(run):
@@ -50,9 +87,12 @@ def test_the_history_begins_before_training_and_knows_the_best(run):
     assert [epoch["epoch"] for epoch in run.history] == list(range(len(errors)))
     best = run.metrics["training"]["best_epoch"]
     assert best in {0, int(np.argmin(errors))}
+    assert [(each["origin"], each["seed"]) for each in run.metrics["training"]["trainings"]] == [
+        (1, 0), (1, 1), (2, 0), (2, 1)
+    ]  # fmt: skip
     assert [epoch["seconds"] > 0 for epoch in run.history] == [False] + [True] * SMALL["epochs"]
     stays = any("it stays the linear model" in note for note in run.metrics["notes"])
-    assert stays == (best == 0 and int(np.argmin(errors)) > 0)
+    assert stays or all(run.metrics["training"]["learned"])
 
 
 def test_a_network_that_learns_nothing_stays_the_linear_model(tmp_path):
@@ -65,12 +105,10 @@ def test_a_network_that_learns_nothing_stays_the_linear_model(tmp_path):
 
 
 def test_a_network_that_learns_more_beats_the_linear_model(tmp_path):
-    chaos = np.empty(700)
-    chaos[0] = 0.4
-    for i in range(1, len(chaos)):
-        chaos[i] = 3.9 * chaos[i - 1] * (1 - chaos[i - 1])  # the logistic map: no line tells what follows
-    found = elman.fit(chaos, window=4, units=16, epochs=15, learning_rate=0.01, out=tmp_path)
-    assert found.metrics["errors"]["verdict"].startswith("The network beats all three baselines")
+    found = elman.fit(CHAOS, window=4, units=16, epochs=15, learning_rate=0.01, out=tmp_path)
+    assert found.metrics["errors"]["verdict"].startswith("The network beats ")
+    assert found.name == found.metrics["errors"]["winner"] == "network"
+    assert_array_equal(found.model.flat, found.models["network"].flat)
 
 
 @pytest.mark.parametrize(
@@ -87,9 +125,9 @@ def test_a_network_that_learns_more_beats_the_linear_model(tmp_path):
     ids=["stacked", "bidirectional", "both"],
 )
 def test_another_cell_stacked_or_both_ways(asked, said, layers, tmp_path):
-    run = elman.fit(frame(), out=tmp_path / "run", **{**SMALL, "epochs": 1, **asked})
+    run = elman.fit(frame(), out=tmp_path / "run", **{**ONCE, "epochs": 1, **asked})
     assert said in [label for label, *_ in report.rows(run.metrics)]
-    kinds = [type(each.layer).__name__ for each in run.model.bound]
+    kinds = [type(each.layer).__name__ for each in run.models["network"].bound]
     assert kinds == ["Normalize", *layers, "Dense", "Flatten", "Dense", "Rescale"]
 
 
@@ -154,7 +192,9 @@ def test_names_of_all_kinds_do_not_lose_a_run(tmp_path):
     table = pl.DataFrame({"=$x$[/b]": WAVE, "ahead": ["@$_$"] * ROWS, "": DAYS})
     run = elman.fit(table, "=$x$[/b]", group="ahead", unit="[/m]$_$", units=2, epochs=1, out=tmp_path / "run")
     assert names(run.folder) == FINAL
-    assert run.forecast.columns == elman.predict(run, table).columns == ["ahead", "after", "", "ahead_", "=$x$[/b]"]
+    assert run.forecast.columns == elman.predict(run, table).columns == [
+        "ahead", "after", "", "ahead_", "=$x$[/b]", "lower_80", "upper_80", "lower_95", "upper_95"
+    ]  # fmt: skip
     assert run.forecast["ahead"].to_list() == ["@$_$"]
     done = CliRunner().invoke(app, ["predict", str(run.folder), str(csv_file(tmp_path, table.write_csv()))])
     assert (done.exit_code, "=$x$[/b]" in done.output, "@$_$" in done.output) == (0, True, True)
@@ -210,5 +250,7 @@ def test_a_table_that_ends_with_a_gap_has_no_forecast(tmp_path):
     table = frame(day=np.where(np.arange(ROWS) < ROWS - 3, DAYS, DAYS + 9))
     run = elman.fit(table, fill="split", out=tmp_path, **SMALL | {"epochs": 1})
     assert run.metrics["notes"][-1] == "No forecast: the table ends with fewer than 6 rows without a gap."
-    assert (run.forecast.height, run.forecast.columns) == (0, ["after", "ahead", "temp"])
+    assert (run.forecast.height, run.forecast.columns) == (
+        0, ["after", "ahead", "temp", "lower_80", "upper_80", "lower_95", "upper_95"]
+    )  # fmt: skip
     assert names(tmp_path) == FINAL

@@ -12,7 +12,7 @@ import elman
 from elman import progress
 from elman.forecasting import pictures
 from elman.progress import Stage
-from fit_cases import FINAL, SMALL, frame, names
+from fit_cases import FINAL, ONCE, SMALL, frame, names
 
 
 def stages_of(tmp_path, **options):
@@ -35,7 +35,7 @@ def test_a_run_says_what_it_does_and_its_bar_ends_at_its_end(tmp_path):
     assert found == [
         "reading the table",
         "fitting the linear model",
-        "training, epoch N of at most 40",
+        "training N of 4, epoch N of at most 40",
         "judging on the held-out rows",
         "drawing",
         "finished",
@@ -47,7 +47,7 @@ def test_a_run_says_what_it_does_and_its_bar_ends_at_its_end(tmp_path):
 
 def test_what_is_shown_is_chosen(tmp_path, capsys):
     for verbose, lines in (("auto", 0), (0, 0), (1, 7), (2, 7)):
-        elman.fit(frame(), out=tmp_path, fresh=True, verbose=verbose, **SMALL | {"epochs": 2})
+        elman.fit(frame(), out=tmp_path, fresh=True, verbose=verbose, **ONCE | {"epochs": 2})
         said = capsys.readouterr()
         assert (said.out, len(said.err.splitlines())) == ("", lines)
     with pytest.raises(elman.DataError, match="verbose is 'loud'; expected one of 'auto', 0, 1, 2"):

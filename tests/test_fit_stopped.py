@@ -16,7 +16,7 @@ from numpy.testing import assert_array_equal
 import elman
 from elman import checkpoint, files
 from elman.forecasting import training
-from fit_cases import FINAL, SMALL, flipped, frame, names
+from fit_cases import FINAL, ONCE, SMALL, flipped, frame, names
 
 TESTS = Path(__file__).resolve().parent
 
@@ -66,17 +66,17 @@ def test_a_damaged_checkpoint_is_not_resumed_from(tmp_path):
             raise InterruptedError
 
     with pytest.raises(InterruptedError):
-        elman.fit(frame(), out=tmp_path, tell=stop, **SMALL)
-    path = tmp_path / "checkpoint.safetensors"
+        elman.fit(frame(), out=tmp_path, tell=stop, **ONCE)
+    path = tmp_path / "checkpoint-1-1.safetensors"
     whole = path.read_bytes()
     changes = [lambda c: b"", lambda c: c[:-1], *(flipped(at) for at in (0, 0.001, 0.05, 0.3, 0.6, 0.999))]
     for change in changes:
         path.write_bytes(change(whole))
-        with pytest.raises(elman.DataError, match="checkpoint.safetensors is damaged.*Remove it"):
-            elman.fit(frame(), out=tmp_path, **SMALL)
+        with pytest.raises(elman.DataError, match="checkpoint-1-1.safetensors is damaged.*Remove it"):
+            elman.fit(frame(), out=tmp_path, **ONCE)
         assert path.read_bytes() == change(whole)
     path.write_bytes(whole)
-    assert elman.fit(frame(), out=tmp_path, **SMALL).metrics["training"]["epochs"] == SMALL["epochs"]
+    assert elman.fit(frame(), out=tmp_path, **ONCE).metrics["training"]["epochs"] == ONCE["epochs"]
 
 
 def test_two_runs_at_once_do_not_share_a_folder(tmp_path):
@@ -88,7 +88,7 @@ def test_two_runs_at_once_do_not_share_a_folder(tmp_path):
                 elman.fit(frame(), target="temp", window=8, units=4, epochs=1, out=tmp_path / "run", fresh=True)
             refused.append(error)
 
-    own = {"target": "temp", "window": 8, "units": 4, "epochs": 1, "out": tmp_path / "run"}
+    own = {"target": "temp", "window": 8, "units": 4, "epochs": 1, "seeds": 1, "out": tmp_path / "run"}
     assert elman.fit(frame(), **own, tell=begin_another).metrics["training"]["epochs"] == 1
     assert refused
     elman.fit(frame(), **own, fresh=True)
@@ -100,8 +100,8 @@ def test_killed_at_three_moments_it_ends_with_the_same_numbers(tmp_path):
     choose = random.Random(20)  # the moments are random, and the same in every run of the test
     moments = [
         ("batch", choose.randint(1, 4)),  # of the first epoch
-        ("checkpoint.safetensors", choose.randint(3, 6)),
-        (choose.choice([name for name in FINAL if name != "run.json"]), choose.randint(1, 2)),
+        ("checkpoint-1-2.safetensors", choose.randint(3, 6)),
+        (choose.choice([name for name in FINAL if name.endswith(("sors", "csv"))]), choose.randint(1, 2)),
     ]
     for what, moment in moments:
         command = [sys.executable, "-c", KILLED, str(TESTS), str(folder), what, str(moment), repr(SMALL)]
@@ -109,8 +109,8 @@ def test_killed_at_three_moments_it_ends_with_the_same_numbers(tmp_path):
         assert done.returncode == -signal.SIGKILL, done.stderr
         assert json.loads((folder / "run.json").read_text())
         assert not (folder / "metrics.json").exists()
-        if (folder / "checkpoint.safetensors").exists():
-            arrays, _ = checkpoint.read(folder / "checkpoint.safetensors", "")
+        for path in folder.glob("checkpoint-*"):
+            arrays, _ = checkpoint.read(path, "")
             assert all(np.isfinite(array).all() for array in arrays.values())
     resumed = elman.fit(frame(), out=folder, **SMALL)
     assert numbers(resumed) == numbers(whole)
@@ -121,7 +121,7 @@ def test_killed_at_three_moments_it_ends_with_the_same_numbers(tmp_path):
 
 def test_ctrl_c_ends_the_epoch_and_the_same_call_goes_on(ctrl_c, tmp_path):
     wave = np.sin(np.arange(3300) / 7)[:, None] + 0.1 * np.random.default_rng(0).normal(size=(3300, 1))
-    arguments = {"window": 5, "units": 2, "epochs": 3}
+    arguments = {"window": 5, "units": 2, "epochs": 3, "seeds": 1, "origins": 1}
     whole = elman.fit(wave, out=tmp_path / "whole", **arguments)
 
     once = iter([True])
@@ -134,9 +134,31 @@ def test_ctrl_c_ends_the_epoch_and_the_same_call_goes_on(ctrl_c, tmp_path):
     assert stopped.metrics["training"]["interrupted"]
     assert stopped.metrics["training"]["epochs"] == 1
     assert signal.getsignal(signal.SIGINT) is ctrl_c
-    assert names(stopped.folder) == ["checkpoint.safetensors", *FINAL]
+    assert names(stopped.folder) == ["checkpoint-1-1.safetensors", *FINAL]
     resumed = elman.fit(wave, out=tmp_path / "run", **arguments)
     assert numbers(resumed) == numbers(whole)
+
+
+def test_ctrl_c_while_several_train_and_an_error_in_one_of_them(ctrl_c, tmp_path):
+    whole = elman.fit(frame(), out=tmp_path / "whole", **SMALL)
+
+    def fail(now):
+        if now.training == 3:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        elman.fit(frame(), out=tmp_path / "run", tell=fail, **SMALL)
+    once = iter([True])
+    stopped = elman.fit(
+        frame(),
+        out=tmp_path / "run",
+        tell=lambda now: now.training == 2 and next(once, False) and signal.raise_signal(signal.SIGINT),
+        **SMALL,
+    )
+    assert signal.getsignal(signal.SIGINT) is ctrl_c
+    assert stopped.metrics["errors"]["models"].keys() == whole.metrics["errors"]["models"].keys()
+    assert numbers(elman.fit(frame(), out=tmp_path / "run", **SMALL)) == numbers(whole)
+    assert names(tmp_path / "run") == FINAL
 
 
 def test_fresh_starts_again(tmp_path):
@@ -148,12 +170,12 @@ def test_fresh_starts_again(tmp_path):
             stop(now)
 
     with pytest.raises(InterruptedError):
-        elman.fit(frame(), out=tmp_path, tell=after_an_epoch, **SMALL)
-    assert names(tmp_path) == ["checkpoint.safetensors", "run.json"]
+        elman.fit(frame(), out=tmp_path, tell=after_an_epoch, **ONCE)
+    assert names(tmp_path) == ["checkpoint-1-1.safetensors", "run.json"]
     (tmp_path / "model.keras").write_text("of the run that is replaced")
     (tmp_path / "notes.txt").write_text("precious")
     with pytest.raises(InterruptedError):
-        elman.fit(frame(), out=tmp_path, fresh=True, tell=stop, **SMALL)
+        elman.fit(frame(), out=tmp_path, fresh=True, tell=stop, **ONCE)
     assert names(tmp_path) == ["notes.txt", "run.json"]
 
 
@@ -163,12 +185,12 @@ def test_a_checkpoint_of_another_training_is_not_resumed_from(tmp_path):
             raise InterruptedError
 
     with pytest.raises(InterruptedError):
-        elman.fit(frame(), out=tmp_path, tell=stop, **SMALL)
-    path = tmp_path / "checkpoint.safetensors"
+        elman.fit(frame(), out=tmp_path, tell=stop, **ONCE)
+    path = tmp_path / "checkpoint-1-1.safetensors"
     arrays, texts = checkpoint.read(path, "")
     checkpoint.write(path, arrays, texts | {"identity": "another"})
     with pytest.raises(elman.DataError, match="is the checkpoint of a training with another network"):
-        elman.fit(frame(), out=tmp_path, **SMALL)
+        elman.fit(frame(), out=tmp_path, **ONCE)
 
 
 def test_a_model_for_keras_does_not_outlive_the_model_that_it_is_of(tmp_path):
@@ -183,7 +205,7 @@ def test_a_disk_that_fills_while_training_is_one_sentence(tmp_path, monkeypatch)
     write = files.write
 
     def full(path, content):
-        if path.name == "checkpoint.safetensors":
+        if path.name.startswith("checkpoint-"):
             with files.file_errors(path):
                 raise OSError(28, "No space left on device")
         write(path, content)

@@ -422,6 +422,11 @@ def raise_last_error(status: int) -> None:
     raise MemoryError(text) if status == _OUT_OF_MEMORY else ValueError(text)
 
 
+def num_threads() -> int:
+    """How many threads one native call may use; 1 without the library."""
+    return library().elman_num_threads() if reason() is None else 1
+
+
 def set_num_threads(n: int | None) -> None:
     """Sets how many threads one native call may use.
 

@@ -19,6 +19,7 @@ from elman.cli.help import RECORDING, option
 from elman.cli.screen import say, screen, table_of, usage_errors
 from elman.files import ARCHIVE_ERRORS
 from elman.forecasting.predict import examples
+from elman.forecasting.verdict import NETWORK
 
 _option = functools.partial(option, "Options")
 _DATA = (
@@ -103,7 +104,7 @@ def _model(path: Path, *, with_loss: bool) -> Any:
         elman.DataError: If there is none, or its loss is not known here.
     """
     if path.is_dir():
-        return elman.Run.load(path).model
+        return elman.Run.load(path).models[NETWORK]
     if not path.exists():
         raise elman.DataError(
             f"{path} does not exist; expected a .keras or .safetensors file, or a folder that elman fit wrote."

@@ -17,7 +17,7 @@ from elman.cli.keras_model import keras_model
 from elman.cli.screen import say, screen, table_of, usage_errors
 from elman.forecasting import Run, report
 from elman.forecasting import fit as fit_table
-from elman.forecasting.settings import CELLS, DUPLICATES, FILLS, NAMES, Settings
+from elman.forecasting.settings import CELLS, DUPLICATES, FILLS, MODELS, NAMES, Settings
 
 _table = functools.partial(option, "The table")
 _model = functools.partial(option, "The forecasts and the model")
@@ -45,6 +45,9 @@ _DECIMAL = "The decimal mark of numbers, . or ,; the other one separates thousan
 _WINDOW = "How many of the latest rows a forecast is made from.  [default: 8 to 64, by the period]"
 _CELL = f"The kind of recurrent layer: {', '.join(CELLS[:-1])} or {CELLS[-1]}."
 _EPOCHS = "The most passes over the data. Training ends earlier when the error no longer falls."
+_SEEDS = "How many networks are trained, from different first weights. The forecast is their mean."
+_ORIGINS = "How many times the models are fitted, each time on more rows, and judged on the rows that follow."
+_MODEL = f"The model to forecast with: {', '.join(MODELS[:-1])} or {MODELS[-1]}.  [default: the one that won]"
 _FRESH = (
     "Start again, even if the folder holds a run, which is replaced. Without it an interrupted run is resumed, and a "
     "finished one is shown."
@@ -73,6 +76,9 @@ def fit(
     bidirectional: Annotated[bool, _model(None, "Read the window from both of its ends.", "--bidirectional")] = False,
     epochs: Annotated[int, _model("N", _EPOCHS)] = Settings.epochs,
     seed: Annotated[int, _model("N", "Start of the random numbers: first weights, order of windows.")] = Settings.seed,
+    seeds: Annotated[int, _model("N", _SEEDS)] = Settings.seeds,
+    origins: Annotated[int, _model("N", _ORIGINS)] = Settings.origins,
+    model: Annotated[str | None, _model("NAME", _MODEL, words=MODELS)] = None,
     out: Annotated[Path | None, _run("FOLDER", "Where the run is kept.  [default: a folder in elman-runs]")] = None,
     fresh: Annotated[bool, _run(None, _FRESH, "--fresh")] = False,
     json_: Annotated[bool, _run(None, "Print the report as JSON.", "--json")] = False,

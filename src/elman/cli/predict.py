@@ -17,8 +17,12 @@ from elman.cli.help import RECORDING, option
 from elman.cli.screen import screen, table_of, usage_errors
 from elman.forecasting import predict as predict_rows
 from elman.forecasting.forecast import to_csv
+from elman.forecasting.intervals import LEVELS
+from elman.forecasting.settings import MODELS
 
 _option = functools.partial(option, "Options")
+_MODEL = f"The model to forecast with: {', '.join(MODELS[:-1])} or {MODELS[-1]}.  [default: the run's]"
+_INTERVAL = "Shares of the values that the intervals of the forecasts hold."
 _EVERY = "Forecast after every window of DATA, and not only after its last row."
 
 
@@ -29,6 +33,8 @@ def predict(
     ] = None,
     data: Annotated[str | None, _option("NAME", RECORDING, words=datasets.names())] = None,
     every: Annotated[bool, _option(None, _EVERY, "--every")] = False,
+    model: Annotated[str | None, _option("NAME", _MODEL, words=MODELS)] = None,
+    interval: Annotated[str, _option("SHARE,...", _INTERVAL)] = ",".join(map(str, LEVELS)),
     sep: Annotated[str | None, _option("MARK", "What separates the columns.  [default: as in the run]")] = None,
     encoding: Annotated[str | None, _option("NAME", "The encoding.  [default: as in the run]")] = None,
     decimal: Annotated[str | None, _option("MARK", "The decimal mark.  [default: as in the run]")] = None,
@@ -47,7 +53,16 @@ def predict(
         if (table is None) == (data is None):
             raise ValueError("elman predict takes either DATA, a file, or --data with the name of a recording.")
         rows: Any = table if data is None else datasets.arguments(data)["table"]
-        forecasts = predict_rows(run, rows, every=every, sep=sep, encoding=encoding, decimal=decimal)
+        forecasts = predict_rows(
+            run,
+            rows,
+            every=every,
+            model=model,
+            interval=_shares(interval),
+            sep=sep,
+            encoding=encoding,
+            decimal=decimal,
+        )
         if out is not None:
             _write(forecasts, out)
             if json_:
@@ -58,6 +73,15 @@ def predict(
         return
     texts = [[f"{cell:.6g}" if isinstance(cell, float) else str(cell) for cell in row] for row in forecasts.rows()]
     screen().print(table_of(forecasts.columns, texts))
+
+
+def _shares(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(share) for share in text.split(","))
+    except ValueError as error:
+        raise ValueError(
+            f"interval is {text!r}; expected a number between 0 and 1, or several with commas between them."
+        ) from error
 
 
 def _write(forecasts: pl.DataFrame, path: Path) -> None:

@@ -34,21 +34,27 @@ def period_of(series: list[np.ndarray], longest: int) -> int | None:
     values = max(series, key=len)
     n = len(values)
     longest = min(longest, n // 2)  # two periods at least
-    if longest < 2:
+    correlation = autocorrelation(values, longest + 1) if longest >= 2 else None
+    if correlation is None:
         return None
-    t = np.linspace(-1, 1, n)
-    values = values - np.polynomial.Polynomial.fit(t, values, 2)(t)  # a trend is not a period
-    spectrum = np.abs(np.fft.rfft(values, 2 * n)) ** 2
-    correlation = np.fft.irfft(spectrum)[: longest + 2]
-    if not correlation[0] > 0:
-        return None
-    correlation = correlation / correlation[0] * n / (n - np.arange(len(correlation)))
     peaks = np.flatnonzero((correlation[1:-1] >= correlation[:-2]) & (correlation[1:-1] > correlation[2:])) + 1
     peaks = peaks[(peaks > 1) & (correlation[peaks] > _SURE / np.sqrt(n - peaks))]
     rises = correlation[peaks] - np.minimum.accumulate(correlation)[peaks]
     if rises.max(initial=0) < _CLEAR:
         return None
     return int(peaks[rises >= _NEARLY * rises.max()][0])
+
+
+def autocorrelation(values: np.ndarray, longest: int) -> np.ndarray | None:
+    """`(longest + 1,)`: the autocorrelation of a series without its trend at each lag; `None` if it is constant."""
+    n = len(values)
+    t = np.linspace(-1, 1, n)
+    values = values - np.polynomial.Polynomial.fit(t, values, 2)(t)  # a trend is not a period
+    spectrum = np.abs(np.fft.rfft(values, 2 * n)) ** 2
+    correlation = np.fft.irfft(spectrum)[: longest + 1]
+    if not correlation[0] > 0:
+        return None
+    return correlation / correlation[0] * n / (n - np.arange(len(correlation)))
 
 
 def last_value(windows: Windows, starts: np.ndarray) -> np.ndarray:
@@ -89,6 +95,12 @@ class Linear(NamedTuple):
         ]
         change = (np.concatenate(forecasts) + self.bias) * self.std[windows.target]
         return windows.last(starts) + change
+
+    def of_values(self, target: int) -> np.ndarray:
+        """The weights that forecast the standardized value itself, and not its change from the last one."""
+        weights = self.weights.copy()
+        weights[len(weights) - len(self.mean) + target] += 1
+        return weights
 
 
 def fit_linear(windows: Windows, mean: np.ndarray, std: np.ndarray) -> Linear:

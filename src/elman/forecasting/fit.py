@@ -8,67 +8,46 @@ after the metrics, whose presence means that the run has its result, and the che
 from __future__ import annotations
 
 import json
-import platform
-import sys
 import warnings
 from collections.abc import Callable, Sequence
-from importlib import metadata
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 import elman
 from elman import files, progress
-from elman.forecasting import baselines, checks, folder, forecaster, reading, report, training
+from elman.assessment import Conformal
+from elman.errors import DataError
+from elman.forecasting import advice, facts, folder, intervals, verdict
 from elman.forecasting.drawing import draw
-from elman.forecasting.forecast import forecasts_of, last_forecast, to_csv
+from elman.forecasting.fitted import Fitted, fit_all, kept
+from elman.forecasting.fitted import forecasts as fitted_forecasts
+from elman.forecasting.forecast import last_forecast, to_csv
+from elman.forecasting.models import rows_of
+from elman.forecasting.prepared import Prepared, prepare
 from elman.forecasting.run import (
-    CHECKPOINT,
+    CHECKPOINTS,
     FORECAST,
     METRICS,
     MODEL,
+    MODELS,
     Run,
     signed,
 )
-from elman.forecasting.scores import Bootstrap
 from elman.forecasting.settings import Settings
 from elman.forecasting.source import Form, Source, open_table
 from elman.forecasting.stages import Stages
 from elman.forecasting.table import Table
-from elman.forecasting.windows import (
-    Windows,
-    batch_size_for,
-    default_window,
-    parts_of,
-    training_series,
-    windows_of,
-)
-from elman.forecasting.words import counted, listed
-from elman.network import History, Network, Progress
+from elman.forecasting.training import Progress
+from elman.forecasting.verdict import NETWORK
+from elman.forecasting.windows import Windows
+from elman.forecasting.words import listed
+from elman.network import Network
 from elman.plain_values import plain
 
-_LEAST_EXAMPLES, _EXAMPLES = 16, 1024  # held-out windows on which memory is measured
-
-
-class _Prepared(NamedTuple):
-    """A table that passed all checks, and what was decided on it.
-
-    Attributes:
-        table: The rows.
-        windows: The windows of each part.
-        mean: `(features,)`, of the training part.
-        std: `(features,)`, likewise.
-        period: In rows, or `None`.
-        batch_size: Windows per training step.
-    """
-
-    table: Table
-    windows: Windows
-    mean: np.ndarray
-    std: np.ndarray
-    period: int | None
-    batch_size: int
+if TYPE_CHECKING:
+    import polars as pl
 
 
 def fit(
@@ -84,6 +63,9 @@ def fit(
     epochs: int = 200,
     seed: int = 0,
     *,
+    seeds: int = 3,
+    origins: int = 3,
+    model: str | None = None,
     bidirectional: bool = False,
     fill: str | None = None,
     unit: str | None = None,
@@ -103,10 +85,13 @@ def fit(
 ) -> Run:
     """Trains a small recurrent network to forecast a column of a table, and says whether it is worth having.
 
-    The last 15 % of the rows are held out; the 15 % before them decide when training ends. The network starts as a
-    linear model of the window (ridge regression) and learns what that misses. Its error is compared with those of the
-    last value, the value one period ago and the linear model. Everything is saved after every epoch. If a run is
-    killed, the same call resumes it and ends with the same numbers. No framework is needed, and none is imported.
+    The end of the table is held out: 15 % of the rows, and up to 30 % of a short table. It is cut into blocks, one for
+    each origin: models are fitted on all rows before a block and forecast the block. The 15 % of the rows before a
+    block decide when training ends. The network starts as a linear model of the window (ridge regression) and learns
+    what that misses; it is the mean of several, trained from different seeds. Its error is compared with those of the
+    last value, the value one period ago and the linear model. The run forecasts with the model that won, whichever it
+    is, and each forecast has intervals. Everything is saved after every epoch. If a run is killed, the same call
+    resumes it and ends with the same numbers. No framework is needed, and none is imported.
 
     Args:
         table: Path of a file (CSV, Parquet, Arrow, Excel or JSON, also packed with gzip or ZIP), a NumPy array
@@ -124,7 +109,13 @@ def fit(
         cell: `"SimpleRNN"`, `"LSTM"` or `"GRU"`.
         epochs: Largest number of passes over the data. Training ends earlier after 15 passes without a smaller error
             on the validation part.
-        seed: Seed of the initial weights and of the order of windows.
+        seed: Seed of the initial weights and of the order of windows, of the first network.
+        seeds: How many networks are trained, with `seed`, `seed + 1` and so on. Their mean is one network, which is
+            what is judged and saved.
+        origins: How many times the models are fitted and judged, each time on more rows. A short table has fewer. The
+            models of the last one are saved.
+        model: The model that the run forecasts with: `"last_value"`, `"seasonal"`, `"linear"` or `"network"`. `None`
+            takes the one that won, or the best baseline if none did. The others are in the run as well.
         bidirectional: Whether each layer reads the window from both of its ends.
         fill: What to do with empty cells and gaps in time: `"linear"` and `"previous"` fill them, `"split"` leaves
             their rows out and cuts the series there, `"keep"` takes rows as they come, whatever their times; `None`
@@ -145,11 +136,13 @@ def fit(
             other programs whose names the run needs are renamed, `metrics.json` to `metrics.json.before`.
         verbose: What is shown while it works. 0: nothing. 1: a bar on a terminal or in a notebook, else lines. 2: a
             line for each epoch. `"auto"`: a bar on a terminal or in a notebook, else nothing.
-        tell: Called with an `elman.network.Progress` after every step.
+        tell: Called with an `elman.forecasting.training.Progress` after every step. Several networks train at the same
+            time, each in a thread; `tell` is called by one of them at a time.
         layer: The former name of `cell`, accepted for one release with a warning.
 
     Returns:
-        The run. Its folder holds the model as `model.safetensors`; `elman.export` writes it as `model.keras`.
+        The run. Its folder holds the model as `model.safetensors`, and every model under its own name;
+        `elman.export` writes it as `model.keras`.
 
     Raises:
         elman.DataError: If the table, an argument or the folder cannot be used; a `ValueError`.
@@ -173,6 +166,9 @@ def fit(
         cell=cell,
         epochs=epochs,
         seed=seed,
+        seeds=seeds,
+        origins=origins,
+        model=model,
         bidirectional=bidirectional,
         fill=fill,
         unit=unit,
@@ -193,72 +189,46 @@ def fit(
         path = folder.path_for(source.name, config, out)
         if (run := folder.finished(path, config, fresh=fresh)) is not None:
             return run
-        prepared = _prepare(source, settings)
+        prepared = prepare(source, settings)
         with folder.held(path, config, fresh=fresh) as finished:
             return finished or _run(prepared, source, settings, path, stages)
 
 
-def _prepare(source: Source, settings: Settings) -> _Prepared:
-    """Reads and checks the table, and chooses the window and the batch size."""
-    table = reading.read(source, settings)
-    part = parts_of(table)
-    series = training_series(table, part)
-    longest = max(map(len, series), default=0)
-    period = baselines.period_of(series, longest) if longest else None
-    window = settings.window or default_window(longest, settings.ahead, period)
-    windows_of(table, part, window, settings.ahead)  # enough rows, before anything else is said of them
-    table, mean, std = checks.moments(table, part)
-    windows = windows_of(table, part, window, settings.ahead)
-    checks.check_leakage(table, part, window, settings.ahead)
-    batch_size = settings.batch_size or batch_size_for(len(windows.starts["train"]))
-    checks.check_memory(settings, windows, batch_size)
-    held_out = windows.starts["test"]
-    begins = table.segments[np.searchsorted(table.segments[:, 0], held_out, "right") - 1, 0]
-    if period is not None and period > (held_out + window - begins).min():
-        period = None  # some held-out window has no value a period ago
-    return _Prepared(table, windows, mean, std, period, batch_size)
-
-
-class _Trained(NamedTuple):
-    """What training came to.
-
-    Attributes:
-        linear: The linear model that the network started as.
-        model: The network in the target's units.
-        history: What `Network.fit` returned.
-        best_epoch: The epoch whose weights the network has; 0 if it stays the linear model.
-    """
-
-    linear: baselines.Linear
-    model: Network
-    history: History
-    best_epoch: int
-
-
-def _run(prepared: _Prepared, source: Source, settings: Settings, path: Path, stages: Stages) -> Run:
+def _run(prepared: Prepared, source: Source, settings: Settings, path: Path, stages: Stages) -> Run:
     """Trains, scores and writes: first the metrics, then the pictures, which may fail without harm to the run."""
-    trained = _train(prepared, settings, path, stages)
-    stages.begin("judging on the held-out rows")
     table, windows = prepared.table, prepared.windows
-    forecasts = _forecasts(prepared, trained)
+    if settings.model == "seasonal" and prepared.period is None:
+        raise DataError("model is 'seasonal', and no period was found in the table. Choose another model (--model).")
+    fitted = fit_all(prepared, settings, path, stages)
+    stages.begin("judging on the held-out rows")
+    _note_learning(table, fitted)
+    forecasts, single = fitted_forecasts(prepared, fitted)
     truth = windows.targets(windows.starts["test"]).astype("float64")
-    errors = report.errors({name: (values - truth) ** 2 for name, values in forecasts.items()}, windows.ahead)
-    later, short = last_forecast(trained.model, table, windows.window, windows.ahead, source.first_row)
-    if short and table.chosen.group is not None:
-        table.notes.append(f"Too short for a forecast: {listed(short)}.")
-    elif short:
-        table.notes.append(f"No forecast: the table ends with fewer than {windows.window} rows without a gap.")
+    left = {name: values - truth for name, values in forecasts.items()}
+    errors = verdict.errors({name: each**2 for name, each in left.items()}, windows.ahead)
+    errors["models"][NETWORK]["by_seed"] = [float(np.sqrt(((each - truth) ** 2).mean())) for each in single]
+    use = settings.model or errors["use"]
+    networks = kept(prepared, fitted[-1])
     folder.remove_keras_model(path)  # of an interrupted run
-    trained.model.save(path / MODEL)
+    for name, network in networks.items():
+        network.save(path / MODELS[name])
+    networks[use].save(path / MODEL)
+    conformal = intervals.save(path, left)
+    later = _later(networks[use], rows_of(use, windows, prepared.period), conformal[use], table, windows, source)
     files.write(path / FORECAST, to_csv(later))
+    memory = facts.memory(networks[NETWORK], windows)
     data = plain(
         {
-            **_facts(prepared, source, settings),
+            **facts.facts(prepared, source, settings),
             "errors": errors,
-            "penalty": trained.linear.penalty,
-            "training": _training(trained, prepared.batch_size, float(prepared.std[windows.target])),
-            "memory": _memory(trained.model, windows),
-            "versions": _versions(),
+            "model": use,
+            "models": {name: {"rows": rows_of(name, windows, prepared.period)} for name in networks},
+            "intervals": intervals.measured(left[use]),
+            "penalty": fitted[-1].linear.penalty,
+            "training": facts.trained(prepared, fitted),
+            "memory": memory,
+            "next": _next(errors, memory, left, settings, table, windows),
+            "versions": facts.versions(),
         }
     )
     run = Run(path, signed(data))
@@ -266,147 +236,50 @@ def _run(prepared: _Prepared, source: Source, settings: Settings, path: Path, st
     stages.begin("drawing")
     draw(path, data, table, windows, forecasts, later)
     stages.end()
-    if not trained.history.stopped:
-        (path / CHECKPOINT).unlink(missing_ok=True)
+    if not data["training"]["interrupted"]:
+        for checkpoint in path.glob(CHECKPOINTS):
+            checkpoint.unlink()
     return run
 
 
-def _train(prepared: _Prepared, settings: Settings, path: Path, stages: Stages) -> _Trained:
-    """Builds the network as the linear model and trains it.
+def _note_learning(table: Table, fitted: list[Fitted]) -> None:
+    """Says so if a network stays the linear model."""
+    kept = sum(not each.learned and any(history.best_epoch for history in each.histories) for each in fitted)
+    if kept:
+        where = "" if kept == len(fitted) else f" at {kept} of {len(fitted)} origins"
+        table.notes.append(
+            f"What the network learned is no more than chance on the validation part{where}, so it stays the linear "
+            "model there."
+        )
 
-    It stays the linear model if it learns no more than chance.
-    """
-    table, windows, mean, std, _, batch_size = prepared
-    stages.begin("fitting the linear model")
-    linear = baselines.fit_linear(windows, mean, std)
-    network = forecaster.build(windows, linear, settings)
-    scale = float(mean[windows.target]), float(std[windows.target])
-    untrained = forecaster.in_units(network, *scale)
-    history = training.train(
-        network, windows, scale, settings, batch_size=batch_size, folder=path, tell=stages.training()
+
+def _later(
+    network: Network, rows: int, conformal: Conformal, table: Table, windows: Windows, source: Source
+) -> pl.DataFrame:
+    """The forecast after the last rows, with its intervals."""
+    widths = {level: conformal.half_width(level) for level in intervals.LEVELS}
+    later, short = last_forecast(network, table, rows, windows.ahead, source.first_row, widths)
+    if short and table.chosen.group is not None:
+        table.notes.append(f"Too short for a forecast: {listed(short)}.")
+    elif short:
+        table.notes.append(f"No forecast: the table ends with fewer than {rows} rows without a gap.")
+    return later
+
+
+def _next(
+    errors: dict[str, Any],
+    memory: dict[str, Any] | None,
+    left: dict[str, np.ndarray],
+    settings: Settings,
+    table: Table,
+    windows: Windows,
+) -> str:
+    return advice.next_step(
+        errors,
+        memory,
+        left[errors["use"]][:, 0],
+        cell=settings.cell,
+        window=windows.window,
+        features=windows.rows.shape[1],
+        target=table.chosen.target,
     )
-    model = forecaster.in_units(network, *scale)
-    if history.best_epoch == 0 or _learned(model, table, windows, linear):
-        return _Trained(linear, model, history, history.best_epoch)
-    table.notes.append(
-        "What the network learned is no more than chance on the validation part, so it stays the linear model."
-    )
-    return _Trained(linear, untrained, history, 0)
-
-
-def _forecasts(prepared: _Prepared, trained: _Trained) -> dict[str, np.ndarray]:
-    """The forecasts of the held-out windows by each model, `(windows, ahead)`."""
-    windows = prepared.windows
-    held_out = windows.starts["test"]
-    found = {"last_value": baselines.last_value(windows, held_out)}
-    if prepared.period is not None:
-        found["seasonal"] = baselines.seasonal(windows, held_out, prepared.period)
-    found["linear"] = trained.linear(windows, held_out)
-    found[report.NETWORK] = forecasts_of(trained.model, prepared.table, held_out, windows.window, windows.ahead)
-    return found
-
-
-def _memory(model: Network, windows: Windows) -> dict[str, Any] | None:
-    """How far back the recurrent layers remember, on held-out windows; `None` if these are too few or constant.
-
-    The linear path next to them sees the whole window, whatever they forget.
-    """
-    starts = windows.starts["test"]
-    if len(starts) < _LEAST_EXAMPLES or windows.window < 2:
-        return None
-    some = starts[np.linspace(0, len(starts) - 1, min(len(starts), _EXAMPLES), dtype=int)]
-    targets = windows.targets(some)
-    if not np.ptp(targets, axis=0).any():
-        return None
-    found = elman.diagnose(model, windows.inputs(some), targets)
-    return {"horizon": found.horizon, "verdict": found.verdict, "because": found.because}
-
-
-def _learned(model: Network, table: Table, windows: Windows, linear: baselines.Linear) -> bool:
-    """Whether the trained network is better than the linear model that it started as, by more than chance.
-
-    The best of many epochs is better by chance alone, and much better if one outlier makes up most of the error.
-    """
-    starts = windows.starts["validation"]
-    truth = windows.targets(starts)
-    network = (forecasts_of(model, table, starts, windows.window, windows.ahead) - truth) ** 2
-    return Bootstrap(len(starts), windows.ahead).surely_better(network, (linear(windows, starts) - truth) ** 2)
-
-
-def _facts(prepared: _Prepared, source: Source, settings: Settings) -> dict[str, Any]:
-    """What was fitted, on which data, as asked and as decided."""
-    table, windows = prepared.table, prepared.windows
-    times = table.times
-    return {
-        "command": sys.argv,
-        "seed": settings.seed,
-        "arguments": settings.to_dict() | {"sha256": source.sha256, "elman": elman.__version__},
-        "table": {
-            "name": source.name,
-            "sha256": source.sha256,
-            "rows": len(table.rows),
-            "filled": table.filled,
-            "features": table.chosen.features,
-            "inputs": table.chosen.inputs,
-            "categories": table.chosen.categories,
-            "time": table.chosen.time,
-            "time_form": table.form,
-            "time_parts": None if table.chosen.parts is None else table.chosen.parts.cells,
-            "zone": table.clock.zone,
-            "group": table.chosen.group,
-            "groups": len(table.group_names),
-            "first": None if times is None else table.clock.text(times.min()),
-            "last": None if times is None else table.clock.text(times.max()),
-        },
-        "target": table.chosen.target,
-        "unit": settings.unit,
-        "cell": settings.cell,
-        "bidirectional": settings.bidirectional,
-        "units": settings.units,
-        "window": windows.window,
-        "ahead": windows.ahead,
-        "windows": {name: len(starts) for name, starts in windows.starts.items()},
-        "period": _period(table, prepared.period),
-        "notes": table.notes,
-    }
-
-
-def _period(table: Table, rows: int | None) -> dict[str, Any] | None:
-    """The period in rows, and as text with its length in time."""
-    if rows is None:
-        return None
-    first, end = max(table.segments.tolist(), key=lambda segment: segment[1] - segment[0])
-    length = "" if table.times is None else table.clock.period_text(table.times[first:end], rows)
-    return {"rows": rows, "text": counted(rows, "row") + (f" ({length})" if length else "")}
-
-
-def _training(trained: _Trained, batch_size: int, std: float) -> dict[str, Any]:
-    """How training went. Errors are RMSE in the target's units; epoch 0 is before training."""
-    history = trained.history
-    train, validation = ([std * float(np.sqrt(loss)) for loss in each] for each in _losses(history))
-    epochs = [
-        {"epoch": i, "train": train[i - 1] if i else None, "validation": error, "seconds": seconds}
-        for i, (error, seconds) in enumerate(zip(validation, [0.0, *history.seconds], strict=True))
-    ]
-    return {
-        "batch_size": batch_size,
-        "epochs": len(history.loss),
-        "best_epoch": trained.best_epoch,
-        "interrupted": history.stopped,
-        "history": epochs,
-    }
-
-
-def _losses(history: History) -> tuple[list[float], list[float]]:
-    """The training losses, and the validation losses with the one from before training first."""
-    assert history.untrained_loss is not None
-    return history.loss, [history.untrained_loss, *history.validation_loss]
-
-
-def _versions() -> dict[str, str]:
-    return {
-        "elman": elman.__version__,
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "polars": metadata.version("polars"),
-    }

@@ -21,7 +21,7 @@ from typing import Any
 
 from elman import files
 from elman.errors import DataError
-from elman.forecasting.run import CHECKPOINT, CONFIG, FILES, KERAS_MODEL, METRICS, Run, read_json
+from elman.forecasting.run import CHECKPOINTS, CONFIG, FILES, KERAS_MODEL, METRICS, Run, read_json
 
 RUNS = "elman-runs"
 _CHOOSE = "Choose another with out (--out), or rename those files with fresh (--fresh)."
@@ -66,7 +66,7 @@ def finished(folder: Path, config: dict[str, Any], *, fresh: bool) -> Run | None
             f"{folder} holds a run with another {' and '.join(differing)}. Choose another folder with out (--out), or "
             "replace that run with fresh (--fresh)."
         )
-    if not (folder / METRICS).exists() or (folder / CHECKPOINT).exists():  # interrupted, or killed while it drew
+    if not (folder / METRICS).exists() or any(folder.glob(CHECKPOINTS)):  # interrupted, or killed while it drew
         return None
     return Run.load(folder)
 
@@ -117,10 +117,10 @@ def _begin(folder: Path, config: dict[str, Any], new: list[Path], *, fresh: bool
     if fresh:
         with files.file_errors(folder, _OUT):
             if _config_of(folder) is None:
-                for name in (*FILES, CONFIG):
-                    _set_aside(folder / name)
-            for name in FILES:  # not run.json, which marks the others as elman's; it is replaced below
-                (folder / name).unlink(missing_ok=True)
+                for path in (*_paths(folder), folder / CONFIG):
+                    _set_aside(path)
+            for path in _paths(folder):  # not run.json, which marks the others as elman's; it is replaced below
+                path.unlink(missing_ok=True)
             remove_keras_model(folder)
     try:
         _write_config(folder, config)
@@ -129,6 +129,11 @@ def _begin(folder: Path, config: dict[str, Any], new: list[Path], *, fresh: bool
             for path in new:
                 path.rmdir()
         raise
+
+
+def _paths(folder: Path) -> list[Path]:
+    """The files of a run other than `run.json`, of which some may not be there."""
+    return [*(folder / name for name in FILES), *folder.glob(CHECKPOINTS)]
 
 
 def remove_keras_model(folder: Path) -> None:

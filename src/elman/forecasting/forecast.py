@@ -2,14 +2,14 @@
 """Forecasts as a table, one row for each step after a window, and as a CSV file.
 
 In: a model, a `Table`, first rows of windows. Out: a Polars frame with the columns [group], `after` (the time or row
-that the window ends with), [the time column], `ahead` and the target; or its text.
+that the window ends with), [the time column], `ahead`, the target, and the ends of its intervals; or its text.
 """
 
 from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import numpy as np
 import polars as pl
 
 from elman.errors import DataError
+from elman.forecasting.intervals import columns as interval_columns
 from elman.forecasting.table import Table
 from elman.forecasting.windows import gathered
 
@@ -53,7 +54,14 @@ def forecasts_of(model: Model, table: Table, starts: np.ndarray, window: int, ah
     return found
 
 
-def as_frame(table: Table, starts: np.ndarray, window: int, values: np.ndarray, first_row: int) -> pl.DataFrame:
+def as_frame(
+    table: Table,
+    starts: np.ndarray,
+    window: int,
+    values: np.ndarray,
+    first_row: int,
+    widths: Mapping[float, np.ndarray] | None = None,
+) -> pl.DataFrame:
     """Forecasts as a table.
 
     A column of the table may be called `after` or `ahead`. Then elman's own column of that name ends with `_`.
@@ -64,6 +72,7 @@ def as_frame(table: Table, starts: np.ndarray, window: int, values: np.ndarray, 
         window: Rows of each.
         values: `(len(starts), ahead)`.
         first_row: How the user counts the first row.
+        widths: `(ahead,)` half widths of the interval of each level; where one is infinite, its cells are empty.
     """
     ahead, chosen = values.shape[1], table.chosen
     last = np.repeat(starts + window - 1, ahead)
@@ -77,7 +86,12 @@ def as_frame(table: Table, starts: np.ndarray, window: int, values: np.ndarray, 
     elif chosen.group is None:
         columns[after] = last + first_row
     columns[step] = np.tile(np.arange(1, ahead + 1), len(starts))
-    return pl.DataFrame(columns | {chosen.target: values.reshape(-1).astype("float64")})
+    columns[str(chosen.target)] = values.reshape(-1).astype("float64")
+    for level, width in (widths or {}).items():
+        for name, sign in zip(interval_columns(level), (-1, 1), strict=True):
+            ends = (values + sign * width).reshape(-1).astype("float64")
+            columns[_free(name, set(columns))] = pl.Series(ends).replace([-np.inf, np.inf], [None, None])
+    return pl.DataFrame(columns)
 
 
 def _free(name: str, taken: set[str | None]) -> str:
@@ -102,12 +116,17 @@ def _times(table: Table, last: np.ndarray, ahead: int, after: str) -> dict[str, 
 
 
 def last_forecast(
-    model: Model, table: Table, window: int, ahead: int, first_row: int
+    model: Model,
+    table: Table,
+    window: int,
+    ahead: int,
+    first_row: int,
+    widths: Mapping[float, np.ndarray] | None = None,
 ) -> tuple[pl.DataFrame, list[str]]:
     """The forecast after each group's last row, and the groups that are too short for one."""
     starts, short = last_windows(table, window)
     values = forecasts_of(model, table, starts, window, ahead)
-    return as_frame(table, starts, window, values, first_row), short
+    return as_frame(table, starts, window, values, first_row, widths), short
 
 
 # --- as a file -------------------------------------------------------------------------------------------------------

@@ -20,18 +20,19 @@ from elman.forecasting.windows import Windows
 from elman.network import LAYERS, Concat, Dense, Flatten, Latest, Network, Normalize, Rescale, Reverse, Sum
 
 
-def build(windows: Windows, linear: Linear, settings: Settings) -> Network:
+def build(windows: Windows, linear: Linear, settings: Settings, seed: int) -> Network:
     """The network of `elman fit` without its Rescale.
 
     Args:
         windows: Their sizes, and the target's column.
         linear: The model that the untrained network computes.
-        settings: The recurrent layers and the seed of their weights.
+        settings: The recurrent layers.
+        seed: Of their weights.
 
     Returns:
         A network from `(batch, window, features)` to `(batch, ahead)`, standardized.
     """
-    return along(windows, linear, _recurrent(settings), settings.seed)
+    return along(windows, linear, _recurrent(settings), seed)
 
 
 def along(windows: Windows, linear: Linear, layers: list[Any], seed: int) -> Network:
@@ -56,9 +57,7 @@ def along(windows: Windows, linear: Linear, layers: list[Any], seed: int) -> Net
         [Normalize(linear.mean, linear.std), Sum(branches)], input_shape=(windows.window, features), seed=seed
     )
     *_, change, value = (each.name for each in network.bound if isinstance(each.layer, Dense))
-    # The linear model forecasts the change from the last value; as a layer it forecasts the value itself.
-    weights = linear.weights.copy()
-    weights[-features + windows.target] += 1
+    weights = linear.of_values(windows.target)
     zeros = np.zeros_like(network.weights[f"{change}/kernel"])  # so that the untrained network is the linear model
     network.set_weights(
         network.weights | {f"{change}/kernel": zeros, f"{value}/kernel": weights, f"{value}/bias": linear.bias}

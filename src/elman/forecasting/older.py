@@ -57,7 +57,7 @@ def _converted(model: Any, metrics: dict[str, Any]) -> Network:
     mean, std = np.array(scaling["mean"]), np.sqrt(np.array(scaling["variance"]))
     weights, bias = model.get_layer("linear").get_weights()
     linear = Linear(weights, bias, metrics["penalty"], mean, std)
-    network = forecaster.build(windows, linear, settings)
+    network = forecaster.build(windows, linear, settings, 0)
     layers = []
     for i in range(len(settings.units)):
         layer = model.get_layer(f"recurrent_{i + 1}")

@@ -18,8 +18,9 @@ from matplotlib.ticker import MaxNLocator
 
 from elman.charts import ACCENT, GREY, INK, finish
 from elman.forecasting.clock import DAY
-from elman.forecasting.report import MODELS, NETWORK
+from elman.forecasting.report import MODELS
 from elman.forecasting.table import Table
+from elman.forecasting.verdict import NETWORK
 from elman.forecasting.windows import Windows
 from elman.forecasting.words import counted
 

@@ -15,10 +15,12 @@ from elman.checks import did_you_mean
 from elman.errors import DataError
 from elman.forecasting import reading
 from elman.forecasting.forecast import as_frame, forecasts_of, last_windows
+from elman.forecasting.intervals import LEVELS, checked
 from elman.forecasting.run import Run
 from elman.forecasting.settings import Settings
 from elman.forecasting.source import Form, open_table
 from elman.forecasting.table import Table
+from elman.forecasting.verdict import NETWORK
 from elman.forecasting.windows import Windows
 from elman.forecasting.words import listed
 
@@ -31,6 +33,8 @@ def predict(
     table: Any,
     every: bool = False,
     *,
+    model: str | None = None,
+    interval: Any = LEVELS,
     sep: str | None = None,
     encoding: str | None = None,
     decimal: str | None = None,
@@ -42,13 +46,19 @@ def predict(
         table: New rows, in order of time, with the columns that the run was trained on; as many as its window, or more.
             Any kind of table that `fit` takes.
         every: Whether to forecast after every window of the table, and not only after the last one of each series.
+        model: A model of the run, `"last_value"`, `"seasonal"`, `"linear"` or `"network"`. `None` takes the one that
+            the run forecasts with: the one that won.
+        interval: The level of the forecasts' intervals, as 0.9, or several; `None` for none. An interval of 0.9 holds
+            90 % of the values, if the new rows are like those that were held out from the run.
         sep: The separator of a text file. `None` is that of the run.
         encoding: Of a text file. `None` is that of the run.
         decimal: The decimal mark of numbers. `None` is that of the run.
 
     Returns:
         A Polars frame with one row for each step ahead: the group, if there are several; `after`, the time or row that
-        the window ends with; the time of the step, if times are regular; `ahead`, from 1; and the target, in its units.
+        the window ends with; the time of the step, if times are regular; `ahead`, from 1; the target, in its units; and
+        for each level the ends of the interval, as `lower_90` and `upper_90`, empty where too few windows were held
+        out.
         Times are in the table's zone. If a column of the table is called `after` or `ahead`, elman's own column of that
         name ends with `_`.
 
@@ -59,22 +69,25 @@ def predict(
 
         elman.predict("elman-runs/beach-1f2e3d4c", "today.csv")
     """
+    levels = checked(interval)
     given = {"sep": sep, "encoding": encoding, "decimal": decimal}
     run, read, first_row = _read(run, table, {name: value for name, value in given.items() if value is not None})
-    window, ahead = run.metrics["window"], run.metrics["ahead"]
-    starts = _every(read, window) if every else _last(read, window)
-    return as_frame(read, starts, window, forecasts_of(run.model, read, starts, window, ahead), first_row)
+    name, network = run.named(model)
+    rows, ahead = run.rows(name), run.metrics["ahead"]
+    starts = _every(read, rows) if every else _last(read, rows)
+    widths = {level: run.half_widths(level, name) for level in levels if run.has_intervals}
+    return as_frame(read, starts, rows, forecasts_of(network, read, starts, rows, ahead), first_row, widths)
 
 
 def examples(run: Any, table: Any) -> tuple[Any, np.ndarray, np.ndarray]:
-    """A run's model, and windows of a table with the values that follow each.
+    """A run's network, whichever model won, and windows of a table with the values that follow each.
 
     Args:
         run: What `fit` returned, or the path of its folder.
         table: A table with the columns that the run was trained on.
 
     Returns:
-        The model, `(windows, window, features)` and `(windows, ahead)`; of many windows 4,096 that are evenly spaced.
+        The network, `(windows, window, features)` and `(windows, ahead)`; of many windows 4,096 that are evenly spaced.
 
     Raises:
         elman.DataError: If the run is not finished, or the table does not fit it.
@@ -84,7 +97,7 @@ def examples(run: Any, table: Any) -> tuple[Any, np.ndarray, np.ndarray]:
     starts = _every(read, window + ahead)
     starts = starts[np.linspace(0, len(starts) - 1, min(len(starts), _MOST), dtype=int)]
     of = Windows(read.rows, read.target, window, ahead, {})
-    return run.model, of.inputs(starts), of.targets(starts)
+    return run.models[NETWORK], of.inputs(starts), of.targets(starts)
 
 
 def _read(run: Any, table: Any, form: dict[str, str | None] | None = None) -> tuple[Run, Table, int]:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The report of a run, as a dictionary, and the same as tables and sentences.
+"""The report of a run as tables and sentences.
 
-In: scores, the history, facts. Out: plain data that JSON can hold. The lines that are printed are made from that data
-alone, so that a finished run reads as it did when it ended. Only the verdict is computed here.
+In: the metrics of a run, as `metrics.json` holds them. Out: lines. They are made from that data alone, so that a
+finished run reads as it did when it ended. Nothing is computed here; the verdict is in `verdict`.
 """
 
 from __future__ import annotations
@@ -10,10 +10,9 @@ from __future__ import annotations
 from statistics import median
 from typing import Any
 
-from elman.forecasting.scores import Bootstrap
+from elman.forecasting.verdict import NAMES, NETWORK
 from elman.forecasting.words import counted
 
-NETWORK = "network"
 MODELS = {
     "last_value": "same as the last value",
     "seasonal": "seasonal repeat",
@@ -21,60 +20,7 @@ MODELS = {
     NETWORK: "network",
 }
 COLUMNS = ("model", "error (RMSE)", "95 % interval")
-_SAME = 5e-4  # relative; a network that stays the linear model differs from it by rounding
-_BASELINES = {"last_value": "the last value", "seasonal": "the seasonal repeat", "linear": "the linear model"}
-
-
-def errors(squares: dict[str, Any], ahead: int) -> dict[str, Any]:
-    """The scores of all models, and whether the network and the best baseline can be told apart.
-
-    Args:
-        squares: For each model `(windows, ahead)` squared errors.
-        ahead: Steps.
-    """
-    bootstrap = Bootstrap(len(squares[NETWORK]), ahead)
-    scores = {name: bootstrap.score(values)._asdict() for name, values in squares.items()}
-    best = min((name for name in scores if name != NETWORK), key=lambda name: scores[name]["rmse"])
-    difference = bootstrap.difference(squares[NETWORK], squares[best])
-    return {
-        "windows": len(squares[NETWORK]),
-        "block": bootstrap.block,
-        "enough": bootstrap.enough,
-        "models": scores,
-        "best_baseline": best,
-        "difference": difference._asdict(),
-        "verdict": _verdict(scores, best, distinct=difference.distinct, enough=bootstrap.enough),
-    }
-
-
-def _verdict(scores: dict[str, Any], best: str, *, distinct: bool, enough: bool) -> str:
-    network, baseline = scores[NETWORK]["rmse"], scores[best]["rmse"]
-    if abs(network - baseline) <= _SAME * baseline:
-        return f"The network is not better: its error is that of {_BASELINES[best]}. Use the simpler one."
-    change = abs(network / baseline - 1) if baseline else None
-    direction = "below" if network < baseline else "above"
-    than = (
-        f"its error is {100 * change:.1f} % {direction} that of {_BASELINES[best]}"
-        if change is not None
-        else (f"its error is {network:.4g}, and that of {_BASELINES[best]} is 0")
-    )
-    if not enough:
-        return (
-            f"Too few held-out windows to say which model is better: {than}, the best baseline, but that can be "
-            "chance. Hold out more rows, with a longer table or a smaller ahead."
-        )
-    if distinct and network < baseline:
-        baselines = "all three baselines" if len(scores) == len(MODELS) else "both baselines"
-        return (
-            f"The network beats {baselines}: {than}, the best of them, and the 95 % interval of the difference "
-            "excludes zero."
-        )
-    if distinct:
-        return f"The network is not better: {than}. Use that."
-    return (
-        f"The network is not better: {than}, and the 95 % interval of the difference includes zero. Use the simpler "
-        "one."
-    )
+_OFF = 0.03  # between the level of an interval and its measured coverage, above which the report says so
 
 
 def rows(data: dict[str, Any]) -> list[tuple[str, str, str]]:
@@ -88,20 +34,22 @@ def rows(data: dict[str, Any]) -> list[tuple[str, str, str]]:
         if name == NETWORK:
             both = "Bidirectional " if data["bidirectional"] else ""
             label += f" ({both}{data['cell']}, {' + '.join(map(str, data['units']))} units)"
-        interval = f"{score['low']:.4g} to {score['high']:.4g}" if data["errors"]["enough"] else "too few windows"
+        few = score["high"] is None or not data["errors"]["enough"]
+        interval = "too few windows" if few else f"{score['low']:.4g} to {score['high']:.4g}"
         found.append((label, f"{score['rmse']:.4g}{unit}", interval))
     return found
 
 
 def before(data: dict[str, Any]) -> list[str]:
     """The lines above the table."""
-    parts, table = data["windows"], data["table"]
+    parts, table, origins = data["windows"], data["table"], data.get("origins", 1)
     size = f"{counted(table['rows'], 'row')}, {counted(len(table['features']), 'column')}"
     ahead, window = counted(data["ahead"], "row"), counted(data["window"], "row")
     lines = [
         f"{table['name']}: {size}" + (f", {table['first']} to {table['last']}" if table["first"] else ""),
         f"Forecast of {data['target']!r}, {ahead} ahead, from a window of {window}.",
-        f"Windows: {parts['train']:,} to train, {parts['validation']:,} to validate, {parts['test']:,} held out.",
+        f"Windows: {parts['train']:,} to train, {parts['validation']:,} to validate, {parts['test']:,} held out"
+        + (f" in {origins} blocks; the models are fitted again before each." if origins > 1 else "."),
         *data["notes"],
     ]
     if data["period"] is None:
@@ -111,17 +59,49 @@ def before(data: dict[str, Any]) -> list[str]:
 
 def after(data: dict[str, Any]) -> list[str]:
     """The lines below it."""
-    training = data["training"]
-    seconds = median(epoch["seconds"] for epoch in training["history"][1:])
-    lines = [
-        data["errors"]["verdict"],
-        f"Trained {counted(training['epochs'], 'epoch')} of {seconds:.2g} s; the best was {training['best_epoch']}.",
-    ]
+    lines = [data["errors"]["verdict"], _training(data)]
     if (memory := data.get("memory")) is not None:
         lines.append(_memory(memory, data["window"]))
-    if training["interrupted"]:
+    if "model" in data:  # not in a run of an earlier elman
+        lines += [_use(data), _coverage(data["intervals"]), data["next"]]
+    if data["training"]["interrupted"]:
         lines.insert(1, "Training was interrupted; the same command resumes it.")
     return lines
+
+
+def _training(data: dict[str, Any]) -> str:
+    training = data["training"]
+    seconds = median(epoch["seconds"] for epoch in training["history"][1:])
+    errors = data["errors"]["models"][NETWORK].get("by_seed", [])
+    if len(errors) < 2:
+        return (
+            f"Trained {counted(training['epochs'], 'epoch')} of {seconds:.2g} s; the best was {training['best_epoch']}."
+        )
+    epochs = [each["epochs"] for each in training["trainings"]]
+    return (
+        f"Trained {len(epochs)} networks, {min(epochs)} to {max(epochs)} epochs of {seconds:.2g} s. The forecast is "
+        f"the mean over {len(errors)} seeds; the error of a single one is {min(errors):.4g} to {max(errors):.4g}, "
+        f"{sum(errors) / len(errors):.4g} on average."
+    )
+
+
+def _use(data: dict[str, Any]) -> str:
+    name, errors = data["model"], data["errors"]
+    if name != errors["use"]:
+        return f"Forecasts come from {NAMES[name]}, as was asked."
+    reason = "which won" if errors["winner"] else "the best baseline, since no winner is named"
+    return f"Forecasts come from {NAMES[name]}, {reason}."
+
+
+def _coverage(levels: list[dict[str, Any]]) -> str:
+    """How often the intervals of forecasts held the value."""
+    known = [each for each in levels if each["coverage"] is not None]
+    if not known:
+        return "Intervals: too few held-out windows to measure how often they hold the value."
+    texts = [f"the {100 * each['level']:g} % interval held {100 * each['coverage']:.1f} %" for each in known]
+    off = any(abs(each["coverage"] - each["level"]) > _OFF for each in known)
+    more = " The windows are too few, or change too much, for the level that they name." if off else ""
+    return f"Of later held-out values, {' and '.join(texts)}.{more}"
 
 
 def _memory(memory: dict[str, Any], window: int) -> str:

@@ -10,21 +10,33 @@ import functools
 import hashlib
 import html
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from elman.errors import DataError
-from elman.forecasting import report
+from elman.forecasting import intervals, report, settings
 from elman.forecasting.forecast import from_csv
+from elman.forecasting.intervals import INTERVALS
+from elman.forecasting.verdict import NETWORK
 from elman.forecasting.words import counted
 from elman.network import Network
 
 CONFIG, METRICS, MODEL, FORECAST = "run.json", "metrics.json", "model.safetensors", "forecast.csv"
 KERAS_MODEL = "model.keras"  # written by the command `elman fit` if Keras is installed, and not by the function
-FORECAST_PICTURE, LEARNING_PICTURE, CHECKPOINT = "forecast.png", "learning.png", "checkpoint.safetensors"
+FORECAST_PICTURE, LEARNING_PICTURE = "forecast.png", "learning.png"
+MODELS = {name: f"model-{name}.safetensors" for name in settings.MODELS}
+CHECKPOINTS = "checkpoint-*.safetensors"  # one of each training
 # What a new start removes, in this order: first the file whose presence means that the run is finished.
-FILES = (METRICS, CHECKPOINT, MODEL, FORECAST, FORECAST_PICTURE, LEARNING_PICTURE)
+FILES = (METRICS, MODEL, *MODELS.values(), INTERVALS, FORECAST, FORECAST_PICTURE, LEARNING_PICTURE)
 _CHECKSUM, _TIMES = "checksum", {"seconds", "seconds_per_epoch"}  # the latter in runs of elman 0.1
+
+
+def checkpoint_name(origin: int, seed: int) -> str:
+    """The checkpoint of a training: `checkpoint-1-1.safetensors` of the first seed at the first origin."""
+    return f"checkpoint-{origin + 1}-{seed + 1}.safetensors"
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
@@ -62,18 +74,33 @@ def _is_intact(metrics: dict[str, Any]) -> bool:
         return False
 
 
+def _network(path: Path) -> Network:
+    if not path.exists():
+        raise DataError(f"{path} is missing. Run elman fit again with fresh (--fresh).")
+    return Network.load(path)
+
+
 class Run:
     """What `elman.fit` returns.
 
     Attributes:
-        folder: A `pathlib.Path` with `model.safetensors`, `metrics.json`, `forecast.csv`, `forecast.png` and
+        folder: A `pathlib.Path` with `model.safetensors`, the model that the run forecasts with; every model under its
+            own name, `model-last_value.safetensors`, `model-seasonal.safetensors`, `model-linear.safetensors` and
+            `model-network.safetensors`; `intervals.safetensors`, `metrics.json`, `forecast.csv`, `forecast.png` and
             `learning.png`.
-        metrics: Everything that `metrics.json` has, as a dictionary.
+        metrics: Everything that `metrics.json` has, as a dictionary. `errors` has `winner` (a name, or `None` if the
+            held-out windows are too few to name one), `use` (the winner, or else the best baseline) and `verdict`;
+            `model` is the name of the model of `model.safetensors`; `intervals` has the measured coverage of each
+            level; `next` is the next thing to try.
+
+    `forecast` has the columns `lower_80`, `upper_80`, `lower_95` and `upper_95`; `half_widths(level)` gives the width
+    of an interval of any level on each side of a forecast, and is infinite where too few windows were held out.
 
     Example:
 
         run = elman.Run.load("elman-runs/beer-1f2e3d4c")
         run.metrics["errors"]["models"]["network"]["rmse"]
+        run.models["linear"]  # an elman.Network, as run.model is
     """
 
     def __init__(self, folder: Path, metrics: dict[str, Any]) -> None:
@@ -103,7 +130,8 @@ class Run:
 
     @functools.cached_property
     def model(self) -> Network:
-        """The `elman.Network`: raw rows `(batch, window, features)` to `(batch, ahead)` in the target's units.
+        """The model that the run forecasts with, an `elman.Network`: raw rows `(batch, rows, features)` to
+        `(batch, ahead)` in the target's units. `rows` is `self.rows(self.name)`.
 
         A run of an earlier elman has a `model.keras` alone, which needs Keras.
 
@@ -115,9 +143,62 @@ class Run:
             from elman.forecasting.older import network_of
 
             return network_of(older, self.metrics)
-        if not path.exists():
-            raise DataError(f"{path} is missing. Run elman fit again with fresh (--fresh).")
-        return Network.load(path)
+        return _network(path)
+
+    @property
+    def name(self) -> str:
+        """The name of `model`: `"last_value"`, `"seasonal"`, `"linear"` or `"network"`."""
+        return self.metrics.get("model", NETWORK)
+
+    @functools.cached_property
+    def models(self) -> Mapping[str, Network]:
+        """Every model of the run by its name.
+
+        Raises:
+            elman.DataError: If a file is missing or damaged.
+        """
+        if "models" not in self.metrics:  # of an earlier elman
+            return {NETWORK: self.model}
+        return {name: _network(self.folder / MODELS[name]) for name in self.metrics["models"]}
+
+    def named(self, model: str | None) -> tuple[str, Network]:
+        """A model of the run and its name.
+
+        Args:
+            model: Its name, or `None` for the one that the run forecasts with.
+
+        Raises:
+            elman.DataError: If the run has no such model, or its file is missing or damaged.
+        """
+        if model is None:
+            return self.name, self.model
+        name = settings.model_name(model)
+        if name not in self.models:
+            raise DataError(f"{self.folder} has no model {name!r}; expected one of {', '.join(self.models)}.")
+        return name, self.models[name]
+
+    def rows(self, model: str) -> int:
+        """How many rows a model reads."""
+        return self.metrics["models"][model]["rows"] if "models" in self.metrics else self.metrics["window"]
+
+    @property
+    def has_intervals(self) -> bool:
+        """Whether the run has intervals; one of an earlier elman has none."""
+        return (self.folder / INTERVALS).exists()
+
+    def half_widths(self, level: float, model: str | None = None) -> np.ndarray:
+        """`(ahead,)`: how far above and below each step of a forecast its interval reaches, in the target's units.
+
+        Args:
+            level: Share of values that the interval holds, as 0.9.
+            model: The model of the forecast; `None` for the one that the run forecasts with.
+
+        Raises:
+            elman.DataError: If the level is not between 0 and 1, or the file of the intervals is missing or damaged.
+        """
+        (checked,) = intervals.checked(level)
+        name = self.name if model is None else settings.model_name(model)
+        return intervals.load(self.folder, name).half_width(checked)
 
     @functools.cached_property
     def forecast(self) -> Any:

@@ -18,6 +18,7 @@ from elman.checks import did_you_mean, is_integer, is_real, positive_integer
 from elman.errors import DataError
 
 CELLS = tuple(BY_KERAS)
+MODELS = ("last_value", "seasonal", "linear", "network")
 FILLS = ("linear", "previous", "split", "keep")
 DUPLICATES = ("first", "last", "mean")
 _TABS = {"\\t": "\t", "tab": "\t"}
@@ -38,7 +39,10 @@ class Settings:
         units: Sizes of the recurrent layers, after the checks a list.
         cell: One of `CELLS`.
         epochs: Largest number of passes over the data.
-        seed: Seed of the initial weights and of the order of windows, from 0 to 2**31 - 1.
+        seed: Seed of the initial weights and of the order of windows, from 0 to 2**31 - 1; the first of `seeds`.
+        seeds: How many networks are trained, with seeds one after another; the forecast is their mean.
+        origins: How many times the models are fitted anew and judged on the rows that follow.
+        model: The model that the run forecasts with, one of `MODELS`, or `None` for the one that won.
         bidirectional: Whether each layer reads the window from both ends.
         fill: What to do with empty cells and gaps in time, one of `FILLS`, or `None` for an error.
         unit: The target's unit, for the report.
@@ -62,6 +66,9 @@ class Settings:
     cell: str = "SimpleRNN"
     epochs: int = 200
     seed: int = 0
+    seeds: int = 3
+    origins: int = 3
+    model: str | None = None
     bidirectional: bool = False
     fill: str | None = None
     unit: str | None = None
@@ -81,6 +88,8 @@ class Settings:
             raise DataError(f"seed is {self.seed!r}; expected an integer from 0 to {_MOST}.")
         self._set("seed", int(self.seed))
         _one_of("cell", self.cell, CELLS)
+        if self.model is not None:
+            self._set("model", model_name(self.model))
         if self.fill is not None:
             _one_of("fill", self.fill, FILLS)
         if self.duplicates is not None:
@@ -123,7 +132,7 @@ class Settings:
         self._set("sep", sep)
 
     def _check_sizes(self) -> None:
-        for name in ("ahead", "epochs"):
+        for name in ("ahead", "epochs", "seeds", "origins"):
             self._set(name, _count(name, getattr(self, name)))
         for name in ("window", "batch_size"):
             if getattr(self, name) is not None:
@@ -164,6 +173,17 @@ def _sizes(units: Any) -> list[int]:
     if not sizes:
         raise DataError("units is empty; expected a positive integer, or one for each layer.")
     return [_count("units", size) for size in sizes]
+
+
+def model_name(value: Any) -> str:
+    """The name of a model of a run; spaces count as underscores.
+
+    Raises:
+        DataError: If there is none of that name.
+    """
+    name = value.replace(" ", "_") if isinstance(value, str) else value
+    _one_of("model", name, MODELS)
+    return str(name)
 
 
 def _one_of(name: str, value: Any, words: Sequence[str]) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from elman.network import Progress
+from elman.forecasting.training import Progress
 from elman.progress import Show, Stage
 
 _AFTER = 0.1  # what follows the trainings, compared with one of them
@@ -26,34 +26,22 @@ class Stages:
 
     def __init__(self, show: Show, tell: Callable[[Progress], None] | None = None) -> None:
         self._show, self._tell = show, tell
-        self._done, self._total = 0.0, 0.0
+        self._done, self._total, self._name = 0.0, 0.0, ""
 
     def begin(self, name: str) -> None:
         """A stage begins, and any training before it has ended."""
         self._done = math.ceil(self._done)
         self._show(Stage(name, self._done, self._total or None))
 
-    def training(self, number: int = 1, of: int = 1) -> Callable[[Progress], None]:
-        """A training begins.
-
-        Args:
-            number: Which one, from 1.
-            of: How many there are.
-
-        Returns:
-            The function to call after each step of it.
-        """
-        name = "training" if of == 1 else f"training {number} of {of}"
-        self._total = of + _AFTER
-
-        def told(now: Progress) -> None:
-            epochs = now.epoch - 1 + now.step / now.steps
-            self._done = number - 1 + epochs / now.epochs
-            self._show(Stage(f"{name}, epoch {now.epoch} of at most {now.epochs}", self._done, self._total))
-            if self._tell is not None:
-                self._tell(now)
-
-        return told
+    def training(self, now: Progress) -> None:
+        """A step of a training has ended. Several trainings may run at the same time."""
+        self._done, self._total = now.done, now.trainings + _AFTER
+        if not self._name or now.step == now.steps:  # at the end of an epoch, since several trainings take turns
+            name = "training" if now.trainings == 1 else f"training {now.training} of {now.trainings}"
+            self._name = f"{name}, epoch {now.epoch} of at most {now.epochs}"
+        self._show(Stage(self._name, self._done, self._total))
+        if self._tell is not None:
+            self._tell(now)
 
     def end(self) -> None:
         """The run is finished."""

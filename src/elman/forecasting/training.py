@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Trains a forecaster on windows, so that it can be stopped at any moment and resumed with the same result.
+"""Trains forecasters on windows, so that they can be stopped at any moment and resumed with the same result.
 
-In: a network, windows, a folder. Out: the network with its best weights, and a history. `Network.fit` writes the
-checkpoint after each epoch; the first Ctrl-C lets the epoch end.
+In: networks, windows, files for checkpoints. Out: the networks with their best weights, and a history of each.
+`Network.fit` writes the checkpoint after each epoch; the first Ctrl-C lets the epochs end.
 """
 
 from __future__ import annotations
@@ -10,19 +10,22 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from elman.forecasting.run import CHECKPOINT
+from elman import _native, network
+from elman.forecasting.parts import PARTS
 from elman.forecasting.settings import Settings
 from elman.forecasting.windows import Windows, blocks
-from elman.network import Batch, History, Network, Progress
+from elman.network import Batch, History, Network
 
 PATIENCE = 15  # epochs without a better validation error, after which training ends; each 5 halve the learning rate
 _NORM = 1.0  # largest norm of the gradient
+_LOOK = 0.1  # seconds between two looks for a signal
 
 
 class Examples:
@@ -50,46 +53,150 @@ class Examples:
         return Batch(x, (self.windows.targets(starts) - self.mean) / self.std)
 
 
-def train(
-    network: Network,
-    windows: Windows,
-    scale: tuple[float, float],
-    settings: Settings,
-    *,
-    batch_size: int,
-    folder: Path,
-    tell: Callable[[Progress], None] | None,
-) -> History:
-    """Trains, starting from the folder's checkpoint if it has one, and leaves the best weights in the network.
+class Progress(NamedTuple):
+    """Where the trainings of a run are. The first fields are those of `elman.network.Progress`, of one of them.
+
+    Attributes:
+        epoch: Number of the epoch, from 1.
+        epochs: The most epochs there will be.
+        step: Number of the step in the epoch, from 1.
+        steps: Steps of an epoch.
+        loss: Mean loss of the epoch so far.
+        batch_loss: Loss of the step's batch, before the step.
+        validation_loss: Of the last epoch that has ended, or before training.
+        training: Number of the training, from 1: the seeds of the first origin, then those of the next one.
+        trainings: How many there are. Several of them may run at the same time.
+        done: What is done of all of them, in trainings; one that has ended counts as 1.
+    """
+
+    epoch: int
+    epochs: int
+    step: int
+    steps: int
+    loss: float
+    batch_loss: float
+    validation_loss: float | None
+    training: int
+    trainings: int
+    done: float
+
+
+class Job(NamedTuple):
+    """One training.
+
+    Attributes:
+        network: A network of `forecaster.build`, which gets the best weights.
+        windows: The windows of each part.
+        scale: Mean and standard deviation of the target in the training part.
+        seed: Of the order of windows.
+        checkpoint: Where it is kept.
+    """
+
+    network: Network
+    windows: Windows
+    scale: tuple[float, float]
+    seed: int
+    checkpoint: Path
+
+
+class _Ended(Exception):
+    """Another training failed, or the user pressed Ctrl-C twice."""
+
+
+def train_all(jobs: list[Job], settings: Settings, batch_size: int, tell: Callable[[Progress], None]) -> list[History]:
+    """Trains several networks, as many at a time as there are processors, each from its checkpoint if there is one.
+
+    The trainings know nothing of each other, so that the numbers do not depend on how many run at a time.
 
     Args:
-        network: A network of `forecaster.build`.
-        windows: The windows of each part.
-        scale: Mean and standard deviation of the target.
-        settings: Epochs, learning rate and seed.
+        jobs: The trainings.
+        settings: Epochs and learning rate.
         batch_size: Windows per step.
-        folder: Where the checkpoint is.
-        tell: Called after each step.
+        tell: Called after each step of each training, by one thread at a time.
+
+    Returns:
+        The history of each.
 
     Raises:
-        DataError: If the checkpoint cannot be written, or is damaged.
+        DataError: If a checkpoint cannot be written, or is damaged.
     """
-    examples, validation = (Examples(windows, windows.starts[part], *scale) for part in ("train", "validation"))
-    stopping = threading.Event()
+    stopping, failed, lock = threading.Event(), threading.Event(), threading.Lock()
+    done = [0.0] * len(jobs)
+
+    def work(number: int) -> History:
+        def step(now: network.Progress) -> None:
+            if failed.is_set():
+                raise _Ended
+            with lock:
+                done[number] = (now.epoch - 1 + now.step / now.steps) / now.epochs
+                tell(Progress(*now, number + 1, len(jobs), sum(done)))
+
+        try:
+            history = _train(jobs[number], settings, batch_size, step, stopping.is_set)
+        except BaseException:
+            failed.set()
+            raise
+        done[number] = 1.0
+        return history
+
+    workers = min(len(jobs), _native.num_threads())
     with _interrupts(stopping.set):
-        return network.fit(
-            examples,
-            validation_data=validation,
-            learning_rate=settings.learning_rate,
-            clip_norm=_NORM,
-            batch_size=batch_size,
-            epochs=settings.epochs,
-            patience=PATIENCE,
-            seed=settings.seed,
-            tell=tell,
-            stop=stopping.is_set,
-            checkpoint=folder / CHECKPOINT,
-        )
+        if workers == 1:
+            return [work(number) for number in range(len(jobs))]
+        with ThreadPoolExecutor(workers, "elman-fit") as pool, _one_thread_each:
+            futures = [pool.submit(work, number) for number in range(len(jobs))]
+            try:
+                while wait(futures, _LOOK).not_done:  # wakes up, so that a signal is handled
+                    pass
+            except BaseException:
+                failed.set()
+                raise
+    first = next((error for each in futures if not isinstance(error := each.exception(), _Ended | None)), None)
+    if first is not None:
+        raise first
+    return [each.result() for each in futures]
+
+
+def _train(
+    job: Job, settings: Settings, batch_size: int, tell: Callable[[network.Progress], None], stop: Callable[[], bool]
+) -> History:
+    examples, validation = (Examples(job.windows, job.windows.starts[part], *job.scale) for part in PARTS[:2])
+    return job.network.fit(
+        examples,
+        validation_data=validation,
+        learning_rate=settings.learning_rate,
+        clip_norm=_NORM,
+        batch_size=batch_size,
+        epochs=settings.epochs,
+        patience=PATIENCE,
+        seed=job.seed,
+        tell=tell,
+        stop=stop,
+        checkpoint=job.checkpoint,
+    )
+
+
+class _OneThread:
+    """While trainings share the processors, a native call of each uses one. Several fits may be under way at once."""
+
+    def __init__(self) -> None:
+        self._lock, self._inside, self._before = threading.Lock(), 0, 1
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._inside:
+                self._before = _native.num_threads()
+                _native.set_num_threads(1)
+            self._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                _native.set_num_threads(self._before)
+
+
+_one_thread_each = _OneThread()
 
 
 @contextmanager

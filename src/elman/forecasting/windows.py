@@ -13,10 +13,9 @@ from typing import NamedTuple
 import numpy as np
 
 from elman.errors import DataError
+from elman.forecasting.parts import LATER, PARTS
 from elman.forecasting.table import Table
 
-PARTS = ("train", "validation", "test")
-_SHARES = (0.7, 0.85)  # where validation and test begin
 _SHORTEST, _LONGEST = 8, 64  # rows of a window that is chosen here
 _WITHOUT_PERIOD = 24
 _STEPS = 100  # of an epoch, at least, if there are windows enough
@@ -74,27 +73,6 @@ def chunks(starts: np.ndarray, values_each: int) -> Iterator[np.ndarray]:
         yield starts[first : first + size]
 
 
-def parts_of(table: Table) -> np.ndarray:
-    """The part of each row, as an index into PARTS: the last 15 % test, 15 % before that validation.
-
-    Several series are cut at the same times, where there are times; else each by its rows.
-    """
-    n = len(table.rows)
-    if table.times is not None and len(table.group_names) > 1:
-        cuts = np.quantile(table.times, _SHARES, method="higher")
-        return np.searchsorted(cuts, table.times, "right").astype("int8")
-    part = np.zeros(n, "int8")
-    for first, end in _runs(table.groups):
-        for share in _SHARES:
-            part[first + round(share * (end - first)) : end] += 1
-    return part
-
-
-def _runs(groups: np.ndarray) -> Iterator[tuple[int, int]]:
-    cuts = np.flatnonzero(np.diff(groups)) + 1
-    yield from zip([0, *cuts.tolist()], [*cuts.tolist(), len(groups)], strict=True)
-
-
 def training_series(table: Table, part: np.ndarray) -> list[np.ndarray]:
     """The target of each stretch of the training part, float64."""
     series = []
@@ -122,7 +100,9 @@ def batch_size_for(windows: int) -> int:
 
 
 def windows_of(table: Table, part: np.ndarray, window: int, ahead: int) -> Windows:
-    """All windows of a table. The inputs of a window may reach back into the part before; its targets may not.
+    """All windows of a table, by their part. Inputs may reach back into the part before, and targets may not.
+
+    The targets of a held-out window may reach into the block of the next origin, which no model has learned from yet.
 
     Raises:
         DataError: If a part has none.
@@ -134,7 +114,8 @@ def windows_of(table: Table, part: np.ndarray, window: int, ahead: int) -> Windo
         starts = np.arange(first, end - window - ahead + 1, dtype=index)
         begins, ends = part[starts + window], part[starts + window + ahead - 1]
         for i, name in enumerate(PARTS):
-            found[name].append(starts[(begins == i) & (ends == i)])
+            last = LATER if name == "test" else i
+            found[name].append(starts[(begins == i) & (ends >= i) & (ends <= last)])
     parted = {name: np.concatenate(each) for name, each in found.items()}
     for name, each in parted.items():
         if not len(each):
@@ -145,7 +126,7 @@ def windows_of(table: Table, part: np.ndarray, window: int, ahead: int) -> Windo
 def _too_short(table: Table, window: int, ahead: int, part: str) -> str:
     longest = int(np.diff(table.segments).max())
     several = f" in {len(table.segments)} stretches, the longest of {longest}" if len(table.segments) > 1 else ""
-    enough = max(-(-ahead * 100 // 15) + 1, -(-(window + ahead) * 100 // 70) + 1)
+    enough = max(-(-ahead * 100 // 15) + 1, -(-(window + ahead) * 100 // 55) + 1)
     return (
         f"the table has {len(table.rows):,} rows{several}, and a window of {window} with {ahead} ahead leaves none for "
         f"the {part} part; about {enough:,} rows without a gap are needed. Choose a smaller window or ahead."

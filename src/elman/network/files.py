@@ -54,13 +54,13 @@ def load(path: Any) -> Network:
         raise DataError(f"{path} is not a safetensors file, or is damaged: {error}.") from error
     if metadata.get("format") != FORMAT:
         raise DataError(f"{path} is a safetensors file, but not of an elman.Network.")
+    if not checkpoint.is_intact(weights, metadata):
+        raise DataError(f"{path} is damaged: its checksum is not that of its content.")
     version = metadata.get("version", "")
     if not version.isascii() or not version.isdigit() or int(version[:9]) > VERSION:
         raise DataError(
             f"{path} has version {version[:20]!r} of the format; this elman reads up to {VERSION}. Update elman."
         )
-    if not checkpoint.is_intact(weights, metadata):
-        raise DataError(f"{path} is damaged: its checksum is not that of its content.")
     return network_of(path, metadata.get("description", ""), weights)
 
 
