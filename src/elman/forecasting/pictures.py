@@ -8,61 +8,175 @@ in grey. No screen is needed, and no state of pyplot is touched. Names are shown
 from __future__ import annotations
 
 import io
+import re
+import textwrap
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import polars as pl
+from matplotlib.dates import ConciseDateFormatter
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from elman.charts import ACCENT, GREY, INK, finish
-from elman.forecasting.clock import DAY
+from elman.forecasting.axis import Axis
+from elman.forecasting.labels import Line, name_lines
 from elman.forecasting.report import MODELS
 from elman.forecasting.table import Table
 from elman.forecasting.verdict import NETWORK
 from elman.forecasting.windows import Windows
 from elman.forecasting.words import counted
 
-_SHOWN = 200  # rows of the held-out end
-_BEFORE = 100  # rows whose times decide the usual step
+_FORECASTS, _LEAST_ROWS, _MOST_ROWS = 8, 40, 200  # of the held-out end
+_SAME = 2e-3  # of the height, a difference that cannot be seen
+_MARKED = 50  # steps of a forecast that are marked one by one
 _LONGEST = 60  # characters of a name
-_YEAR = 365.2425 * DAY
-_MIDDLE, _SPAN = 5000, 4000  # Matplotlib's ticks need a margin within the years 1 to 9999
+_LINE = 125  # characters of a line below the title
+_RAISED = str.maketrans("-0123456789", "\u207b\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079")
 _AS_IT_IS: dict[str, Any] = {"parse_math": False, "usetex": False}  # a name with two dollar signs is not a formula
 
 
 def forecast(
     data: dict[str, Any], table: Table, windows: Windows, forecasts: dict[str, np.ndarray], later: pl.DataFrame
 ) -> bytes:
-    """The held-out end: the values, the last step of each forecast by network and best baseline, and what is next."""
-    best = data["errors"]["best_baseline"]
+    """The picture of the forecasts, for `forecast.png`; the arguments are those of `forecast_figure`."""
+    return _png(forecast_figure(data, table, windows, forecasts, later))
+
+
+def forecast_figure(
+    data: dict[str, Any], table: Table, windows: Windows, forecasts: dict[str, np.ndarray], later: pl.DataFrame
+) -> Figure:
+    """The last held-out forecasts, one after the other from a marked start, and the forecast after the last row.
+
+    Drawn are the model that the run forecasts with and the one to compare it with: the network, or the best baseline.
+
+    Args:
+        data: The metrics of the run.
+        table: The rows.
+        windows: Which of them are held out.
+        forecasts: Of each model, `(held-out windows, ahead)`.
+        later: The rows of `forecast.csv`.
+    """
+    used = data.get("model", NETWORK)
+    other = data["errors"]["best_baseline"] if used == NETWORK else NETWORK
     starts = windows.starts["test"]
     group = table.groups[starts[-1]]  # the last series, if there are several
-    shown = np.flatnonzero(table.groups[starts] == group)[-_SHOWN:]
-    at = starts[shown] + windows.window + windows.ahead - 1
+    shown = _one_after_the_other(starts, np.flatnonzero(table.groups[starts] == group), windows.ahead)
+    at = starts[shown] + windows.window - 1  # the last row that each forecast knows
     last = int(np.flatnonzero(table.groups == group)[-1])
-    axis = _Axis(table, int(at[0]), last, windows.ahead)
-    figure = Figure(figsize=(9, 4), layout="constrained")
+    first = max(table.segment_of(int(at[0]))[0], min(int(at[0]), last - _LEAST_ROWS))
+    axis = Axis(table, first, last, windows.ahead)
+    figure = Figure(figsize=(9, 5), layout="constrained")
     axes = figure.add_subplot()
-    axes.plot(axis.places(at), table.rows[at, windows.target], color=INK, linewidth=1.6, label="actual")
-    for name, colour, dash in ((best, GREY, "--"), (NETWORK, ACCENT, "-.")):
-        axes.plot(axis.places(at), forecasts[name][shown, -1], dash, color=colour, linewidth=1.2, label=MODELS[name])
+    for rows in _without_gaps(table, first, last):
+        axes.plot(axis.places(rows), table.rows[rows, windows.target], color=INK, linewidth=1.5)
+    own = {name: np.c_[table.rows[at, windows.target], forecasts[name][shown]] for name in (used, other)}
+    lines = _draw_held_out(axes, axis, at, own, float(np.ptp(table.rows[first : last + 1, windows.target])))
+    steps = at[:, None] + np.arange(windows.ahead + 1)
+    lines.insert(0, Line("actual", table.rows[steps.ravel(), windows.target], INK))
     if table.chosen.group is not None:
         later = later.filter(pl.col(table.chosen.group) == table.group_names[group])
     if later.height:
-        values = later[data["target"]].to_numpy()
-        style: dict[str, Any] = {"color": ACCENT, "markersize": 4, "linewidth": 1}
-        axes.plot(axis.later, values, "o:", label="forecast after the last row", **style)
-    of_group = f", {_short(table.group_names[group])}" if table.chosen.group is not None else ""
-    ahead = counted(windows.ahead, "row")
-    title = f"{_short(data['target'])}{of_group}: the held-out end, forecast {ahead} ahead"
-    axes.set_title(title, loc="left", fontsize=11, **_AS_IT_IS)
+        _draw_later(axes, axis, later, float(table.rows[last, windows.target]), data["target"], last)
+    name_lines(axes, axis.places(steps.ravel()), lines, _AS_IT_IS)
+    of = data["table"]["name"] if table.chosen.group is None else table.group_names[group]
+    title = f"{_short(data['target'])} of {_short(of)}: forecasts {counted(windows.ahead, 'row')} ahead"
+    _head(figure, title, data, used, other)
     axes.set_xlabel(_short(axis.label), **_AS_IT_IS)
     axes.set_ylabel(_with_unit(data), **_AS_IT_IS)
     if axis.dates:
-        figure.autofmt_xdate()
-    return _png(figure, axes)
+        axes.xaxis.set_major_formatter(ConciseDateFormatter(axes.xaxis.get_major_locator()))
+    finish(axes)
+    return figure
+
+
+def _one_after_the_other(starts: np.ndarray, own: np.ndarray, ahead: int) -> np.ndarray:
+    """Of the windows of one series the last ones whose forecasts do not overlap."""
+    found = [own[-1]]
+    for each in own[-2::-1]:
+        if starts[found[-1]] - starts[each] >= ahead:
+            found.append(each)
+        if len(found) * ahead >= max(_LEAST_ROWS, min(_FORECASTS * ahead, _MOST_ROWS)):
+            break
+    return np.array(found[::-1])
+
+
+def _without_gaps(table: Table, first: int, last: int) -> Iterator[np.ndarray]:
+    """The rows from one to another, those of each segment by themselves."""
+    for begin, end in table.segments.tolist():
+        if begin <= last and end > first:
+            yield np.arange(max(begin, first), min(end, last + 1))
+
+
+def _draw_held_out(axes: Any, axis: Axis, at: np.ndarray, own: dict[str, np.ndarray], height: float) -> list[Line]:
+    """The forecasts of two models, the one that the run uses first, and the lines to name.
+
+    Args:
+        axes: Where to draw.
+        axis: Where rows are.
+        at: The last row that each forecast knows.
+        own: Of each model the value of that row and the forecast, `(len(at), 1 + ahead)`.
+        height: Of all values that are drawn.
+    """
+    used, other = own
+    ahead = own[used].shape[1] - 1
+    same = float(abs(own[used] - own[other]).max()) < _SAME * height
+    lines = []
+    for name, colour, dash in ((used, ACCENT, "-"),) if same else ((other, GREY, "--"), (used, ACCENT, "-")):
+        if ahead == 1:
+            axes.plot(axis.places(at + 1), own[name][:, 1], dash, color=colour, linewidth=1.3)
+        for row, values in zip(at if ahead > 1 else (), own[name], strict=False):
+            axes.plot(axis.places(row + np.arange(ahead + 1)), values, dash, color=colour, linewidth=1.3)
+        text = f"{MODELS[used]}, and {MODELS[other]}" if same else MODELS[name]
+        start = " from each circle" if name == used and ahead > 1 else ""
+        lines.append(Line(text + start, own[name].ravel(), colour))
+    if ahead > 1:
+        axes.plot(axis.places(at), own[used][:, 0], "o", color=ACCENT, markerfacecolor="white", markersize=5)
+    return lines
+
+
+def _draw_later(axes: Any, axis: Axis, later: pl.DataFrame, value: float, target: str, last: int) -> None:
+    """The forecast after the last row, joined to the last value, and its intervals."""
+    here = axis.places(np.array([last]))
+    places = np.concatenate([here, axis.later])
+    ends = {level: (f"lower_{level}", f"upper_{level}") for level in ("95", "80")}  # empty or infinite if unknown
+    bands = [level for level, names in ends.items() if all(_is_known(later, name) for name in names)]
+    for level in bands:
+        low, high = (np.r_[value, later[name].to_numpy()] for name in ends[level])
+        axes.fill_between(places, low, high, color=ACCENT, alpha=0.16, linewidth=0)
+    values = np.r_[value, later[target].to_numpy()]
+    axes.plot(places, values, color=ACCENT, linewidth=1.8)
+    if len(values) <= _MARKED:
+        axes.plot(places[1:], values[1:], "o", color=ACCENT, markersize=3.5)
+    axes.axvline(here[0], color=GREY, linewidth=0.8, linestyle=":")
+    levels = f",\n{' and '.join(f'{level} %' for level in reversed(bands))}\nintervals" if bands else ""
+    axes.annotate(
+        f"forecast{levels}",
+        (places[-1], values[-1]),
+        xytext=(7, 0),
+        textcoords="offset points",
+        color=ACCENT,
+        fontsize=9.5,
+        va="center",
+        annotation_clip=False,
+    )
+
+
+def _is_known(frame: pl.DataFrame, name: str) -> bool:
+    """Whether a column is there and has a number in every row."""
+    return name in frame.columns and frame[name].is_finite().fill_null(value=False).all()
+
+
+def _head(figure: Figure, title: str, data: dict[str, Any], used: str, other: str) -> None:
+    """The title, the verdict and the errors."""
+    models, unit = data["errors"]["models"], f" {_short(_pretty(data['unit']))}" if data["unit"] else ""
+    errors = ", ".join(f"{models[name]['rmse']:.4g}{unit} ({MODELS[name]})" for name in (used, other))
+    lines = textwrap.wrap(f"{data['errors']['verdict']} RMSE on the held-out rows: {errors}.", _LINE)
+    figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold", **_AS_IT_IS)
+    figure.get_layout_engine().set(rect=(0, 0, 1, 1 - 0.038 * len(lines)))
+    figure.text(0.01, 0.935, "\n".join(lines), ha="left", va="top", fontsize=9, color=INK, **_AS_IT_IS)
 
 
 def learning(data: dict[str, Any]) -> bytes:
@@ -81,51 +195,18 @@ def learning(data: dict[str, Any]) -> bytes:
     axes.set_xlabel("epoch (0: before training, the linear model)")
     axes.set_ylabel(f"RMSE of {_with_unit(data)}", **_AS_IT_IS)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    return _png(figure, axes)
-
-
-class _Axis:
-    """The horizontal axis: times, or row numbers if there are none or Matplotlib cannot draw them.
-
-    Args:
-        table: The rows.
-        first: The first row shown.
-        last: The last row shown.
-        ahead: Steps that follow it.
-    """
-
-    def __init__(self, table: Table, first: int, last: int, ahead: int) -> None:
-        self._table = table
-        self.dates, self._times = False, table.times
-        self.label, self.later = "row", last + np.arange(1, ahead + 1)
-        if table.times is None:
-            return
-        later = self._later(table.times, last, ahead)
-        years = np.array([table.times[first], later[-1]]) / _YEAR + 1970
-        self.dates = table.clock.temporal and bool((abs(years - _MIDDLE) < _SPAN).all())
-        if table.clock.temporal and not self.dates:
-            self._times = None
-        else:
-            self.label, self.later = str(table.chosen.time), self._shown(later)
-
-    def places(self, rows: np.ndarray) -> np.ndarray:
-        """Where rows are on the axis."""
-        return rows if self._times is None else self._shown(self._times[rows])
-
-    def _later(self, times: np.ndarray, last: int, ahead: int) -> np.ndarray:
-        """The times after a row, a usual step apart if they do not follow from those before it."""
-        before = times[max(self._table.segment_of(last)[0], last - _BEFORE) : last + 1]
-        if (later := self._table.clock.later(before, ahead)) is not None:
-            return later
-        step = float(np.median(np.diff(before))) if len(before) > 1 else 1.0
-        return times[last] + step * np.arange(1, ahead + 1)
-
-    def _shown(self, times: np.ndarray) -> np.ndarray:
-        return times.astype("int64").astype("datetime64[us]") if self.dates else times
+    figure.legend(loc="outside lower center", ncols=4, frameon=False, fontsize=9)  # not over the lines
+    finish(axes)
+    return _png(figure)
 
 
 def _with_unit(data: dict[str, Any]) -> str:
-    return _short(f"{data['target']} [{data['unit']}]" if data["unit"] else str(data["target"]))
+    return _short(f"{data['target']} [{_pretty(data['unit'])}]" if data["unit"] else str(data["target"]))
+
+
+def _pretty(unit: str) -> str:
+    """A unit as it is set in print: m/s^2 with a raised 2, deg C with the sign of a degree."""
+    return re.sub(r"\^(-?\d+)", lambda found: found[1].translate(_RAISED), re.sub(r"\bdeg ([CF])\b", r"°\1", unit))
 
 
 def _short(name: str) -> str:
@@ -134,9 +215,7 @@ def _short(name: str) -> str:
     return name if len(name) <= _LONGEST else name[: _LONGEST - 3] + "..."
 
 
-def _png(figure: Figure, axes: Any) -> bytes:
-    finish(axes)
-    figure.legend(loc="outside lower center", ncols=4, frameon=False, fontsize=9)  # not over the lines
+def _png(figure: Figure) -> bytes:
     content = io.BytesIO()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)  # Matplotlib draws a box instead
