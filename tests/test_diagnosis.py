@@ -396,6 +396,22 @@ def test_the_scale_of_the_input_is_advised_in_words_of_a_network() -> None:
     assert "keras" not in str(report)
 
 
+@pytest.mark.parametrize("branches", [[[SimpleRNN(4), Dense(1)], [Flatten(), Dense(1)]], [[[SimpleRNN(4)], Flatten()]]])
+def test_a_path_next_to_the_recurrent_layers_is_explained(branches: Any) -> None:
+    along = len(branches) > 1
+    network = built(Sum(branches)) if along else built(Concat(*branches), Dense(1))
+    used = elman.diagnose(network, NUMBERS)
+    assert used.verdict != "no memory used"
+    assert any("A path next to the recurrent layers sees the whole input" in note for note in used.notes)
+    name = next(name for name in network.weights if name.endswith("dense/kernel"))
+    network.weights[name][:4] = 0  # what follows the states
+    for y in (None, NUMBERS[:, 0, :1]):
+        found = elman.diagnose(network, NUMBERS, y)
+        assert (found.horizon, found.verdict, found.advice) == (0, "no memory used", [])
+        assert "The path next to them, which sees the whole input, makes all of it." in found.because
+    assert not elman.diagnose(built(Sum([SimpleRNN(4), SimpleRNN(4)])), NUMBERS).notes
+
+
 def test_without_targets_a_network_is_not_called_healthy() -> None:
     report = elman.diagnose(two_layers(GRU), NUMBERS)
     assert report.verdict == "no fault found"

@@ -55,6 +55,8 @@ class Gain:
     ("facts", "name", "argument"),
     [
         (facts_with(layer_with(), ratio=0.05), "healthy", None),
+        (facts_with(layer_with(), ratio=0.05, horizon=0, bypassed=True), "no memory used", None),
+        (facts_with(layer_with(), ratio=0.05, horizon=3, bypassed=True), "healthy", None),
         (facts_with(layer_with(), ratio=0.4, left=0.4), "healthy", None),
         (facts_with(layer_with(), ratio=0.4, left=0.1), "underfits", "epochs"),
         (facts_with(layer_with(), ratio=0.4, left=None), "healthy", None),
@@ -91,7 +93,7 @@ def test_a_verdict_and_its_first_advice(facts: Facts, name: str, argument: str |
     given = advice(facts, found.name)
     assert found.name == name
     assert argument is None or given[0].argument == argument
-    assert bool(given) == (name not in {"healthy", "no fault found"})
+    assert bool(given) == (name not in {"healthy", "no fault found", "no memory used"})
     assert len(given) <= 3
     assert len({each.argument for each in given}) == len(given)
     for each in given:

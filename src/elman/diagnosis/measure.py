@@ -208,6 +208,7 @@ def _facts(
         learning_rate=model.learning_rate,
         nonfinite_input=not all(np.isfinite(part).all() for part in x),
         words=model.words,
+        bypassed=model.bypassed,
     )
 
 
@@ -282,6 +283,11 @@ def _notes(measured: _Measured, layer: str | None) -> list[str]:
         notes.append("The input has infinities, which an activation limits: check the data.")
     if _constant(seen.outputs):
         notes.append("The output is the same for all examples.")
+    if measured.model.bypassed and measured.facts.horizon:
+        notes.append(
+            "A path next to the recurrent layers sees the whole input, whatever they forget. The figures are about the "
+            "recurrent layers."
+        )
     backward = [each for each in every if each.backward]
     if backward:
         names = ", ".join(repr(each.name) for each in backward)

@@ -105,6 +105,7 @@ class Observed(abc.ABC):
         learning_rate: That of its optimizer and the default of the optimizer's class; `None` if unknown.
         outputs_count: The number of its outputs; `None` if that is known only after a run.
         words: How the advice names what can be changed.
+        bypassed: Whether a path next to the recurrent layers, without a state, leads from the input to the output.
     """
 
     name: str
@@ -113,6 +114,7 @@ class Observed(abc.ABC):
     learning_rate: tuple[float, float] | None
     outputs_count: int | None
     words: Words
+    bypassed: bool = False
 
     @property
     @abc.abstractmethod

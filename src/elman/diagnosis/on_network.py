@@ -54,6 +54,7 @@ class ObservedNetwork(Observed):
             raise ValueError("the network has no weights yet; expected a trained one. Call fit first, or load a file.")
         self.network, self.name, self.loss = network, "network", loss
         self.x = [network.input(self.array(function, x))]
+        self.bypassed = _has_bypass(network.layers)
         backward = _backward_halves(network)
         self.recurrent = [
             _described(each, backward=each.name in backward)
@@ -128,6 +129,22 @@ def _described(bound: Bound, *, backward: bool) -> Recurrent:
         truncate=layer.truncate_gradient,
         start=None,  # a network draws its first weights in one way
     )
+
+
+def _has_bypass(entry: Any) -> bool:
+    """Whether branches on the same input meet of which some have recurrent layers and others none."""
+    if isinstance(entry, Layer):
+        return False
+    if isinstance(entry, Chain):
+        return any(_has_bypass(each) for each in entry.entries)
+    recurrent = {_is_recurrent(branch) for branch in entry.branches}
+    return len(recurrent) > 1 or any(_has_bypass(branch) for branch in entry.branches)
+
+
+def _is_recurrent(entry: Any) -> bool:
+    if isinstance(entry, Layer):
+        return isinstance(entry, RecurrentLayer)
+    return any(_is_recurrent(each) for each in (entry.entries if isinstance(entry, Chain) else entry.branches))
 
 
 def _backward_halves(network: Network) -> set[str]:

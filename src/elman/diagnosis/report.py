@@ -33,8 +33,9 @@ class Report(Figures):
     """How far back a model remembers, and what to change.
 
     Attributes:
-        verdict: One of "healthy", "no fault found" (without targets nothing more can be known), "vanishing",
-            "exploding", "saturated", "memory unused", "diverged", "underfits" and "data short of memory".
+        verdict: One of "healthy", "no fault found" (without targets nothing more can be known), "no memory used" (a
+            path next to the recurrent layers makes the output), "vanishing", "exploding", "saturated", "memory
+            unused", "diverged", "underfits" and "data short of memory".
         because: The figures behind it.
         notes: What else a reader must know.
         date: The day of the measurement, `YYYY-MM-DD`.

@@ -28,7 +28,7 @@ _TOO_FAST = 10.0  # times the optimizer's own default
 _SHRINKS, _EXPLODES = -0.5, 0.1  # exponents of a layer with new initial weights
 _DEAD = 0.5  # of relu units
 _MOST = 3
-HEALTHY, NO_FAULT = "healthy", "no fault found"
+HEALTHY, NO_FAULT, NOT_USED = "healthy", "no fault found", "no memory used"
 
 
 class Setting(NamedTuple):
@@ -63,6 +63,7 @@ class Facts(NamedTuple):
         learning_rate: That of the optimizer and the default of its class; `None` if there is none.
         nonfinite_input: Whether x itself has NaN or infinities.
         words: How the advice names what a user can change.
+        bypassed: Whether a path next to the recurrent layers leads from the input to the output.
     """
 
     layers: dict[str, LayerFigures]
@@ -75,6 +76,7 @@ class Facts(NamedTuple):
     learning_rate: tuple[float, float] | None
     nonfinite_input: bool
     words: Words
+    bypassed: bool = False
 
     @property
     def asked(self) -> int:
@@ -130,6 +132,21 @@ def _diverged(facts: Facts) -> Verdict | None:
                 "diverged", f"The first NaN or infinity is at step {layer.first_nonfinite} of layer {name!r}, {where}."
             )
     return Verdict("diverged", "The model's output has NaN or infinities; its recurrent layers have none.")
+
+
+def _passed_by(facts: Facts) -> Verdict | None:
+    if not facts.bypassed or facts.horizon != 0:
+        return None
+    share = (
+        ""
+        if facts.ratio is None or facts.learned_nothing
+        else f" The loss is {facts.ratio:.2g} of that of the best constant."
+    )
+    return Verdict(
+        NOT_USED,
+        "The recurrent layers play no part in the output: with every step forgotten it stays within 5 %. The path next "
+        f"to them, which sees the whole input, makes all of it.{share}",
+    )
 
 
 def _solved(facts: Facts) -> Verdict | None:
@@ -223,6 +240,7 @@ def _no_fault(facts: Facts) -> Verdict | None:
 
 _CASES: tuple[Callable[[Facts], Verdict | None], ...] = (
     _diverged,
+    _passed_by,
     _solved,
     _saturated,
     _exploding,
@@ -256,7 +274,7 @@ def advice(facts: Facts, name: str) -> list[Advice]:
         facts: The facts that the verdict came from.
         name: The verdict's word.
     """
-    if name in {HEALTHY, NO_FAULT}:
+    if name in {HEALTHY, NO_FAULT, NOT_USED}:
         return []
     changes: dict[str, Advice] = {}
     for change in itertools.chain.from_iterable(rule(facts) for rule in _RULES):

@@ -105,9 +105,7 @@ def _coverage(levels: list[dict[str, Any]]) -> str:
 
 
 def _memory(memory: dict[str, Any], window: int) -> str:
-    if memory["horizon"] == 0:
-        return "The recurrent state plays no part in the forecast: the linear path next to it makes all of it."
-    if memory["horizon"] is None:
+    if not memory["horizon"]:
         return f"Memory: {memory['verdict']}. {memory['because']}"
     return f"Its state looks back {memory['horizon']} of {counted(window, 'row')}: {memory['verdict']}."
 
