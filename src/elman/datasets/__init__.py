@@ -102,6 +102,10 @@ def arguments(name: str) -> dict[str, Any]:
 
 
 def described(name: str) -> list[str]:
-    """What a recording is and who published it, in lines to print."""
+    """What a recording is and who published it, in lines to print.
+
+    Args:
+        name: One of `names()`.
+    """
     facts = DATASETS[name]
     return [f"{name}: {facts.title}.", f"Source: {facts.source}; {facts.licence}; {facts.changes}."]

@@ -52,26 +52,7 @@ class LayerFigures:
 
 @dataclasses.dataclass(frozen=True)
 class Figures:
-    """The figures of a model.
-
-    Attributes:
-        model: Its name.
-        examples: How many examples were measured.
-        of: How many examples there were.
-        steps: Time steps of a sequence.
-        horizon: The smallest number of valid steps such that the last output stays within 5 % of the one with nothing
-            forgotten if at least so many are kept; `steps + 1` if it never does, `None` if there are NaN or infinities.
-        horizon_low: The lower end of a 95 % interval of the horizon, by bootstrap over examples.
-        horizon_high: The upper end.
-        lags: Numbers of steps kept, from 0, at which `deviation` and `loss` are measured.
-        deviation: The change of the last output: root mean square over examples and outputs, over the full output's
-            standard deviation.
-        loss: The loss if only so many steps are kept; `None` without targets.
-        full_loss: The loss with nothing forgotten.
-        loss_name: The name of the loss.
-        need: How many steps back a single step of the input still carries information on the targets, or `None`.
-        layers: The figures of each recurrent layer, by its name.
-    """
+    """The figures of a model. `Report` describes each of them."""
 
     model: str
     examples: int

@@ -33,6 +33,22 @@ class Report(Figures):
     """How far back a model remembers, and what to change.
 
     Attributes:
+        model: Its name.
+        examples: How many examples were measured.
+        of: How many examples there were.
+        steps: Time steps of a sequence.
+        horizon: The smallest number of valid steps such that the last output stays within 5 % of the one with nothing
+            forgotten if at least so many are kept; `steps + 1` if it never does, `None` if there are NaN or infinities.
+        horizon_low: The lower end of a 95 % interval of the horizon, by bootstrap over examples.
+        horizon_high: The upper end.
+        lags: Numbers of steps kept, from 0, at which `deviation` and `loss` are measured.
+        deviation: The change of the last output: root mean square over examples and outputs, over the full output's
+            standard deviation.
+        loss: The loss if only so many steps are kept; `None` without targets.
+        full_loss: The loss with nothing forgotten.
+        loss_name: The name of the loss.
+        need: How many steps back a single step of the input still carries information on the targets, or `None`.
+        layers: The figures of each recurrent layer, by its name.
         verdict: One of "healthy", "no fault found" (without targets nothing more can be known), "no memory used" (a
             path next to the recurrent layers makes the output), "vanishing", "exploding", "saturated", "memory
             unused", "diverged", "underfits" and "data short of memory".
@@ -40,6 +56,7 @@ class Report(Figures):
         notes: What else a reader must know.
         date: The day of the measurement, `YYYY-MM-DD`.
         version: The version of elman that measured.
+        advise: The function that finds the advice; `advice` calls it once.
     """
 
     verdict: str
@@ -122,7 +139,14 @@ class Report(Figures):
         return page.write(self._content(source), path)
 
     def compare(self, other: Report) -> Compared:
-        """This report and one after a change, side by side."""
+        """This report and one after a change, side by side.
+
+        Args:
+            other: The report after the change, of the same data.
+
+        Returns:
+            Both, with `rows`, `lines`, `to_dict`, `plot` and `to_html`. `print` shows them.
+        """
         return Compared(self, other)
 
     def _content(self, source: str | None = None) -> Content:

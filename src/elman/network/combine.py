@@ -39,7 +39,15 @@ class Branches:
 
 
 class Sum(Branches):
-    """The sum of the outputs of its branches."""
+    """The sum of the outputs of its branches.
+
+    Args:
+        branches: List of branches that run on the same input. A branch is a layer, or a list of layers that run in
+            order; an empty list returns its input.
+
+    Raises:
+        ValueError: If `branches` is not such a list. When the network is built: if the outputs differ in shape.
+    """
 
     @staticmethod
     def output(shapes: Sequence[Shape]) -> Shape:
@@ -54,7 +62,16 @@ class Sum(Branches):
 
 
 class Concat(Branches):
-    """The outputs of its branches, joined along the features."""
+    """The outputs of its branches, joined along the features.
+
+    Args:
+        branches: List of branches that run on the same input. A branch is a layer, or a list of layers that run in
+            order; an empty list returns its input.
+
+    Raises:
+        ValueError: If `branches` is not such a list. When the network is built: if the outputs differ in more than
+            the features.
+    """
 
     @staticmethod
     def output(shapes: Sequence[Shape]) -> Shape:

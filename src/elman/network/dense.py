@@ -126,7 +126,7 @@ class Rescale(Layer):
 
     Args:
         scale: A number, or one for each feature.
-        offset: Likewise.
+        offset: A number, or one for each feature.
     """
 
     scale: Any = 1.0
@@ -151,7 +151,7 @@ class Normalize(Layer):
 
     Args:
         mean: A number, or one for each feature.
-        std: Likewise, positive.
+        std: A positive number, or one for each feature.
     """
 
     mean: Any = 0.0

@@ -409,6 +409,9 @@ class Network:
     def save(self, path: Any) -> None:
         """Writes the network, description and weights, to a safetensors file.
 
+        Args:
+            path: Where to, a text or a `pathlib.Path`.
+
         Raises:
             DataError: If the file cannot be written; an older file of that name is then as it was.
         """
@@ -417,6 +420,9 @@ class Network:
     @classmethod
     def load(cls, path: Any) -> Network:
         """The network in a file that `save` wrote. Nothing in the file is run.
+
+        Args:
+            path: The file, a text or a `pathlib.Path`.
 
         Raises:
             DataError: If it is not such a file, is damaged, or is of a newer version of elman.

@@ -25,21 +25,7 @@ STATES = ("initial_state", "initial_carry")  # names of the parameters, in the o
 
 @dataclasses.dataclass(frozen=True)
 class Recurrent(Layer):
-    """A recurrent layer over (batch, time, features).
-
-    Args:
-        units: Size of the state.
-        activation: Name of the activation of the new state.
-        use_bias: Whether there is a bias.
-        return_sequences: Return every step's output, (batch, time, units), instead of the last one's, (batch, units).
-        go_backwards: Read time from the last step to the first. Outputs stay in processing order; see `Reverse`.
-        zero_output_for_mask: Outputs of steps that are not valid are zero, instead of the output before them.
-        dropout: Share of the input's features that is zeroed while training, the same ones at every step.
-        recurrent_dropout: Share of the state, likewise.
-        learn_initial_state: Whether the initial state is a trained vector; zeros otherwise.
-        truncate_gradient: Integer k: the state's gradient is cut every k steps from the end; `None`: it is not.
-        clip_state_gradient: Largest L2 norm, per example, of the gradient that one step passes to the step before it.
-    """
+    """A recurrent layer over (batch, time, features). Each cell is a class that describes the arguments."""
 
     takes: ClassVar[tuple[int, ...]] = (2,)
     cell: ClassVar[str]
@@ -108,7 +94,17 @@ class SimpleRNN(Recurrent):
     """h_t = activation(x_t W + h_{t-1} U + b)                                                           (Elman 1990)
 
     Args:
-        **options: Those of `Recurrent`.
+        units: Size of the state.
+        activation: Name of the activation of the new state.
+        use_bias: Whether there is a bias.
+        return_sequences: Return every step's output, (batch, time, units), instead of the last one's, (batch, units).
+        go_backwards: Read time from the last step to the first. Outputs stay in processing order; see `Reverse`.
+        zero_output_for_mask: Outputs of steps that are not valid are zero, instead of the output before them.
+        dropout: Share of the input's features that is zeroed while training, the same ones at every step.
+        recurrent_dropout: Share of the state that is zeroed while training, the same units at every step.
+        learn_initial_state: Whether the initial state is a trained vector; zeros otherwise.
+        truncate_gradient: Integer k: the state's gradient is cut every k steps from the end; `None`: it is not.
+        clip_state_gradient: Largest L2 norm, per example, of the gradient that one step passes to the step before it.
     """
 
     cell: ClassVar[str] = "simple_rnn"
@@ -119,9 +115,19 @@ class LSTM(Recurrent):
     """Gates i, f, o and candidate g; c_t = f c_{t-1} + i g, h_t = o activation(c_t)   (Hochreiter, Schmidhuber 1997)
 
     Args:
+        units: Size of the state.
+        activation: Name of the activation of the new state.
+        use_bias: Whether there is a bias.
+        return_sequences: Return every step's output, (batch, time, units), instead of the last one's, (batch, units).
+        go_backwards: Read time from the last step to the first. Outputs stay in processing order; see `Reverse`.
+        zero_output_for_mask: Outputs of steps that are not valid are zero, instead of the output before them.
+        dropout: Share of the input's features that is zeroed while training, the same ones at every step.
+        recurrent_dropout: Share of the state that is zeroed while training, the same units at every step.
+        learn_initial_state: Whether the initial state is a trained vector; zeros otherwise.
+        truncate_gradient: Integer k: the state's gradient is cut every k steps from the end; `None`: it is not.
+        clip_state_gradient: Largest L2 norm, per example, of the gradient that one step passes to the step before it.
         recurrent_activation: Name of the gates' activation.
         unit_forget_bias: Whether the forget gate's bias starts from 1 (Jozefowicz et al. 2015).
-        **options: Those of `Recurrent`.
     """
 
     cell: ClassVar[str] = "lstm"
@@ -141,10 +147,20 @@ class GRU(Recurrent):
     """Gates z, r and candidate n; h_t = z h_{t-1} + (1 - z) n                                     (Cho et al. 2014)
 
     Args:
+        units: Size of the state.
+        activation: Name of the activation of the new state.
+        use_bias: Whether there is a bias.
+        return_sequences: Return every step's output, (batch, time, units), instead of the last one's, (batch, units).
+        go_backwards: Read time from the last step to the first. Outputs stay in processing order; see `Reverse`.
+        zero_output_for_mask: Outputs of steps that are not valid are zero, instead of the output before them.
+        dropout: Share of the input's features that is zeroed while training, the same ones at every step.
+        recurrent_dropout: Share of the state that is zeroed while training, the same units at every step.
+        learn_initial_state: Whether the initial state is a trained vector; zeros otherwise.
+        truncate_gradient: Integer k: the state's gradient is cut every k steps from the end; `None`: it is not.
+        clip_state_gradient: Largest L2 norm, per example, of the gradient that one step passes to the step before it.
         recurrent_activation: Name of the gates' activation.
         reset_after: Whether the reset gate acts on the product of state and weights, which then has a bias of its own
             (Keras and cuDNN), or on the state before it.
-        **options: Those of `Recurrent`.
     """
 
     cell: ClassVar[str] = "gru"

@@ -30,7 +30,14 @@ _HALVINGS = 3  # times that the learning rate is halved within the patience, les
 
 
 class Batch(NamedTuple):
-    """Some examples."""
+    """Some examples.
+
+    Attributes:
+        x: Input, `(examples, time, features)`, or as the network takes it.
+        y: Targets, one row for each example.
+        mask: Booleans `(examples, time)`, true where a step is valid, or `None`.
+        weight: Weight of each example `(examples,)` or of each step `(examples, time)`, or `None`.
+    """
 
     x: Array
     y: Array
@@ -45,7 +52,11 @@ class Source(Protocol):
         """How many examples there are."""
 
     def batch(self, indices: Array) -> Batch:
-        """The examples of these numbers. The next call may overwrite them."""
+        """The examples of these numbers. The next call may overwrite them.
+
+        Args:
+            indices: Integers `(examples,)`, from 0 to the number of examples.
+        """
 
 
 class Progress(NamedTuple):

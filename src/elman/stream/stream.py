@@ -286,6 +286,9 @@ class Stream:
     def save(self, path: Any) -> None:
         """Writes the network and the states to a safetensors file.
 
+        Args:
+            path: Where to, a text or a `pathlib.Path`.
+
         Raises:
             elman.DataError: If the file cannot be written; an older file of that name is then as it was.
         """
@@ -300,6 +303,9 @@ class Stream:
     @classmethod
     def load(cls, path: Any) -> Stream:
         """The stream in a file that `save` wrote, with its states. Nothing in the file is run.
+
+        Args:
+            path: The file, a text or a `pathlib.Path`.
 
         Raises:
             elman.DataError: If it is not such a file, or is damaged.
