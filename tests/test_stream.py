@@ -318,3 +318,31 @@ def test_a_step_allocates_nothing_locks_nothing_and_calls_no_system(tmp_path):
         for window in (0, 4):
             done = subprocess.run([program, str(cell), str(window)], capture_output=True, text=True, check=False)
             assert (done.returncode, done.stdout) == (0, "none"), (cell, window)
+
+
+@pytest.mark.parametrize("settle", [False, True])
+@pytest.mark.parametrize("time", [None, WINDOW])
+def test_resets_before_a_row_begin_a_stream_again(time, settle):
+    layers = [LSTM(4, return_sequences=time is None), Dense(2)]
+    network = Network(layers, input_shape=(time, FEATURES), seed=3)
+    x, resets = rows(np.random.default_rng(1), 2, 9), np.zeros((2, 9), bool)
+    resets[0, [0, 4]] = resets[1, 7] = True
+    stream = Stream(network, settle=settle)
+    got = np.stack([stream.step(x[:, t], resets=resets[:, t]) for t in range(9)], axis=1)
+    np.testing.assert_array_equal(Stream(network, settle=settle).run(x, resets=resets), got)
+    for row, first in ((0, 4), (1, 7)):
+        before, after = Stream(network, settle=settle).run(x[row, :first]), Stream(network, settle=settle)
+        np.testing.assert_allclose(got[row], np.concatenate([before, after.run(x[row, first:])]), atol=1e-6)
+    alone, out = Stream(network, settle=settle), np.empty(2, "float32")
+    for t in range(9):
+        alone.step(x[0, t], out, resets=resets[0, t])
+        np.testing.assert_allclose(out, got[0, t], atol=1e-6)
+
+
+def test_resets_that_do_not_fit(network):
+    with pytest.raises(ValueError, match=r"resets has shape \(2,\) and dtype bool; expected \(\) and bool"):
+        Stream(network).step(np.zeros(FEATURES), resets=[True, False])
+    with pytest.raises(ValueError, match=r"resets has shape \(\) and dtype int64; expected \(\) and bool"):
+        Stream(network).step(np.zeros(FEATURES), resets=1)
+    with pytest.raises(ValueError, match=r"resets has shape \(3,\) and dtype bool; expected \(4,\) and bool"):
+        Stream(network).run(np.zeros((4, FEATURES)), resets=np.zeros(3, bool))

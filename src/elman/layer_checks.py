@@ -26,13 +26,13 @@ from elman.layer_states import (
     sizes,
 )
 
-_CALL_ARGUMENTS = ("sequences", "initial_state", "mask", "training")
+_CALL_ARGUMENTS = ("sequences", "initial_state", "mask", "training", "resets")
 _ARRAY = "one array of shape (batch, time, features)"
 _ON_TORCH = keras.config.backend() == "torch"
 
 
 def check_call(layer: Any, arguments: Sequence[Any], keywords: Mapping[str, Any]) -> None:
-    """Checks the shapes of the input, the initial states and the mask of a call.
+    """Checks the shapes of the input, the initial states, the mask and the resets of a call.
 
     Raises:
         TypeError: If the input is not an array of numbers, or an argument is unknown or missing.
@@ -58,6 +58,9 @@ def check_call(layer: Any, arguments: Sequence[Any], keywords: Mapping[str, Any]
     mask = arguments[2] if len(arguments) > 2 else keywords.get("mask")
     if mask is not None:
         check_mask(layer, shape, mask)
+    resets = arguments[4] if len(arguments) > 4 else keywords.get("resets")
+    if resets is not None:
+        _check_resets(layer, shape, resets)
 
 
 def _check_call_arguments(layer: Any, arguments: Sequence[Any], keywords: Mapping[str, Any]) -> None:
@@ -293,13 +296,32 @@ def check_mask(layer: Any, shape: Sequence[int | None], mask: Any) -> None:
     raise ValueError(f"{name_of(layer)} got a mask of shape {shape_text(got)}; {expected}. {advice}")
 
 
-def check_cell(layer: Any) -> None:
-    """Checks that a layer with a cell of another class has only options that Keras's own loop has.
+def _check_resets(layer: Any, shape: Sequence[int | None], resets: Any) -> None:
+    """Checks that resets are booleans (batch, time), and that the layer has an initial state to return to."""
+    expected = f"expected booleans (batch, time) = {shape_text(tuple(shape)[:2])}, True where the state begins again"
+    name = getattr(getattr(resets, "dtype", None), "name", None) or str(getattr(resets, "dtype", None))
+    got = sizes(resets.shape) if hasattr(resets, "shape") else None
+    if got is None or name.removeprefix("torch.") != "bool":
+        what = type(resets).__name__ if got is None else f"an array of dtype {name}"
+        raise TypeError(f"{name_of(layer)} got resets of {what}; {expected}. Pass numpy.asarray(resets) != 0.")
+    if not shapes_agree(got, tuple(shape)[:2]):
+        raise ValueError(f"{name_of(layer)} got resets of shape {shape_text(got)}; {expected}. Pass one for each step.")
+    if layer.stateful:
+        raise ValueError(
+            f"{name_of(layer)} is stateful and got resets; expected a layer that is not, since a batch of a stateful "
+            "one begins with the last batch's states, and resets return to what the batch begins with. Make it with "
+            "return_state=True instead, and pass the states as initial_state, zero where a sequence begins."
+        )
+
+
+def check_cell(layer: Any, resets: Any) -> None:
+    """Checks that a layer that runs in Keras's own loop has, and gets, only what that loop knows.
 
     Raises:
-        ValueError: If the gradient of its state is truncated or clipped.
+        ValueError: If the gradient of its state is truncated or clipped, or there are resets.
     """
     asked = [name for name in ("truncate_gradient", "clip_state_gradient") if getattr(layer, name) is not None]
+    asked += [] if resets is None else ["resets"]
     if asked:
         raise ValueError(
             f"{name_of(layer)} has {' and '.join(asked)}, and a cell of the class {type(layer.cell).__name__}; "

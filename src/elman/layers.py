@@ -64,6 +64,7 @@ class _NativeLoop(keras.layers.RNN):
     _route: Route | None = None
     _warned = False
     _begins_learned = False  # whether the present call starts from the learned initial state
+    _resets: Any = None  # those of the present call, for which Keras's `call` has no argument
     _made = False  # whether the constructor has run
 
     # --- the route ---------------------------------------------------------------------------------------------
@@ -114,6 +115,9 @@ class _NativeLoop(keras.layers.RNN):
             layer_arguments.check_cell_options(self, len(CELLS[self._cell].gates))
         if self.stateful and self.built and self.states is None:
             self._make_states((args[0] if args else kwargs["sequences"]).shape[0])
+        if kwargs.get("resets") is not None and kwargs.get("mask") is None and len(args) < 3:
+            # Keras looks for the mask of the sequences only if they are the one tensor of the call.
+            kwargs["mask"] = getattr(args[0] if args else kwargs["sequences"], "_keras_mask", None)
         return super().__call__(*args, **kwargs)
 
     def build(self, sequences_shape: Any, initial_state_shape: Any = None) -> None:
@@ -154,7 +158,14 @@ class _NativeLoop(keras.layers.RNN):
         children = super()._trackable_children(*args, **kwargs)
         return {**children, "states": self.states} if self.states else children
 
-    def call(self, sequences: Tensor, initial_state: Any = None, mask: Any = None, training: bool = False) -> Any:
+    def call(
+        self,
+        sequences: Tensor,
+        initial_state: Any = None,
+        mask: Any = None,
+        training: bool = False,
+        resets: Any = None,
+    ) -> Any:
         """See the class."""
         layer_checks.check_mask(self, sequences.shape, mask)
         portable = _portable.active() or (_ADAPTER and _ADAPTER.is_traced(sequences) and _portable.exporting())
@@ -163,7 +174,10 @@ class _NativeLoop(keras.layers.RNN):
         self._note("_begins_learned", initial_state is None and bool(self._initial_weights))
         if self._begins_learned:
             initial_state = self._learned_states(ops.shape(sequences)[0], self.compute_dtype)
-        return super().call(sequences, initial_state=initial_state, mask=mask, training=training)
+        self._note("_resets", resets)
+        result = super().call(sequences, initial_state=initial_state, mask=mask, training=training)
+        self._note("_resets", None)
+        return result
 
     def _learned_states(self, batch: Any, dtype: str) -> States:
         return [ops.broadcast_to(ops.cast(w, dtype), (batch, *w.shape)) for w in self._initial_weights]
@@ -177,7 +191,7 @@ class _NativeLoop(keras.layers.RNN):
         options = options_of(self, self._cell)
         decision = self._decide(options, sequences)
         if decision.reason and not self._has_keras_cell():
-            layer_checks.check_cell(self)
+            layer_checks.check_cell(self, self._resets)
             return super().inner_loop(sequences, initial_state, mask, training)
         if _ADAPTER is None or (decision.reason and not self._differs_from_stock(decision, sequences, mask, training)):
             return super().inner_loop(sequences, initial_state, mask, training)
@@ -191,8 +205,10 @@ class _NativeLoop(keras.layers.RNN):
         return type(self.cell) is self._keras_cell
 
     def _differs_from_stock(self, decision: Decision, sequences: Tensor, mask: Any, training: bool) -> bool:
-        """True if Keras's own loop would give another result than this layer promises: it has no gradient options, and
-        the defects that `stock_defects` lists."""
+        """True if Keras's own loop would give another result than this layer promises: it has no resets, no gradient
+        options, and the defects that `stock_defects` lists."""
+        if self._resets is not None:
+            return True
         gradients = not decision.portable  # an exported file has none
         if gradients and not (self.truncate_gradient is self.clip_state_gradient is None):
             return True
@@ -221,6 +237,8 @@ class _NativeLoop(keras.layers.RNN):
         if mask is not None:
             mask = ops.cast(mask, "bool")
             mask = mask[:, :, 0] if len(mask.shape) == 3 else mask
+        if self._resets is not None and _ADAPTER is not None:
+            mask = _ADAPTER.codes(mask, ops.cast(self._resets, "bool"))
         dropout, recurrent_dropout = (
             tensor(ops.stack(m) if isinstance(m, list) else m[None]) if training and m is not None else None
             for m in (cell.get_dropout_mask(None), cell.get_recurrent_dropout_mask(None))
@@ -459,6 +477,8 @@ class SimpleRNN(_NativeLoop, keras.layers.SimpleRNN):
         mask: Optional boolean tensor of shape `(batch, time)`, `True` where a step counts. A masked step keeps the
             state and repeats the output before it (zero before the first valid step).
         training: Whether dropout applies.
+        resets: Optional boolean tensor of shape `(batch, time)`. Where it is `True` the state returns to the initial
+            one before that step, as at the end of an episode. A stateful layer refuses it.
 
     Output:
         `(batch, units)`, or with `return_sequences` `(batch, time, units)`; with `return_state` a tuple of that and the
@@ -547,6 +567,8 @@ class LSTM(_Gated, keras.layers.LSTM):
         mask: Optional boolean tensor of shape `(batch, time)`, `True` where a step counts. A masked step keeps the
             states and repeats the output before it (zero before the first valid step).
         training: Whether dropout applies.
+        resets: Optional boolean tensor of shape `(batch, time)`. Where it is `True` the state returns to the initial
+            one before that step, as at the end of an episode. A stateful layer refuses it.
 
     Output:
         `(batch, units)`, or with `return_sequences` `(batch, time, units)`; with `return_state` a tuple of that and the
@@ -637,6 +659,8 @@ class GRU(_Gated, keras.layers.GRU):
         mask: Optional boolean tensor of shape `(batch, time)`, `True` where a step counts. A masked step keeps the
             state and repeats the output before it (zero before the first valid step).
         training: Whether dropout applies.
+        resets: Optional boolean tensor of shape `(batch, time)`. Where it is `True` the state returns to the initial
+            one before that step, as at the end of an episode. A stateful layer refuses it.
 
     Output:
         `(batch, units)`, or with `return_sequences` `(batch, time, units)`; with `return_state` a tuple of that and the

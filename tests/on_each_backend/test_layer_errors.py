@@ -510,11 +510,11 @@ def test_a_stateful_layer_without_a_known_batch():
         (lambda layer: layer(X, initial_states=[H]), "got an unknown argument 'initial_states'"),
         (lambda layer: layer(inputs=X), "got an unknown argument 'inputs'"),
         (lambda layer: layer(), "got no input"),
-        (lambda layer: layer(X, None, None, False, None), "got 5 arguments"),
+        (lambda layer: layer(X, None, None, False, None, None), "got 6 arguments"),
     ],
 )
 def test_arguments_that_a_call_does_not_take(call, sentence):
-    expected = "expected it to be called with sequences, initial_state, mask, training."
+    expected = "expected it to be called with sequences, initial_state, mask, training, resets."
     says(TypeError, f"SimpleRNN 'rnn' {sentence}; {expected}", lambda: call(rnn()))
 
 

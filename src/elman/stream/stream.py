@@ -6,6 +6,7 @@ In: a network, rows. Out: its outputs, equal to those of the network on the whol
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -47,6 +48,7 @@ class Stream:
         window: Rows that the network sees at a time, or `None` for all.
         features: Numbers of a row.
         outputs: Numbers of an output.
+        dtype: Of rows and outputs.
 
     Raises:
         elman.DataError: If a file cannot be read.
@@ -82,6 +84,7 @@ class Stream:
         self.window, self.features, self.outputs = (
             self._program.window, self._program.features, self._program.outputs,
         )  # fmt: skip
+        self.dtype = self._program.dtype
         self._row_shape = () if self._program.integers else (self._program.features,)
         self._shape: tuple[int, ...] | None = None  # of the rows of a step, once it is known
 
@@ -102,12 +105,14 @@ class Stream:
 
     # --- steps ------------------------------------------------------------------------------------------------------
 
-    def step(self, x: Any, out: Array | None = None) -> Array:
+    def step(self, x: Any, out: Array | None = None, *, resets: Any = None) -> Array:
         """Takes one row, or one row of each stream.
 
         Args:
             x: (features,), or (batch, features) for independent streams; for an `Embedding` integers () or (batch,).
             out: Array of the output's shape that is filled and returned; nothing is allocated then.
+            resets: Optional boolean, (batch,) for independent streams. Where it is `True`, the stream begins again
+                before the row, as by `reset`.
 
         Returns:
             (outputs,) or (batch, outputs), of the network's dtype.
@@ -120,6 +125,8 @@ class Stream:
             x = self._checked(x)
         if out is not None and out.shape != self._y.shape:
             raise ValueError(f"out has shape {out.shape}; expected {self._y.shape}.")
+        if resets is not None:
+            self.reset(self._checked_resets(resets, ()))
         self._x[...] = x
         if status := self._step(self._call):
             _native.raise_last_error(status)
@@ -146,6 +153,16 @@ class Stream:
             raise ValueError(f"x goes from {array.min()} to {array.max()}; expected the numbers of words, from 0.")
         return array
 
+    def _checked_resets(self, resets: Any, time: tuple[int, ...]) -> Array:
+        """Booleans (batch,) or (batch, time), also of a stream that is alone."""
+        array, batch = np.asarray(resets), self._y.shape[:-1]
+        if array.shape != (*batch, *time) or array.dtype != bool:
+            raise ValueError(
+                f"resets has shape {array.shape} and dtype {array.dtype}; expected {(*batch, *time)} and bool, True "
+                "before the rows with which a stream begins again. Pass one boolean for each row."
+            )
+        return array.reshape(self._batch, *time)
+
     def _expected(self) -> str:
         if self._shape is not None:
             batch = " of a stream of its own. Make another Stream for another batch" if len(self._shape) else ""
@@ -153,12 +170,13 @@ class Stream:
         names = "() or (batch,)" if self._program.integers else "(features,) or (batch, features)"
         return f"{names} with {self._program.features} features"
 
-    def run(self, x: Any) -> Array:
+    def run(self, x: Any, *, resets: Any = None) -> Array:
         """Takes several rows, as so many steps.
 
         Args:
             x: (time, features), or (batch, time, features) for independent streams; for an `Embedding` integers
                 (time,) or (batch, time).
+            resets: Optional booleans, (time,) or (batch, time): where a stream begins again before the row.
 
         Returns:
             The outputs after each row: (time, outputs) or (batch, time, outputs).
@@ -177,8 +195,12 @@ class Stream:
         if self._program.integers and steps and not 0 <= array.min() <= array.max() < 1 << 53:
             raise ValueError(f"x goes from {array.min()} to {array.max()}; expected the numbers of words, from 0.")
         y = np.empty((*array.shape[:axis], steps, self._program.outputs), self._program.dtype)
-        for first in range(0, steps, _CHUNK):
-            rows = slice(first, min(first + _CHUNK, steps))
+        again = None if resets is None else self._checked_resets(resets, (steps,))
+        begins = {*range(0, steps, _CHUNK), *([] if again is None else np.flatnonzero(again.any(axis=0)).tolist())}
+        for first, end in itertools.pairwise(sorted({*begins, steps})):
+            if again is not None:
+                self.reset(again[:, first])
+            rows = slice(first, end)
             some = np.ascontiguousarray(array[rows] if axis == 0 else array[:, rows], self._program.dtype)
             to = np.empty((*y.shape[:axis], rows.stop - first, y.shape[-1]), y.dtype)
             self._native.run(some.ctypes.data, to.ctypes.data, rows.stop - first)
@@ -193,7 +215,7 @@ class Stream:
 
         Setting it needs the same names and shapes. A stream whose batch is not known yet has the states of one row.
         """
-        flat = self._flat_state()
+        flat = self.flat_state()
         single = len(self._known()) == len(self._row_shape)
         found = {}
         for part in self._parts:
@@ -211,7 +233,7 @@ class Stream:
         flat = np.empty((self._batch, self._parts[-1].end if self._parts else 0), self._program.dtype)
         for part in self._parts:
             flat[:, part.first : part.end] = arrays[part.name].reshape(self._batch, -1)
-        self._set_flat_state(flat)
+        self.set_flat_state(flat)
 
     def _known(self) -> tuple[int, ...]:
         if self._shape is None:
@@ -219,14 +241,16 @@ class Stream:
         assert self._shape is not None
         return self._shape
 
-    def _flat_state(self) -> Array:
+    def flat_state(self) -> Array:
+        """All states side by side, (batch, numbers)."""
         self._known()
         flat = np.zeros((self._batch, self._parts[-1].end if self._parts else 0), self._program.dtype)
         for row in range(self._batch):
             self._native.get_state(row, flat[row].ctypes.data)
         return flat
 
-    def _set_flat_state(self, flat: Array, rows: Any = None) -> None:
+    def set_flat_state(self, flat: Array, rows: Any = None) -> None:
+        """Sets what `flat_state` returned, of all streams or of some. The array's form is not checked."""
         for row in range(self._batch) if rows is None else rows:
             self._native.set_state(row, flat[row].ctypes.data)
 
@@ -248,7 +272,7 @@ class Stream:
         for row in chosen.tolist():
             self._native.reset(row)
         if self._settle:
-            self._set_flat_state(self._settled_state().repeat(self._batch, axis=0), chosen.tolist())
+            self.set_flat_state(self._settled_state().repeat(self._batch, axis=0), chosen.tolist())
 
     def _settled_state(self) -> Array:
         if self._settled is None:
@@ -275,12 +299,13 @@ class Stream:
         other = object.__new__(Stream)
         other.network, other._program = self.network, self._program
         other.window, other.features, other.outputs = self.window, self.features, self.outputs
+        other.dtype = self.dtype
         other._settle, other._warmup = self._settle, self._warmup
         other._settled = self._settled_state() if self._settle else None  # measured once for all copies
         other._row_shape, other._shape = self._row_shape, None
         if self._shape is not None:
             other._begin(self._shape[: len(self._shape) - len(self._row_shape)])
-            other._set_flat_state(self._flat_state())
+            other.set_flat_state(self.flat_state())
         return other
 
     def save(self, path: Any) -> None:
@@ -296,7 +321,7 @@ class Stream:
         facts: dict[str, Any] = {"settle": self._settle, "warmup": self.warmup, "batch": None}
         if self._shape is not None:
             facts["batch"] = list(self._shape[: len(self._shape) - len(self._row_shape)])
-            arrays["state"] = self._flat_state()
+            arrays["state"] = self.flat_state()
         texts = {"description": json.dumps(self.network.describe()), "stream": json.dumps(facts)}
         checkpoint.write(Path(path), arrays, {"format": FORMAT, "version": str(VERSION)} | texts)
 
@@ -322,21 +347,26 @@ class Stream:
         network = network_of(path, texts.get("description", ""), weights)
         try:
             return cls._restored(network, json.loads(texts["stream"]), arrays.get("state"))
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise DataError(f"{path} is damaged: {error}.") from error
 
     @classmethod
     def _restored(cls, network: Network, facts: Any, state: Array | None) -> Stream:
         stream = object.__new__(cls)
         stream.network, stream._settled = network, None
-        stream._settle, stream._warmup = bool(facts["settle"]), facts["warmup"]
+        settle, warmup, batch = (facts[name] for name in ("settle", "warmup", "batch"))
+        if type(settle) is not bool or not (warmup is None or is_integer(warmup, least=0)):
+            raise ValueError(f"settle is {settle!r:.50} and warmup {warmup!r:.50}; expected a boolean and rows")
+        stream._settle, stream._warmup = settle, warmup
         stream._prepare()
         if state is not None:
-            stream._begin(tuple(facts["batch"]))
-            expected = stream._flat_state()
+            if batch not in ([], [len(state)]) or len(state) != (batch or [1])[0]:  # before memory is taken for them
+                raise ValueError(f"it has the states of {len(state)} streams; expected those of batch {batch!r:.50}")
+            stream._begin(tuple(batch))
+            expected = stream.flat_state()
             if state.shape != expected.shape or state.dtype != expected.dtype:
                 raise ValueError(f"its state has shape {state.shape}, {state.dtype}; expected {expected.shape}")
-            stream._set_flat_state(np.ascontiguousarray(state))
+            stream.set_flat_state(np.ascontiguousarray(state))
         return stream
 
     def __repr__(self) -> str:
