@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from elman import checkpoint
+from elman.checks import is_integer
 from elman.errors import DataError
 from elman.stream.lines import Csv, Ndjson, format_of
 from elman.stream.stream import Stream
@@ -31,7 +32,7 @@ class Process:
     """One run of `elman stream`.
 
     Args:
-        stream: A stream that has seen no row.
+        stream: A stream that has seen no row. It serves all keys, each with states of its own.
         key: Name of the column whose values have a stream each, or `None`.
         form: One of `lines.FORMATS`, or `None`: what the first line looks like.
         saved: File of the checkpoint, or `None`.
@@ -52,11 +53,13 @@ class Process:
         every: int,
         tell: Callable[[str], None],
     ) -> None:
-        self.fresh, self.key, self.form, self.saved, self.every, self.tell = stream, key, form, saved, every, tell
-        self.streams: dict[str, Stream] = {}
+        self.stream, self.key, self.form, self.saved, self.every, self.tell = stream, key, form, saved, every, tell
+        self.begin = stream.flat_state()  # of a key that is new
+        self.states: dict[str, Array] = {}  # of all keys but the current one, whose states the stream has
+        self.current: str | None = None
         self.rows = self.wrong = self.line = self.position = 0
         self.reader: Csv | Ndjson | None = None
-        self.output_size = self.since = 0
+        self.since = 0
 
     def run(self, source: int, target: int) -> None:
         """Reads `source` to its end, and writes to `target`.
@@ -77,7 +80,7 @@ class Process:
 
     def _predicted(self, lines: list[bytes]) -> bytes:
         if self.reader is None:
-            self.reader = format_of(lines[0], self.fresh.features, self.key, self.form)
+            self.reader = format_of(lines[0], self.stream.features, self.key, self.form)
             if self.reader.header(lines[0]):
                 lines, self.line = lines[1:], self.line + 1
         kept = [line for line in lines if line.strip()] if b"" in lines or b"\r" in lines else lines
@@ -94,20 +97,30 @@ class Process:
 
     def _outputs(self, x: Array, keys: list[str]) -> Array:
         if self.key is None:
-            return self._stream("").run(x)
-        y = [self._stream(key).step(row) for key, row in zip(keys, x, strict=True)]
-        return np.array(y).reshape(len(x), self.fresh.outputs)
+            self._turn_to("")
+            return self.stream.run(x)
+        y = np.empty((len(x), self.stream.outputs), self.stream.dtype)
+        for i, (key, row) in enumerate(zip(keys, x, strict=True)):
+            if key != self.current:
+                self._turn_to(key)
+            self.stream.step(row, y[i])
+        return y
 
-    def _stream(self, key: str) -> Stream:
-        if key not in self.streams:
-            self.streams[key] = self.fresh.copy()
-        return self.streams[key]
+    def _turn_to(self, key: str) -> None:
+        """Gives the stream the states of a key."""
+        if key == self.current:
+            return
+        if self.current is not None:
+            self.states[self.current] = self.stream.flat_state()
+        self.stream.set_flat_state(self.states.get(key, self.begin))
+        self.states.setdefault(key, self.begin)  # its place among the keys
+        self.current = key
 
     # --- the checkpoint ------------------------------------------------------------------------------------------
 
     def _identity(self) -> str:
         """What must be the same for a checkpoint to be of this run."""
-        network = self.fresh.network
+        network = self.stream.network
         digest = hashlib.sha256(json.dumps([network.describe(), self.key]).encode())
         for array in network.weights.values():
             digest.update(array.tobytes())
@@ -121,11 +134,12 @@ class Process:
         facts = {
             "position": self.position, "line": self.line, "rows": self.rows, "wrong": self.wrong, "size": size,
             "reader": None if self.reader is None else type(self.reader).__name__.lower(),
-            "column": getattr(self.reader, "column", -1), "keys": list(self.streams),
+            "column": getattr(self.reader, "column", -1), "keys": list(self.states),
         }  # fmt: skip
-        states = [stream.state for stream in self.streams.values()]
-        arrays = {name: np.stack([state[name] for state in states]) for name in (states[0] if states else ())}
-        checkpoint.write(self.saved, arrays, {"identity": self._identity(), "facts": json.dumps(facts)})
+        if self.current is not None:
+            self.states[self.current] = self.stream.flat_state()
+        states = np.concatenate(list(self.states.values())) if self.states else self.begin[:0]
+        checkpoint.write(self.saved, {"states": states}, {"identity": self._identity(), "facts": json.dumps(facts)})
         self.since = 0
 
     def _resume(self, source: int, target: int) -> None:
@@ -133,13 +147,10 @@ class Process:
         arrays, texts = checkpoint.read(self.saved, "Remove it, or choose another --checkpoint.")
         if texts.get("identity") != self._identity():
             raise DataError(f"{self.saved} is of another network or key. Remove it, or choose another --checkpoint.")
-        facts: dict[str, Any] = json.loads(texts["facts"])
-        for i, key in enumerate(facts["keys"]):
-            self._stream(key).state = {name: array[i] for name, array in arrays.items()}
-        self.position, self.line, self.rows, self.wrong = (facts[k] for k in ("position", "line", "rows", "wrong"))
-        if facts["reader"]:
-            self.reader = format_of(b"", self.fresh.features, self.key, facts["reader"])
-            self.reader.column = facts["column"]  # type: ignore[union-attr]
+        try:
+            facts = self._restored(json.loads(texts["facts"]), arrays["states"])
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise DataError(f"{self.saved} is damaged: {error}. Remove it, and begin again.") from error
         size = _size(target)
         if size is not None and facts["size"] is not None:
             if size < facts["size"]:
@@ -149,6 +160,20 @@ class Process:
                 )
             os.ftruncate(target, facts["size"])
         _skip(source, self.position)
+
+    def _restored(self, facts: dict[str, Any], states: Array) -> dict[str, Any]:
+        """Takes what a checkpoint holds."""
+        keys, numbers = facts["keys"], [facts[name] for name in ("position", "line", "rows", "wrong")]
+        if states.shape != (len(keys), self.begin.shape[1]) or states.dtype != self.begin.dtype:
+            raise ValueError(f"its states have shape {states.shape}, {states.dtype}, for {len(keys)} keys")
+        if not all(is_integer(n, least=0) for n in (*numbers, 0 if facts["size"] is None else facts["size"])):
+            raise ValueError(f"its positions are {[*numbers, facts['size']]!r:.100}")
+        self.states = {str(key): states[i : i + 1].copy() for i, key in enumerate(keys)}
+        self.position, self.line, self.rows, self.wrong = numbers
+        if facts["reader"]:
+            self.reader = format_of(b"", self.stream.features, self.key, facts["reader"])
+            self.reader.column = int(facts["column"])  # type: ignore[union-attr]
+        return facts
 
 
 def _lines(source: int, most: int) -> Iterator[tuple[list[bytes], int]]:
