@@ -51,11 +51,15 @@ def written(network: Network | None, path, **options) -> elman.exporting.Exporte
         return None
 
 
-def run_selftest(path, *flags: str) -> int:
+UBSAN = ("-fsanitize=undefined", "-fno-sanitize-recover=all")
+ARM = "arm-linux-gnueabihf-gcc"
+
+
+def run_selftest(path, cc: str | None = None, flags: tuple[str, ...] = UBSAN, under: tuple[str, ...] = ()) -> int:
     program = path.with_suffix("")
-    build = [compiler("c"), *_STRICT, "-fsanitize=undefined", "-fno-sanitize-recover=all", *flags]
-    subprocess.run([*build, f"-D{path.stem.upper()}_SELFTEST", "-x", "c", path, "-o", program, "-lm"], check=True)
-    return subprocess.run([program], check=False).returncode
+    build = [cc or compiler("c"), *_STRICT, *flags, f"-D{path.stem.upper()}_SELFTEST", "-x", "c"]
+    subprocess.run([*build, path, "-o", program, "-lm"], check=True)
+    return subprocess.run([*under, program], check=False).returncode
 
 
 # --- C ---------------------------------------------------------------------------------------------------------------
@@ -83,6 +87,32 @@ def test_every_cell_as_a_header(tmp_path, kind, int8):
     exported = elman.export(Network(layers, input_shape=(None, 3)), tmp_path / "net.h", int8=int8)
     assert any(note.startswith("int8: largest error") for note in exported.notes) is int8
     assert run_selftest(tmp_path / "net.h") == 0
+
+
+@pytest.mark.parametrize(
+    ("cc", "flags", "under"),
+    [
+        pytest.param("clang", ("-O2", *UBSAN), (), marks=pytest.mark.needs("clang"), id="clang"),
+        pytest.param(ARM, ("-O2", "-static"), ("qemu-arm",), marks=pytest.mark.needs(ARM, "qemu-arm"), id="arm"),
+    ],
+)
+def test_headers_by_another_compiler_and_on_32_bit_arm(tmp_path, cc, flags, under):
+    found = 0
+    for seed in range(by_size(4, 20, 100)):
+        if written(random_network(seed, None), tmp_path / "net.h", int8=bool(seed % 2)):
+            found += 1
+            assert run_selftest(tmp_path / "net.h", cc, flags, under) == 0, seed
+    assert found
+
+
+@pytest.mark.needs("arm-none-eabi-gcc")
+def test_the_size_on_a_microcontroller_is_told(tmp_path):
+    network = Network([SimpleRNN(64, return_sequences=True), Dense(32)], input_shape=(None, 32))
+    for int8, most in ((False, 45_000), (True, 12_000)):
+        (note,) = [n for n in elman.export(network, tmp_path / "net.h", int8=int8).notes if n.startswith("Cortex-M4F")]
+        text, data, bss = map(int, re.findall(r"\d+", note.removeprefix("Cortex-M4F")))
+        assert text + data < most
+        assert data + bss < 2000
 
 
 def test_words_as_a_header(tmp_path):

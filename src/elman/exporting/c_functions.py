@@ -94,32 +94,34 @@ static inline void NAME_softmax(float* y, int n) {
     "multiply": ((), """\
 /* z[j] += sum of x[i] w[j * n + i] */
 static inline void NAME_multiply(float* z, const float* x, int n, const float* w, int m) {
+  const int last = n - n % 4;
   int i, j;
   for (j = 0; j < m; ++j, w += n) {
     float a = 0.0f, b = 0.0f, c = 0.0f, d = 0.0f;
-    for (i = 0; i + 4 <= n; i += 4) {
+    for (i = 0; i < last; i += 4) {
       a += x[i] * w[i];
       b += x[i + 1] * w[i + 1];
       c += x[i + 2] * w[i + 2];
       d += x[i + 3] * w[i + 3];
     }
-    for (; i < n; ++i) a += x[i] * w[i];
+    for (i = last; i < n; ++i) a += x[i] * w[i];
     z[j] += (a + b) + (c + d);
   }
 }"""),
     "multiply_int8": ((), """\
 /* z[j] += scale[j] times the sum of x[i] w[j * n + i] */
 static inline void NAME_multiply(float* z, const float* x, int n, const signed char* w, const float* scale, int m) {
+  const int last = n - n % 4;
   int i, j;
   for (j = 0; j < m; ++j, w += n) {
     float a = 0.0f, b = 0.0f, c = 0.0f, d = 0.0f;
-    for (i = 0; i + 4 <= n; i += 4) {
+    for (i = 0; i < last; i += 4) {
       a += x[i] * (float)w[i];
       b += x[i + 1] * (float)w[i + 1];
       c += x[i + 2] * (float)w[i + 2];
       d += x[i + 3] * (float)w[i + 3];
     }
-    for (; i < n; ++i) a += x[i] * (float)w[i];
+    for (i = last; i < n; ++i) a += x[i] * (float)w[i];
     z[j] += scale[j] * ((a + b) + (c + d));
   }
 }"""),
