@@ -3,12 +3,14 @@
 
     python benchmarks/torch_layers.py [repetitions]
 
-Out: a line for each cell and shape with the medians in ms and their ratio, then the geometric means. Outputs and
-gradients are compared before anything is timed. The peers run in turn, in one process.
+Out: one JSON object: a row for each cell and shape with the medians in ms and their ratios, the geometric means; the
+rows on standard error as they come. Outputs and gradients are compared before anything is timed. The peers run in turn,
+in one process.
 """
 
 from __future__ import annotations
 
+import json
 import statistics
 import sys
 import time
@@ -19,6 +21,7 @@ import torch
 from torch.nn.utils.rnn import pack_padded_sequence
 
 import elman.torch
+from elman.bench.clock import busy_cpus
 from elman.bench.shapes import DEFAULT, Shape
 
 CELLS = ("RNN", "GRU", "LSTM")
@@ -65,32 +68,40 @@ def check(stock: torch.nn.Module, own: torch.nn.Module, x: Any) -> None:
         torch.testing.assert_close(a.grad, b.grad, rtol=1e-3, atol=1e-3 * float(a.grad.abs().max()))
 
 
+def measured(cell: str, shape: Shape, repetitions: int) -> dict[str, Any]:
+    """A row: medians in ms, and what elman's are of the others."""
+    stock, own = modules(cell, shape)
+    x = torch.randn(shape.time, shape.batch, shape.features)
+    check(stock, own, x)
+    lengths = torch.randint(1, shape.time + 1, (shape.batch,))
+    lengths[0] = shape.time
+    packed = pack_padded_sequence(x, lengths, enforce_sorted=False)
+    check(stock, own, packed)
+    resets = torch.zeros(shape.batch, shape.time, dtype=torch.bool)
+    resets[:, 50 % shape.time :: 100] = True  # one in 100 steps
+    peers = [step(stock, x), step(own, x), step(stock, packed), step(own, packed), step(own, x, resets=resets)]
+    theirs, ours, theirs_packed, ours_packed, ours_reset = medians(peers, repetitions)
+    return {
+        "cell": cell, "shape": str(shape), "torch_ms": theirs, "elman_ms": ours, "ratio": theirs / ours,
+        "torch_packed_ms": theirs_packed, "elman_packed_ms": ours_packed, "ratio_packed": theirs_packed / ours_packed,
+        "resets_ms": ours_reset, "resets_over_none": ours_reset / ours,
+    }  # fmt: skip
+
+
 def main(repetitions: int) -> None:
-    """Prints the lines."""
-    ratios: dict[str, list[float]] = {}
+    """Measures and prints."""
+    rows = []
     for cell in CELLS:
         for shape in DEFAULT:
-            stock, own = modules(cell, shape)
-            x = torch.randn(shape.time, shape.batch, shape.features)
-            check(stock, own, x)
-            lengths = torch.randint(1, shape.time + 1, (shape.batch,))
-            lengths[0] = shape.time
-            packed = pack_padded_sequence(x, lengths, enforce_sorted=False)
-            check(stock, own, packed)
-            resets = torch.rand(shape.batch, shape.time) < 0.01
-            peers = [step(stock, x), step(own, x), step(stock, packed), step(own, packed), step(own, x, resets=resets)]
-            theirs, ours, theirs_packed, ours_packed, ours_reset = medians(peers, repetitions)
-            ratios.setdefault(cell, []).append(theirs / ours)
-            ratios.setdefault(f"{cell} packed", []).append(theirs_packed / ours_packed)
-            ratios.setdefault(f"{cell} resets", []).append(ours_reset / ours)
-            print(
-                f"{cell} {shape}: torch.nn {theirs:.3f} ms, elman {ours:.3f} ({theirs / ours:.1f} x); packed "
-                f"{theirs_packed:.3f}, {ours_packed:.3f} ({theirs_packed / ours_packed:.1f} x); with resets "
-                f"{ours_reset:.3f} ({ours_reset / ours:.2f} of none)",
-                flush=True,
-            )
-    for name, found in ratios.items():
-        print(f"{name}: geometric mean {statistics.geometric_mean(found):.2f}, least {min(found):.2f}")
+            rows.append(measured(cell, shape, repetitions))
+            print(rows[-1], file=sys.stderr, flush=True)
+    means: dict[str, dict[str, float]] = {}
+    for cell in CELLS:
+        for name in ("ratio", "ratio_packed", "resets_over_none"):
+            found = [row[name] for row in rows if row["cell"] == cell]
+            means.setdefault(cell, {})[name] = statistics.geometric_mean(found)
+            means[cell][f"{name}_least"] = min(found)
+    json.dump({"means": means, "rows": rows, "threads": torch.get_num_threads(), "busy_cpus": busy_cpus()}, sys.stdout)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = ("README.md", "docs/memory.md", "docs/speed.md")
+PAGES = ("README.md", "docs/memory.md", "docs/ship.md", "docs/speed.md", "docs/torch.md")
 BLOCK = re.compile(r"(?<=<!-- measured: )([a-z-]+)( -->\n).*?(?=<!-- end -->)", re.DOTALL)
 CELLS = {"simple_rnn": "SimpleRNN", "lstm": "LSTM", "gru": "GRU"}
 BOTH = "forward_backward"
@@ -33,6 +33,13 @@ TRAINED = {  # the subjects of `elman bench --train` that the page shows
     "elman in keras on torch": "elman's layer in Keras on PyTorch",
     "keras on torch": "Keras on PyTorch",
     "loop in torch": "a loop over `torch.nn.RNN`",
+}
+# Figures of TFLite Micro on a NUCLEO-L4R5ZI (Cortex-M4F, 120 MHz) in EdgeMark, arXiv 2502.01700: flash and RAM in kB.
+EDGEMARK = {
+    ("SimpleRNN", "float"): (218.7, 112.6),
+    ("SimpleRNN", "int8"): (590.8, 103.3),
+    ("GRU", "float"): (497, 299),
+    ("LSTM", "float"): (473, 269),
 }
 
 Row = Mapping[str, Any]
@@ -167,6 +174,69 @@ def diagnosis() -> str:
     )
 
 
+def stream_times() -> str:
+    """Times of a step of a stream and of its peers."""
+    found = evidence("stream")
+    lines = [
+        [name, f"{each['median_us']:.3g}", f"{each['low_us']:.3g} to {each['high_us']:.3g}", f"{over:.1f}"]
+        for (name, each), over in zip(found["times"].items(), found["over_stream"].values(), strict=True)
+    ]
+    single, loop = found["single"], ", ".join(f"{name} {us:.2f}" for name, us in found["loop_us"].items())
+    return (
+        f"{table(['one row', 'median, us', 'quartiles, us', 'times `Stream.step`'], lines)}\n"
+        f"Of {single['steps']:,} single steps the median took {single['median_us']:.2f} us and the 99.9th percentile\n"
+        f"{single['p999_us']:.2f} us. In a loop inside the library a step of 32 units takes, in us: {loop}.\n"
+        f"Other processes used {found['busy_cpus']:.1f} CPUs of the machine at that time\n"
+        "([evidence](../evidence/stream.json)).\n"
+    )
+
+
+def c_header() -> str:
+    """Sizes of the C headers next to published ones."""
+    lines = []
+    for row in evidence("c_header")["rows"]:
+        theirs = EDGEMARK.get((row["cell"], row["weights"]))
+        lines.append(
+            [
+                f"{row['cell']}, {row['parameters']:,} parameters",
+                row["weights"],
+                f"{(row['text'] + row['data']) / 1000:.1f}",
+                f"{(row['data'] + row['bss']) / 1000:.2f}",
+                f"{row['instructions']:,}",
+                f"{row['int8_error'] or row['error']:.1g}",
+                *(("-", "-") if theirs is None else map(str, theirs)),
+            ]
+        )
+    head = ["network", "weights", "flash, kB", "RAM, kB", "instructions of a row", "largest error"]
+    return table([*head, "TFLite Micro: flash, kB", "RAM, kB"], lines)
+
+
+def torch_layers() -> str:
+    """Geometric means of the ratios to torch.nn."""
+    means = evidence("torch_layers")["means"]
+    names = {"ratio": "padded", "ratio_packed": "packed"}
+    lines = []
+    for name, text in names.items():
+        least = min(of_cell[f"{name}_least"] for of_cell in means.values())
+        lines.append([text, *(f"{of_cell[name]:.1f}" for of_cell in means.values()), f"{least:.2f}"])
+    resets = ", ".join(f"{cell} {of_cell['resets_over_none']:.2f}" for cell, of_cell in means.items())
+    return (
+        f"{table(['torch.nn over elman', *means, 'least of all'], lines)}\n"
+        f"With one reset in 100 steps a call takes this many times what it takes without: {resets}.\n"
+    )
+
+
+def torch_programs() -> str:
+    """Programs of others, stock and patched."""
+    found = evidence("torch_programs")
+    lines = [
+        [row["part"], seconds(row["stock_s"]), seconds(row["elman_s"]), f"{row['ratio']:.2f}", f"{row['error']:.0e}"]
+        for row in found["rows"]
+    ]
+    head = ["program", "torch.nn", "elman.patch()", "ratio", "largest difference"]
+    return table(head, lines)
+
+
 BLOCKS: dict[str, Callable[[], str]] = {
     "bench-times": bench_times,
     "bench-ratios": bench_ratios,
@@ -174,6 +244,10 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "bench-train": bench_train,
     "operands": operands,
     "diagnosis": diagnosis,
+    "stream-times": stream_times,
+    "c-header": c_header,
+    "torch-layers": torch_layers,
+    "torch-programs": torch_programs,
 }
 
 

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import polars
 import pytest
 
 import elman
@@ -346,3 +347,14 @@ def test_resets_that_do_not_fit(network):
         Stream(network).step(np.zeros(FEATURES), resets=1)
     with pytest.raises(ValueError, match=r"resets has shape \(3,\) and dtype bool; expected \(4,\) and bool"):
         Stream(network).run(np.zeros((4, FEATURES)), resets=np.zeros(3, bool))
+
+
+def test_a_run_of_fit_row_by_row(tmp_path):
+    values = np.sin(np.arange(300) / 5) + 0.1 * np.arange(300)
+    run = elman.fit(polars.DataFrame({"value": values}), window=8, ahead=3, units=4, epochs=1, out=tmp_path / "run")
+    x = values[:40, None].astype("float32")
+    windows, grid = np.stack([x[t - 8 : t] for t in range(8, 41)]), tolerance.Grid()
+    for source in (run, tmp_path / "run", str(tmp_path / "run" / "model.safetensors")):
+        stream = Stream(source)
+        compared(grid, run.model, stream.run(x)[7:], windows, source)
+        assert stream.warmup == stream.window == 8  # before, the linear part has no output

@@ -11,8 +11,10 @@ import pytest
 import torch
 from torch import nn
 
+import elman.torch
 import size
 from elman.network import GRU, LSTM, Concat, Dense, Dropout, Last, Network, Reverse, SimpleRNN
+from elman.stream import Stream
 
 CASES = size.by_size(30, 200, 3000)
 ACTIVATIONS = (nn.Tanh, nn.ReLU, nn.Sigmoid, nn.Hardsigmoid, nn.Softplus, nn.ELU, nn.Identity)
@@ -247,3 +249,14 @@ def test_other_arguments():
         Network.from_torch(nn.GRU(2, 2).state_dict())
     with pytest.raises(ValueError, match="dtype bfloat16"):
         Network.from_torch(nn.Sequential(nn.Linear(2, 2)).bfloat16())
+
+
+def test_a_stream_of_a_module():
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2))
+    x = torch.randn(9, 3)
+    np.testing.assert_allclose(Stream(module).run(x.numpy()), module(x).detach().numpy(), atol=1e-6)
+    for own in (nn, elman.torch):
+        module = own.LSTM(3, 5, num_layers=2, batch_first=True)
+        got = Stream(module).run(x.numpy())
+        np.testing.assert_allclose(got, module(x[None])[0][0].detach().numpy(), atol=1e-6)
