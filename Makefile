@@ -47,7 +47,7 @@ CLANG ?= $(shell for clang in clang++ $$(seq -f 'clang++-%g' 30 -1 14); do comma
 OTHERS = $(SANITIZERS) $(if $(CLANG),clang) zig
 
 .NOTPARALLEL:
-.PHONY: help demo develop check test lint format sanitize evaluate wheels notebook clean
+.PHONY: help demo develop check test lint format sanitize evaluate wheels docs notebook clean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -85,6 +85,10 @@ wheels: $(DONE)/wheels ## dist/ with a wheel for every platform, built on this o
 evaluate: $(DONE)/evaluate $(OTHERS:%=build/%/done) ## The long counts and every figure, into evidence/; goes on where it stopped.
 	@$(BIN)/python tests/evaluate.py numpy isa $(OTHERS) $(BACKENDS)
 	@$(if $(CLANG),:,echo "The suite with Clang's library was not run: clang++ 14 or later is not installed.")
+
+docs: $(DONE)/docs ## The site of all pages in build/site; a broken link or a missing reference is an error.
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "The site is in build/site. Open build/site/index.html."
 
 notebook: $(INSTALLED) ## docs/guide.md as a notebook, build/guide.ipynb.
 	@mkdir -p build
@@ -133,6 +137,13 @@ $(DONE)/demo: $(SOURCES) $(DONE)/venv
 
 $(DONE)/evaluate: $(DONE)/elman $(DONE)/wheels
 	@$(PIP) ".[evaluate]"
+	@touch $@
+
+# The site is made of the sources as they are: elman itself is not installed for it.
+$(DONE)/docs: pyproject.toml | $(DONE)/venv
+	@echo "Installing Material for MkDocs ..."
+	@$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["docs"], sep="\n")' | \
+		$(PIP) --requirement /dev/stdin
 	@touch $@
 
 # What builds and reads wheels, without elman.

@@ -158,8 +158,9 @@ def operands() -> str:
     milliseconds = 1000 * evidence("import_time")["seconds_beyond_numpy"]
     return (
         f"A mask, left padding or dropout masks make a native call at most {100 * (most - 1):.0f} % slower\n"
-        f"([evidence](evidence/operands.json)). `import elman` takes {milliseconds:.0f} ms more than `import numpy`\n"
-        "([evidence](evidence/import_time.json)).\n"
+        "([evidence](../evidence/operands.json)).\n"
+        f"`import elman` takes {milliseconds:.0f} ms more than `import numpy`\n"
+        "([evidence](../evidence/import_time.json)).\n"
     )
 
 

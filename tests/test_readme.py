@@ -1,20 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The NumPy example of the README runs without a framework and prints what the page shows. The examples that need
-Keras run in on_each_backend/test_pages.py."""
+"""The examples that need NumPy alone, in the README and in docs/functions.md, run without a framework and print what
+the page shows. The examples that need a framework run in on_each_backend/test_pages.py."""
 
 import re
 from pathlib import Path
 
-README = (Path(__file__).resolve().parents[1] / "README.md").read_text()
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+FRAMEWORK = re.compile(r"^(?:import|from) (?:keras|tensorflow|jax|torch)\b", re.MULTILINE)
+BLOCKS = {
+    f"{name}-{number}": code
+    for name in ("README.md", "docs/functions.md")
+    for number, code in enumerate(re.findall(r"```python\n(.*?)```", (ROOT / name).read_text(), re.DOTALL))
+    if not FRAMEWORK.search(code)
+}
 
 
-def test_the_example_on_numpy_runs(capsys):
-    (block,) = (
-        b
-        for b in re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-        if "= elman.simple_rnn(x" in b and "jax" not in b
-    )
-    exec(block, {})
-    said = re.search(r"print\(.*\)  # (.*?):", block)
-    assert said is not None
-    assert capsys.readouterr().out.strip() == said[1]
+def test_the_pages_have_such_examples():
+    assert len(BLOCKS) >= 3
+
+
+@pytest.mark.parametrize("name", BLOCKS)
+def test_the_example_runs(name, capsys):
+    exec(BLOCKS[name], {})
+    (said,) = re.findall(r"print\(.*\)  # (.*?)(?:: .*)?$", BLOCKS[name], re.MULTILINE)
+    assert capsys.readouterr().out.strip() == said
