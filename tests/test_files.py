@@ -89,3 +89,25 @@ def test_a_writer_that_fails_leaves_the_old_file(tmp_path):
         files.write_with(path, fail)
     assert path.read_text() == "old"
     assert names(tmp_path) == ["out.csv"]
+
+
+def test_two_writers_of_one_file_do_not_meet(tmp_path):
+    path = tmp_path / "out.csv"
+
+    def write(to):
+        to.write_text("first")
+        files.write(path, "second, whole")
+        assert to.read_text() == "first"
+
+    files.write_with(path, write)
+    assert path.read_text() == "first"
+    assert names(tmp_path) == ["out.csv"]
+
+
+def test_what_a_killed_process_left_is_removed_and_what_a_living_one_writes_is_not(tmp_path):
+    gone = 2**22 + 1  # above the largest number of a process
+    living = os.getppid()
+    for name in (f"{files.PREFIX}{gone}-ab-x", f"{files.PREFIX}{living}-ab-x", f"{files.PREFIX}run.json", "mine"):
+        (tmp_path / name).touch()
+    files.clear(tmp_path)
+    assert sorted(names(tmp_path)) == [f"{files.PREFIX}{living}-ab-x", "mine"]

@@ -35,7 +35,8 @@ def count(name):
         os.kill(os.getpid(), signal.SIGKILL)
 def counting(original):
     def call(path, *more):
-        count(pathlib.Path(path).name.removeprefix(files.PREFIX))
+        name = pathlib.Path(path).name  # of a file, or of the one that it is written as
+        count(name.split("-", 3)[3] if name.startswith(files.PREFIX) else name)
         return original(path, *more)
     return call
 files._to_disk, pathlib.Path.replace = counting(files._to_disk), counting(pathlib.Path.replace)

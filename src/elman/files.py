@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import secrets
 import stat
 import struct
 import tempfile
@@ -54,7 +55,8 @@ def write_with(path: Path, writer: Callable[[Path], object]) -> None:
             return
         if old is not None and not (old.st_mode & 0o222 and os.access(target, os.W_OK)):
             raise PermissionError(errno.EACCES, "the file is read-only")
-        temporary = target.with_name(f"{PREFIX}{target.name}")
+        # No other process or thread writes to this name.
+        temporary = target.with_name(f"{PREFIX}{os.getpid()}-{secrets.token_hex(4)}-{target.name}")
         try:
             writer(temporary)
             if old is not None:
@@ -69,10 +71,25 @@ def write_with(path: Path, writer: Callable[[Path], object]) -> None:
 
 
 def clear(folder: Path) -> None:
-    """Removes what a killed process left half-written."""
+    """Removes what a killed process left half-written, and nothing that a living one writes."""
     with file_errors(folder):
-        for path in folder.glob(f"{PREFIX}*"):
-            path.unlink()
+        for path in folder.iterdir():
+            if path.name.startswith(PREFIX) and not _is_being_written(path):
+                path.unlink(missing_ok=True)
+
+
+def _is_being_written(path: Path) -> bool:
+    """Whether the process lives that began a file; it may be another one with its number."""
+    number = path.name.removeprefix(PREFIX).partition("-")[0]
+    if not number.isdigit() or int(number) == os.getpid():
+        return False
+    try:
+        os.kill(int(number), 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # it is somebody else's
+        return True
+    return True
 
 
 @contextlib.contextmanager
@@ -124,7 +141,7 @@ def _write_all(path: Path, data: bytes) -> None:
 
 def _write_through(path: Path, writer: Callable[[Path], object]) -> None:
     """Writes to a pipe or a device: first a whole file elsewhere, then its bytes."""
-    with tempfile.TemporaryDirectory() as folder:
+    with temporary_errors(), tempfile.TemporaryDirectory() as folder:
         temporary = Path(folder, path.name)
         writer(temporary)
         data = temporary.read_bytes()

@@ -7,6 +7,7 @@ column of the table, and for a column of times that cannot be read.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -27,6 +28,8 @@ CATEGORIES = 20  # most values of a column of text that is taken for categories
 _JITTER = 0.3  # of the median step, up to which rising numbers count as a clock
 _MONTH = r"\b(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)"
 _LIKE_A_DATE = rf"(?i)\d.*{_MONTH}|{_MONTH}.*\d|\d[-/.: ]\d+[-/.: ]\d|\d:\d\d|\d\s?q[1-4]\b"
+
+_NAME_OF_A_TIME = r"(?i)(?:date|time|month|week|quarter|period|stamp)"
 
 
 class Chosen(NamedTuple):
@@ -84,13 +87,11 @@ def _kind(column: pl.Series, source: Source) -> str:
         return "count" if _rises_evenly(numbers(series, False).values) else "numbers"
     found = numbers(series, source.decimal_comma, decimal=source.decimal).values
     present = len(cleaned(series).drop_nulls())
-    if present and not np.isfinite(found).any():
+    if present and np.isfinite(found).sum() < MOST * present:
         try:
             return "times" if time_format(series) else _kind_of_text(column)
         except DataError:  # these are times too; their order matters only if the column is used
             return "times"
-    if present and np.isfinite(found).sum() < MOST * present:
-        return _kind_of_text(column)
     return "count" if _rises_evenly(found) else "numbers"
 
 
@@ -160,7 +161,7 @@ def choose(head: pl.DataFrame, source: Source, settings: Settings) -> Chosen:
     taken = {time, group, *(parts.columns if parts is not None else ())}
     numeric = [n for n, k in kind.items() if k == "numbers" and n not in taken]
     if target is None:
-        target = _only(numeric, kind)
+        target = _only(numeric, kind, head)
     if target in taken or (time is not None and time == group):
         raise DataError(f"target, time and group are {target!r}, {time!r} and {group!r}; expected different columns.")
     if wrong := [name for name in features or () if name in taken]:
@@ -271,7 +272,7 @@ def _check_unread(head: pl.DataFrame, kind: Mapping[str, str]) -> None:
         text = cleaned(series).drop_nulls()
         if text.n_unique() <= CATEGORIES and text.n_unique() < len(text):
             continue
-        if not text.str.contains(_LIKE_A_DATE).sum() > MOST * len(text):
+        if not (re.search(_NAME_OF_A_TIME, name) or text.str.contains(_LIKE_A_DATE).sum() > MOST * len(text)):
             continue
         cure = f"or leave the column out with exclude (--exclude {name!r})."
         if text.str.contains(TIME_OF_DAY).all():
@@ -285,9 +286,13 @@ def _check_unread(head: pl.DataFrame, kind: Mapping[str, str]) -> None:
         )
 
 
-def _only(numeric: Sequence[str], kind: Mapping[str, str]) -> str:
+def _only(numeric: Sequence[str], kind: Mapping[str, str], head: pl.DataFrame) -> str:
     """The one column of numbers, where nothing is named to forecast."""
     if len(numeric) == 1:
         return numeric[0]
-    found = f": {listed(numeric)}. Name the one to forecast." if numeric else f"; the columns are {listed(kind)}."
+    found = f": {listed(numeric)}. Name the one to forecast."
+    if not numeric:
+        reasons = {name: _reason(head[name], each) for name, each in kind.items() if each == "text"}
+        names = [f"{name} ({reasons[name]})" if name in reasons else name for name in kind]
+        found = f"; the columns are {listed(names)}. Name one to forecast, or write its cells as numbers."
     raise DataError(f"target is not given, and the table has {len(numeric)} columns of numbers{found}")

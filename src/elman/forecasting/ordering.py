@@ -114,6 +114,15 @@ def _check_cells(source: Source, chosen: Chosen, raw: RawTable) -> None:
         )
 
 
+def _group(chosen: Chosen, raw: RawTable, last: int) -> str:
+    """Which column may tell several series apart, where time goes back after a row."""
+    for column in chosen.categories:
+        places = [i for i, name in enumerate(chosen.features) if name.startswith(f"{column} = ")]
+        if (raw.rows[last, places] != raw.rows[last + 1, places]).any():
+            return f" If {column!r} tells several series apart, name it with group (--group {column!r})."
+    return " If the table holds several series, name the column that tells them apart with group (--group)."
+
+
 def _check_order(chosen: Chosen, raw: RawTable, where: Where) -> None:
     """Raises DataError unless time rises in every group."""
     if raw.times is None:
@@ -130,11 +139,7 @@ def _check_order(chosen: Chosen, raw: RawTable, where: Where) -> None:
         if again
         else "Sort the rows with sort=True (--sort)."
     )
-    group = (
-        ""
-        if chosen.group is not None
-        else " If the table holds several series, name the column that tells them apart with group (--group)."
-    )
+    group = "" if chosen.group is not None else _group(chosen, raw, int(back[0]))
     raise DataError(
         f"{where(int(back[0]) + 1)}, column {chosen.time!r} (the time): {found}; expected rows in order of time. "
         f"{cure}{group}"

@@ -26,6 +26,7 @@ _ZONE = r"(?P<z>z|utc|gmt|[-+]\d{2}(?::?\d{2})?)"
 _CLOCK = r"(?P<H>\d{1,2})(?::(?P<M>\d{2})(?::(?P<S>\d{2})(?:[.,](?P<f>\d{1,9}))?)?)?(?: ?(?P<p>[ap])\.?m\.?)?"
 _TIME = rf"(?:(?:[ t]|, ?| at ){_CLOCK}(?: ?{_ZONE})?)?"
 _PIVOT = 69  # years of two digits from here on are of the 20th century, as in POSIX
+_NEARLY = 0.9
 _CLEARER = 5  # how many times as many reversals of time the other readings of a column need
 TIME_OF_DAY = r"(?i)^(?:1899-12-3[01] )?\d{1,2}:\d{2}(?::\d{2}(?:[.,]\d+)?)?(?: ?[ap]\.?m\.?)?$"
 
@@ -83,7 +84,7 @@ FORMS = {
     ),
 }
 _YEAR_OR_DAY = "Jan-24"
-# Integers are times only if every cell fits.
+# Integers are times only if nearly every cell fits.
 _COMPACT_DAY = r"(?P<y>(?:19|20)\d{2})(?P<m>0[1-9]|1[0-2])(?P<d>[0-3]\d)"
 COMPACT = {
     "20240131": _Form(_COMPACT_DAY, timed=False),
@@ -168,12 +169,16 @@ def _are_even(times: np.ndarray) -> bool:
 
 
 def _compact(series: pl.Series, text: pl.Series) -> str | None:
-    """The form of numbers that are dates: every cell fits, and not all are the same."""
+    """The form of numbers that are dates: nearly every cell fits, and not all are the same."""
     if text.n_unique() < 2 or not (is_text(series) or series.dtype.is_numeric()):
         return None
     for form in COMPACT:
-        if text.str.contains(pattern_of(form)).all() and not (moments := _moments(text, form)).null_count():
-            return form if form != "202401" or _by_months(moments.to_numpy()) else None
+        if text.str.contains(pattern_of(form)).sum() < _NEARLY * len(text):
+            continue
+        moments = _moments(text, form)
+        if moments.null_count() <= (1 - _NEARLY) * len(text):
+            months = form == "202401"
+            return form if not months or _by_months(moments.drop_nulls().to_numpy()) else None
     if pl.Series([series.name]).str.contains(_EXCEL_NAME)[0]:
         days = text.cast(pl.Float64, strict=False)
         whole = not days.null_count() and days.min() >= _EXCEL_DAYS[0] and days.max() <= _EXCEL_DAYS[1]  # type: ignore[operator]
