@@ -145,7 +145,7 @@ def fold_of(table: Table, part: Array, window: int, ahead: int, period: int | No
                 f"the {name} part of a fold has {counted(len(each), 'window')}; expected {_LEAST} or more. Choose "
                 "fewer folds, a smaller window or a smaller ahead, or pass a longer table."
             )
-    mean, std = checks.moments(table, part)
+    _, mean, std = checks.moments(table, part)
     series = training_series(table, part)
     starts = np.concatenate([windows.starts["validation"], windows.starts["test"]])
     begins = table.segments[np.searchsorted(table.segments[:, 0], starts, "right") - 1, 0]

@@ -59,6 +59,7 @@ def _forecast(source: Source, asked: Asked) -> Problem:
     count = FOLDS if asked.folds is None else asked.folds
     longest = asked.window or forecast.longest_window(table, asked.ahead, count)
     first = forecast.parts_of(table, asked.ahead, count)[0]
+    table = checks.moments(table, first)[0]  # without columns that say nothing in the first fold
     checks.check_leakage(table, first, longest, asked.ahead)
     memory = history.of_forecast(forecast.folds_of(table, longest, asked.ahead, count)[0], asked.seed)
     window = asked.window or memory.window
