@@ -3,7 +3,9 @@
 
 import importlib.util
 import json
+import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -249,3 +251,13 @@ def test_the_command_prints_a_table_and_writes_a_page(tmp_path):
     assert printed["recommended"] == "linear"
     bad = CliRunner().invoke(app, ["compare", str(path), "--target", "tmp", "--out", str(tmp_path / "bad")])
     assert (bad.exit_code, (tmp_path / "bad").exists()) == (2, False)
+
+
+@pytest.mark.medium
+def test_the_page_runs_and_prints_what_it_says(capsys):
+    page = (Path(__file__).parents[1] / "docs" / "compare.md").read_text()
+    code = "\n".join(re.findall(r"```python\n(.*?)```", page, re.DOTALL))
+    exec(compile(code, "compare.md", "exec"), {})
+    said = re.findall(r"print\(.*\)  # (.*)", code)
+    printed = capsys.readouterr().out.splitlines()
+    assert [line for line in printed if line in said] == said

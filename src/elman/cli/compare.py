@@ -16,7 +16,7 @@ from elman.cli.progress import count
 from elman.cli.screen import say, screen, table_of, usage_errors
 from elman.comparison import Comparison, report
 from elman.comparison import compare as compare_models
-from elman.comparison.asked import FILLS, NAMES, TASKS, Asked
+from elman.comparison.asked import BY, FILLS, NAMES, TASKS, Asked
 
 _table = functools.partial(option, "The data")
 _models = functools.partial(option, "The comparison")
@@ -30,11 +30,18 @@ _FILL = (
     "What to do with empty cells and missing rows. previous: the value before; split: cut the series there; keep: "
     "ignore gaps in time.  [default: stop]"
 )
+_LABEL = (
+    "The column of labels, to classify. With --group a sequence is the rows of a group; without it a row, whose "
+    "columns are the steps."
+)
+_BY = "Whether texts are words or characters: words or characters.  [default: by the texts]"
+_TASK = "What to do: forecast, classify or text.  [default: by the options]"
 _WINDOW = "How many of the latest rows a forecast is made from.  [default: as many as help]"
-_FOLDS = "On how many parts, one after the other, the models are judged.  [default: 3]"
+_FOLDS = "On how many parts, one after the other, the models are judged.  [default: 3 or 5]"
 _SEEDS = "How often each model is fitted to each part, with seeds one after the other."
 _TRIALS = "How many sizes and learning rates are tried for each network. 1 takes the usual ones."
 _ONLY = "The models to compare, by the names in the report.  [default: all]"
+_RAY = "Fit the models as tasks of the Ray cluster at this address; local starts Ray here."
 _FRESH = (
     "Start again, even if the folder holds a comparison, which is replaced. Without it an interrupted one is resumed, "
     "and a finished one is shown."
@@ -52,7 +59,10 @@ def compare(
     group: Annotated[str | None, _table("COLUMN", _GROUP)] = None,
     fill: Annotated[str | None, _table("HOW", _FILL, words=FILLS)] = None,
     unit: Annotated[str | None, _table("TEXT", "The target's unit, for the report and the pictures.")] = None,
-    task: Annotated[str, _models("NAME", "What to do: forecast.  [default: by the data]", words=TASKS)] = Asked.task,
+    label: Annotated[str | None, _table("COLUMN", _LABEL)] = None,
+    text: Annotated[str | None, _table("COLUMN", "The column of texts to classify, with --label.")] = None,
+    by: Annotated[str, _table("HOW", _BY, words=BY)] = Asked.by,
+    task: Annotated[str, _models("NAME", _TASK, words=TASKS)] = Asked.task,
     ahead: Annotated[int | None, _models("ROWS", "How many rows to forecast.  [default: 1]")] = None,
     window: Annotated[int | None, _models("ROWS", _WINDOW)] = None,
     folds: Annotated[int | None, _models("N", _FOLDS)] = None,
@@ -60,11 +70,12 @@ def compare(
     trials: Annotated[int, _models("N", _TRIALS)] = Asked.trials,
     only: Annotated[str | None, _models("A,B,...", _ONLY)] = None,
     seed: Annotated[int, _models("N", "Start of the random numbers: first weights, order, searches.")] = Asked.seed,
+    ray: Annotated[str | None, _run("ADDRESS", _RAY)] = None,
     out: Annotated[Path | None, _run("FOLDER", "Where the run is kept.  [default: a folder in elman-runs]")] = None,
     fresh: Annotated[bool, _run(None, _FRESH, "--fresh")] = False,
     json_: Annotated[bool, _run(None, "Print the report as JSON.", "--json")] = False,
 ) -> None:
-    """Find out which of many models is worth having for a table.
+    """Find out which of many models is worth having for some data.
 
     Simple methods, a linear model, boosted trees and recurrent networks are
     fitted to the rows before some moments and judged on the rows after them.
@@ -73,6 +84,8 @@ def compare(
 
     \b
     elman compare beach.csv --target temp --ahead 24
+    elman compare gestures.csv --group person --label gesture
+    elman compare reviews.csv --text review --label stars
     elman compare --data walk
     """
     given: dict[str, Any] = {name: value for name, value in locals().items() if name in NAMES and value is not None}
@@ -85,7 +98,7 @@ def compare(
         known = {"table": table} if data is None else datasets.arguments(data)
         known = {name: value for name, value in known.items() if name == "table" or name in NAMES}
         with count("fits") as tell:
-            found = compare_models(**known | given, out=out, fresh=fresh, tell=tell)
+            found = compare_models(**known | given, ray=ray, out=out, fresh=fresh, tell=tell)
         page = found.to_html(found.folder / "report.html")
     _print(found, page, json_=json_)
 

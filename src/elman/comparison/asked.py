@@ -15,7 +15,8 @@ from elman.checks import did_you_mean, is_integer, positive_integer
 from elman.errors import DataError
 from elman.forecasting.settings import Settings
 
-TASKS = ("forecast",)
+TASKS = ("forecast", "classify", "text")
+BY = ("words", "characters")
 FILLS = ("previous", "split", "keep")
 _MOST = 2**31 - 1
 
@@ -38,17 +39,29 @@ class Asked:
     seeds: int = 1
     trials: int = 4
     only: Sequence[str] | None = None
+    label: str | None = None
+    text: str | None = None
+    by: str = "auto"
 
     def __post_init__(self) -> None:
-        if self.task not in ("auto", *TASKS):
-            raise DataError(
-                f"task is {self.task!r}; expected one of auto, {', '.join(TASKS)}.{did_you_mean(self.task, TASKS)}"
-            )
+        _one_of("task", self.task, TASKS)
+        _one_of("by", self.by, BY)
         if self.fill == "linear":
             raise DataError(
                 "fill is 'linear', which reads the value after a gap, and a forecast does not know that value; "
                 f"expected one of {', '.join(FILLS)}. Use 'previous' (--fill previous)."
             )
+        self._check_numbers()
+        for name in ("label", "text"):
+            if not isinstance(getattr(self, name), str | None):
+                raise DataError(f"{name} is {type(getattr(self, name)).__name__}; expected the name of a column.")
+        if self.only is not None:
+            names = [self.only] if isinstance(self.only, str) else list(self.only)
+            if not names:
+                raise DataError("only is empty; expected names of candidates. Leave it out for all of them.")
+            object.__setattr__(self, "only", names)
+
+    def _check_numbers(self) -> None:
         for name in ("ahead", "seeds", "trials", *(n for n in ("window", "folds") if getattr(self, n) is not None)):
             object.__setattr__(self, name, positive_integer(name, getattr(self, name), error=DataError))
         if self.folds is not None and self.folds < 2:
@@ -56,11 +69,6 @@ class Asked:
         if not is_integer(self.seed, least=0) or self.seed > _MOST - self.seeds:
             raise DataError(f"seed is {self.seed!r}; expected an integer from 0 to {_MOST - self.seeds}.")
         object.__setattr__(self, "seed", int(self.seed))
-        if self.only is not None:
-            names = [self.only] if isinstance(self.only, str) else list(self.only)
-            if not names:
-                raise DataError("only is empty; expected names of candidates. Leave it out for all of them.")
-            object.__setattr__(self, "only", names)
 
     def settings(self) -> Settings:
         """The arguments that name columns, as `elman.fit` checks them.
@@ -86,3 +94,8 @@ class Asked:
 
 
 NAMES = tuple(field.name for field in dataclasses.fields(Asked))
+
+
+def _one_of(name: str, value: Any, words: Sequence[str]) -> None:
+    if value not in ("auto", *words):
+        raise DataError(f"{name} is {value!r}; expected one of auto, {', '.join(words)}.{did_you_mean(value, words)}")

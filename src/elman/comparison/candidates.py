@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from elman.checks import did_you_mean
-from elman.comparison import forecasters
+from elman.comparison import classifiers, forecasters, text
+from elman.comparison.markov import markov
 from elman.comparison.model import Choice, Model
 from elman.errors import DataError
 from elman.forecasting.words import listed
@@ -52,11 +53,27 @@ CANDIDATES = (
     Candidate("last value", {"forecast": forecasters.last_value}),
     Candidate("seasonal", {"forecast": forecasters.seasonal}),
     Candidate("drift", {"forecast": forecasters.drift}),
-    Candidate("linear", {"forecast": forecasters.linear}),
-    Candidate("boosting", {"forecast": forecasters.boosting}, needs=("sklearn",), loads=("sklearn.ensemble",)),
-    Candidate("feedforward", {"forecast": forecasters.feedforward}, searched=True),
+    Candidate("majority", {"classify": classifiers.majority, "text": classifiers.majority}),
+    Candidate("linear", {"forecast": forecasters.linear, "classify": classifiers.linear, "text": text.bag}),
+    Candidate("markov", {"classify": markov, "text": markov}),
+    Candidate(
+        "boosting",
+        {"forecast": forecasters.boosting, "classify": classifiers.boosting},
+        needs=("sklearn",),
+        loads=("sklearn.ensemble",),
+    ),
+    Candidate("feedforward", {"forecast": forecasters.feedforward, "classify": classifiers.feedforward}, searched=True),
     *(
-        Candidate(cell, {"forecast": forecasters.recurrent(cell)}, searched=True, recurrent=True)
+        Candidate(
+            cell,
+            {
+                "forecast": forecasters.recurrent(cell),
+                "classify": classifiers.recurrent(cell),
+                "text": classifiers.recurrent(cell),
+            },
+            searched=True,
+            recurrent=True,
+        )
         for cell in ("SimpleRNN", "GRU", "LSTM")
     ),
 )

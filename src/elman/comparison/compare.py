@@ -7,6 +7,8 @@ ends. No framework.
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import platform
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +17,7 @@ from typing import Any
 import numpy as np
 
 import elman
-from elman.comparison import candidates, local, tasks
+from elman.comparison import candidates, local, on_ray, tasks
 from elman.comparison.asked import Asked
 from elman.comparison.candidates import Candidate
 from elman.comparison.jobs import Job, Outcome
@@ -47,6 +49,10 @@ def compare(
     seeds: int = 1,
     trials: int = 4,
     only: Sequence[str] | None = None,
+    label: str | None = None,
+    text: str | None = None,
+    by: str = "auto",
+    ray: str | None = None,
     out: Any = None,
     fresh: bool = False,
     tell: Callable[[int, int], None] | None = None,
@@ -56,12 +62,16 @@ def compare(
     A forecast is judged at origins that roll forward. Everything that is estimated, from scales to windows, is
     estimated on the rows before an origin; a gap as long as the forecast lies between them. Each network gets the same
     small search. The candidates that cannot be told apart from the best by a Diebold-Mariano test are tied, and the
-    smallest of them is recommended. A killed comparison goes on where it stopped, to the same table.
+    smallest of them is recommended. A killed comparison goes on where it stopped, to the same table. Sequences and
+    texts with labels are classified: the folds are stratified, and pairs are compared by a paired bootstrap.
 
     Args:
-        table: Path of a `.csv` or `.parquet` file, a NumPy array `(rows, columns)`, or a pandas or Polars frame.
+        table: Path of a `.csv` or `.parquet` file, a NumPy array `(rows, columns)`, or a pandas or Polars frame. Or
+            `(x, y)` to classify: x `(sequences, time, features)`, a list of arrays `(time, features)` of any lengths,
+            integers `(sequences, time)` for categories, or a list of texts; y a label for each. A third array names
+            what must not be parted by a fold, such as the person that several sequences come from.
         target: The column to forecast. It may be left out if the table has one column of numbers.
-        task: `"forecast"`, or `"auto"`.
+        task: `"forecast"`, `"classify"` or `"text"`; `"auto"` finds it by what is passed.
         seed: Seed of first weights, of the order of examples, and of searches.
         ahead: Rows to forecast, all at once.
         window: Rows that candidates see. `None` chooses them by how far back memory helps.
@@ -71,10 +81,15 @@ def compare(
         fill: What to do with empty cells and gaps in time: `"previous"` fills them, `"split"` leaves their rows out,
             `"keep"` takes rows as they come; `None` raises an error.
         unit: The target's unit, for the report.
-        folds: Origins, or `None` for 3.
+        folds: Parts to judge on; `None` for 3 origins of a forecast, and 5 folds to classify.
         seeds: How often each candidate is fitted to each fold; losses are means over seeds.
         trials: Of the search of each network. 1 takes the defaults.
         only: Names of candidates, or `None` for all.
+        label: The column of labels, for a table to classify. With `group` a sequence is the rows of a group, in order;
+            without it a row, whose columns are the steps.
+        text: The column of texts to classify.
+        by: `"words"` or `"characters"` of texts, or `"auto"`.
+        ray: The address of a Ray cluster, or `"local"` to start Ray here: fits are its tasks. The figures are the same.
         out: The run's folder. `None` names it by the data and the arguments, in `elman-runs`.
         fresh: Whether to start again, even if the folder holds this comparison.
         tell: Called after each fit with how many have ended, and how many there are.
@@ -84,6 +99,7 @@ def compare(
 
     Raises:
         elman.DataError: If the table, an argument or the folder cannot be used; a `ValueError`.
+        ImportError: If `ray` is passed, and Ray is not installed.
 
     Example:
 
@@ -92,7 +108,7 @@ def compare(
     """
     asked = Asked(
         target=target, task=task, seed=seed, ahead=ahead, window=window, features=features, time=time, group=group,
-        fill=fill, unit=unit, folds=folds, seeds=seeds, trials=trials, only=only,
+        fill=fill, unit=unit, folds=folds, seeds=seeds, trials=trials, only=only, label=label, text=text, by=by,
     )  # fmt: skip
     given = tasks.given(table, asked)
     rows = candidates.chosen(given.task, asked.only)
@@ -104,7 +120,9 @@ def compare(
         store = Store(path, fresh=fresh)
         data = store.finished()
         if data is None:
-            data = _compared(given.problem, rows, asked, store, tell)
+            with contextlib.nullcontext() if ray is None else on_ray.connected(ray):
+                work = local.run if ray is None else on_ray.run
+                data = _compared(given.problem, rows, asked, functools.partial(work, store=store), tell)
             store.finish(data)
     return Comparison(data, path)
 
@@ -113,10 +131,10 @@ def _compared(
     problem: Problem,
     rows: Sequence[Candidate],
     asked: Asked,
-    store: Store,
+    work: Callable[..., None],
     tell: Callable[[int, int], None] | None,
 ) -> dict[str, Any]:
-    """Does the jobs that the store lacks, and judges their outcomes."""
+    """Does the jobs, and judges their outcomes. `work` is the `run` of `local` or `on_ray`."""
     able = [candidate for candidate in rows if candidate.skipped is None]
     searches = [Job(each.name, -1, asked.seed) for each in able if each.searched and asked.trials > 1]
     fits = [
@@ -133,9 +151,9 @@ def _compared(
         if tell is not None:
             tell(len(outcomes), total)
 
-    local.run(problem, [(job, Choice()) for job in searches], asked.trials, store, ended)
+    work(problem, [(job, Choice()) for job in searches], asked.trials, ended=ended)
     choices = {job.candidate: Choice(**outcomes[job].facts.get("choice", {})) for job in searches}
-    local.run(problem, [(job, choices.get(job.candidate, Choice())) for job in fits], asked.trials, store, ended)
+    work(problem, [(job, choices.get(job.candidate, Choice())) for job in fits], asked.trials, ended=ended)
     return _judged(problem, rows, outcomes, asked)
 
 
@@ -145,6 +163,7 @@ def _judged(
     """The whole result as plain data."""
     found = {candidate.name: _row(candidate, outcomes, len(problem.folds)) for candidate in rows}
     compared = [name for name, row in found.items() if row["status"] == "compared"]
+    assert problem.scores is not None
     scores = problem.scores({name: _predictions(name, problem, outcomes, asked) for name in compared})
     for name in compared:
         found[name] |= {"skill": None, "skill_low": None, "skill_high": None} | scores.row(name)
@@ -188,7 +207,7 @@ def _row(candidate: Candidate, outcomes: Mapping[Job, Outcome], folds: int) -> d
     row: dict[str, Any] = {"name": candidate.name, "recurrent": candidate.recurrent}
     if candidate.skipped is not None:
         return row | {"status": "skipped", "why": candidate.skipped}
-    own = {job: outcome for job, outcome in outcomes.items() if job.candidate == candidate.name}
+    own = {job: outcomes[job] for job in sorted(outcomes) if job.candidate == candidate.name}
     for status in ("failed", "skipped"):
         if why := [outcome.facts[status] for outcome in own.values() if status in outcome.facts]:
             return row | {"status": status, "why": why[0]}

@@ -25,7 +25,6 @@ _VALIDATION = 0.2  # share of the rows before a fold's origin on which its candi
 _LONGEST, _FITS = 64, 8  # rows of a window that is chosen here, and how often it fits into the first training part
 _MOST_TRAIN, _MOST_TEST = 20_000, 2_000  # windows of a part; more are thinned out evenly
 _LEAST = 8  # windows of a part
-_DIAGNOSED = 256  # windows on which memory is measured
 
 
 class Fold(NamedTuple):
@@ -55,15 +54,6 @@ class Fold(NamedTuple):
     def held_out(self) -> Array:
         """What a model is asked to predict: the first row of each test window."""
         return self.windows.starts["test"]
-
-    def for_diagnosis(self) -> tuple[Array, Array] | None:
-        """Inputs and targets of the test part; `None` if they are too few or constant."""
-        starts = self.held_out
-        some = starts[np.linspace(0, len(starts) - 1, min(len(starts), _DIAGNOSED), dtype=int)]
-        targets = self.windows.targets(some)
-        if len(some) < _LEAST or self.windows.window < 2 or not np.ptp(targets, axis=0).any():
-            return None
-        return self.windows.inputs(some), targets
 
     def truth(self) -> Array:
         """`(windows, ahead)`: the values to forecast, in the target's units."""

@@ -14,7 +14,7 @@ import numpy as np
 
 from elman.assessment import share_of_draws_below
 from elman.comparison.forecast import Fold, lengths, predicted, shortened
-from elman.comparison.model import Array, Choice, Model, Unfit
+from elman.comparison.model import Array, Choice, Model, Unfit, horizon_of
 from elman.forecasting import baselines, forecaster
 from elman.forecasting.baselines import Linear
 from elman.forecasting.training import Examples
@@ -96,12 +96,12 @@ def recurrent(cell: str) -> Any:
 
     def fit(fold: Fold, choice: Choice, seed: int) -> Model:
         layer: Any = LAYERS[cell]
-        return _network(fold, [layer(choice.units)], choice, seed)
+        return _network(fold, [layer(choice.units)], choice, seed, recurrent=True)
 
     return fit
 
 
-def _network(fold: Fold, layers: list[Any], choice: Choice, seed: int) -> Model:
+def _network(fold: Fold, layers: list[Any], choice: Choice, seed: int, *, recurrent: bool = False) -> Model:
     windows, start = fold.windows, linear_of(fold)
     scale = float(fold.mean[windows.target]), float(fold.std[windows.target])
     network = forecaster.along(windows, start, layers, seed)
@@ -123,18 +123,18 @@ def _network(fold: Fold, layers: list[Any], choice: Choice, seed: int) -> Model:
     about = choice._asdict() | {"epochs": len(history.loss), "learned": model is trained}
     losses = [history.untrained_loss, *history.validation_loss]
     state = windows.window * len(fold.mean) + choice.units
+
+    def horizon() -> int | None:
+        return horizon_of(model, windows.inputs(fold.held_out), fold.truth())
+
     return Model(
         lambda starts: predicted(model, fold, starts),
         network.flat.size,
         state,
         about,
-        model if _remembers(network) else None,
+        horizon if recurrent else None,
         min(loss for loss in losses if loss is not None),
     )
-
-
-def _remembers(network: Network) -> bool:
-    return any(type(each.layer).__name__ in {"SimpleRNN", "LSTM", "GRU"} for each in network.bound)
 
 
 def _learned(fold: Fold, trained: Network, untrained: Network) -> bool:

@@ -18,7 +18,7 @@ from elman.comparison.candidates import BY_NAME
 from elman.comparison.model import Array, Choice, Model, Unfit
 from elman.comparison.problem import Problem
 
-UNITS, RATES = (8, 16, 32), (1e-3, 3e-3, 1e-2)
+UNITS, RATES = (8, 16, 32, 64), (1e-3, 3e-3, 1e-2)
 _TIMED = 7  # predictions that are timed; the median counts
 # What a candidate raises that cannot be fitted to some data. A mistake in elman, such as a name that does not exist, is
 # not among them.
@@ -85,7 +85,7 @@ def run(problem: Problem, job: Job, choice: Choice, trials: int) -> Outcome:
         "seconds": seconds,
         "microseconds": _microseconds(model, fold.held_out),
         "about": dict(model.about),
-        "horizon": _horizon(model, fold) if job.fold == len(problem.folds) - 1 else None,
+        "horizon": model.horizon() if model.horizon is not None and job.fold == len(problem.folds) - 1 else None,
     }
     return Outcome(predictions, facts)
 
@@ -98,15 +98,6 @@ def _microseconds(model: Model, examples: Any) -> float:
         model.predict(one)
         times.append(time.perf_counter() - started)
     return 1e6 * float(np.median(times))
-
-
-def _horizon(model: Model, fold: Any) -> int | None:
-    """How far back a recurrent network remembers on the test part; `None` if that cannot be measured."""
-    import elman
-
-    if model.network is None or (data := fold.for_diagnosis()) is None:
-        return None
-    return elman.diagnose(model.network, *data).horizon
 
 
 def _searched(problem: Problem, job: Job, trials: int) -> Outcome:

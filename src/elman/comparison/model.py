@@ -12,10 +12,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from elman.network import Network
-
 Array = np.ndarray
 _BYTES = 4  # of a float32
+_DIAGNOSED, _LEAST = 256, 2  # examples on which memory is measured, at most and at least
 
 
 class Unfit(ValueError):
@@ -43,7 +42,7 @@ class Model(NamedTuple):
         parameters: Numbers that were fitted.
         state: Numbers that a C header keeps from row to row; `None` where elman writes no such header.
         about: What was decided while fitting, as plain data.
-        network: The network with its recurrent layers, which can be diagnosed; else `None`.
+        horizon: Measures how many steps a recurrent network looks back on the test part; `None` for other models.
         loss: The validation loss, by which a search chooses.
     """
 
@@ -51,10 +50,20 @@ class Model(NamedTuple):
     parameters: int
     state: int | None = 0
     about: Mapping[str, Any] = MappingProxyType({})
-    network: Network | None = None
+    horizon: Callable[[], int | None] | None = None
     loss: float = float("nan")
 
     @property
     def header_bytes(self) -> int | None:
         """Bytes of the numbers in a C header: weights and state, in float32."""
         return None if self.state is None else _BYTES * (self.parameters + self.state)
+
+
+def horizon_of(network: Any, x: Array, y: Array | None) -> int | None:
+    """How many steps a network looks back; `None` if there are too few examples or steps, or no differences."""
+    import elman
+
+    some = np.linspace(0, len(x) - 1, min(len(x), _DIAGNOSED), dtype=int)
+    if len(x) < _LEAST or x.shape[1] < _LEAST or (y is not None and not np.ptp(y[some], axis=0).any()):
+        return None
+    return elman.diagnose(network, x[some], None if y is None else y[some]).horizon

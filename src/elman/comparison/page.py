@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The page of a comparison: its plain data in, an HTML file that needs no other out. How it looks is in `elman.page`."""
+"""The page of a comparison: plain data in, an HTML file that needs no other out. How it looks is in `elman.page`."""
 
 from __future__ import annotations
 
@@ -41,7 +41,24 @@ _COMMON = {
     "Training, a prediction": "Mean seconds of a fit on a fold, and the median time of one prediction in this process.",
     "Looks back": "The horizon of `elman diagnose`, on the last fold's held-out part.",
 }
-_MEANINGS = {"forecast": _FORECAST | _COMMON}
+_CLASSIFY = {
+    "Error, log loss": (
+        "The share of sequences whose most probable class is wrong, and the mean of -ln of the probability of the "
+        "right one. The intervals are from a bootstrap that draws whole groups of sequences."
+    ),
+    "Skill": "1 - error / error of the most frequent class: 0 is no better than it, 1 is perfect.",
+    "Tied": (
+        "Not told apart from the candidate with the least error by a paired bootstrap of both on the same sequences. "
+        "Its level is divided by the number of candidates (Bonferroni), so that the truly best one is among the tied "
+        "in 95 of 100 comparisons."
+    ),
+    "Folds": (
+        "Each fold holds out a part with the same share of each class, and learns from the others, which have a part "
+        "of their own on which sizes and the end of training are decided. Scales and vocabularies are those of the "
+        "training part."
+    ),
+}
+_MEANINGS = {"forecast": _FORECAST | _COMMON, "classify": _CLASSIFY | _COMMON, "text": _CLASSIFY | _COMMON}
 
 
 def write(data: dict[str, Any], path: Path) -> Path:

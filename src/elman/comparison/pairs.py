@@ -69,7 +69,7 @@ def paired_bootstrap(first: Array, second: Array, clusters: Array, level: float,
     rng = np.random.default_rng(seed)
     beyond = 0
     for _ in range(_DRAWS // _AT_ONCE):
-        times = rng.multinomial(count, np.full(count, 1 / count), size=_AT_ONCE)
-        draws = (times @ centred) / (times @ sizes)
+        drawn = rng.integers(0, count, size=(_AT_ONCE, count))
+        draws = centred[drawn].sum(1) / sizes[drawn].sum(1)
         beyond += int((np.abs(draws) >= abs(observed) - 1e-12).sum())
     return (beyond + 1) / (_DRAWS + 1) < 1 - level

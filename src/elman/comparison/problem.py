@@ -35,7 +35,7 @@ class Problem(NamedTuple):
     Attributes:
         task: `"forecast"`, `"classify"` or `"text"`.
         folds: The folds.
-        scores: Judges the predictions of all candidates.
+        scores: Judges the predictions of all candidates; `None` in a worker.
         history: Errors by the length of history, as plain data, or `None`.
         about: Sentences: what is compared.
         notes: Sentences about what was decided.
@@ -44,7 +44,7 @@ class Problem(NamedTuple):
 
     task: str
     folds: Sequence[Any]
-    scores: Callable[[Predictions], Judge]
+    scores: Callable[[Predictions], Judge] | None
     history: dict[str, Any] | None
     about: list[str]
     notes: list[str]

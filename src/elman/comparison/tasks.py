@@ -10,10 +10,11 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from elman.comparison import forecast, history
+from elman.comparison import classify, forecast, history, labelled, text
 from elman.comparison.asked import Asked
 from elman.comparison.forecast_scores import Scores
 from elman.comparison.problem import Problem
+from elman.errors import DataError
 from elman.forecasting import checks, reading
 from elman.forecasting.source import Source, open_table
 from elman.forecasting.words import counted, listed
@@ -50,8 +51,52 @@ def given(data: Any, asked: Asked) -> Given:
     Raises:
         DataError: If it is not data, or cannot be read.
     """
+    if isinstance(data, tuple):
+        return _arrays(data, asked)
     source = open_table(data)
-    return Given("forecast", source.name, source.sha256, lambda: _forecast(source, asked))
+    task = asked.task
+    if task == "auto":
+        task = "text" if asked.text is not None else "classify" if asked.label is not None else "forecast"
+    if task == "forecast":
+        return Given("forecast", source.name, source.sha256, lambda: _forecast(source, asked))
+    if asked.label is None or (task == "text" and asked.text is None):
+        raise DataError(f"task is {task!r}; expected label{' and text' if task == 'text' else ''}, names of columns.")
+    return Given(task, source.name, source.sha256, lambda: _labelled(task, source, asked))
+
+
+def _arrays(data: tuple[Any, ...], asked: Asked) -> Given:
+    """Arrays (x, y): sequences or texts, and labels."""
+    if len(data) not in {2, 3} or not all(hasattr(part, "__len__") for part in data):
+        raise DataError(f"got a tuple of {len(data)}; expected (x, y), or (x, y, groups), or a table.")
+    x, y = data[:2]
+    task = "text" if all(isinstance(each, str) for each in x) else "classify"
+    if asked.task not in {"auto", task}:
+        raise DataError(f"task is {asked.task!r}, and (x, y) are for {task!r}. Leave task out, or pass a table.")
+    sha256 = labelled.hash_of(x, y, *data[2:])
+    if task == "text":
+        return Given(task, "texts", sha256, lambda: text.problem("texts", sha256, list(x), y, asked, "text"))
+    said = "classify sequences"
+    return Given(
+        task,
+        "arrays",
+        sha256,
+        lambda: classify.problem(task, "arrays", sha256, labelled.of_arrays(*data), asked, said),
+    )
+
+
+def _labelled(task: str, source: Source, asked: Asked) -> Problem:
+    """A table with a column of labels."""
+    assert asked.label is not None
+    if task == "text":
+        assert asked.text is not None
+        frame = labelled.read(source, [asked.text, asked.label])
+        texts, labels = (labelled.texts_of(source, frame[name]) for name in (asked.text, asked.label))
+        said = f"text {asked.text!r}, label {asked.label!r}"
+        return text.problem(source.name, source.sha256, texts.tolist(), labels, asked, said)
+    data = labelled.of_table(source, asked.label, asked.group, asked.time, asked.features)
+    rows = f"the rows of each {asked.group!r}" if asked.group is not None else "a row each"
+    said = f"classify sequences, {rows}, label {asked.label!r}"
+    return classify.problem(task, source.name, source.sha256, data, asked, said)
 
 
 def _forecast(source: Source, asked: Asked) -> Problem:

@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Labelled sequences from what a user has: arrays, a table with a row for each step, a table with a row for each
+sequence, a table of texts.
+
+In: arrays, or a `Source` and column names. Out: `Sequences`, or a `DataError` that names the column or the row.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from elman.checks import did_you_mean
+from elman.comparison.model import Array
+from elman.comparison.sequences import Sequences, padded
+from elman.errors import DataError
+from elman.forecasting import columns
+from elman.forecasting.source import Source
+from elman.forecasting.words import listed
+
+_ONE_HOT = 32  # categories of a column, at most, next to columns of numbers
+
+
+def of_arrays(x: Any, y: Any, clusters: Any = None) -> Sequences:
+    """Sequences from arrays.
+
+    Args:
+        x: `(sequences, time, features)` or `(sequences, time)` numbers, integers `(sequences, time)` for categories, or
+            a list of arrays `(time, features)` of any lengths.
+        y: A label for each.
+        clusters: A number or name for each; those with the same one are never parted. `None`: each by itself.
+
+    Raises:
+        DataError: If a shape does not fit, or a number is not finite.
+    """
+    mask = None
+    if isinstance(x, Sequence) and not isinstance(x, str):
+        parts = [np.atleast_2d(np.asarray(part, "float32").T).T for part in x]
+        if not parts or len({part.shape[1:] for part in parts}) > 1 or not all(len(part) for part in parts):
+            raise DataError("x is a list of arrays of different widths, or empty; expected (time, features) of each.")
+        array, mask = padded(parts, "float32")
+    else:
+        array = np.asarray(x)
+    if array.ndim not in {2, 3} or array.dtype.kind not in "iufb" or not array.shape[1]:
+        raise DataError(
+            f"x has shape {array.shape} and dtype {array.dtype}; expected numbers (sequences, time, features), or "
+            "integers (sequences, time) for categories."
+        )
+    labels, classes = classes_of(np.asarray(y), len(array))
+    own = np.arange(len(array)) if clusters is None else np.unique(np.asarray(clusters), return_inverse=True)[1]
+    if array.ndim == 2 and array.dtype.kind in "iu":
+        names, codes = np.unique(array, return_inverse=True)
+        return Sequences(None, codes.reshape(array.shape) + 1, None, labels, classes, own, len(names))
+    values = array.astype("float32")
+    if not np.isfinite(values).all():
+        at = np.argwhere(~np.isfinite(values))[0]
+        raise DataError(f"x holds {values[tuple(at)]} in sequence {at[0]}, step {at[1]}; expected finite numbers.")
+    return Sequences(values.reshape(*values.shape[:2], -1), None, mask, labels, classes, own)
+
+
+def hash_of(*parts: Any) -> str:
+    """A hash of arrays, or of lists of arrays or texts."""
+    digest = hashlib.sha256()
+    for part in parts:
+        for each in part if isinstance(part, list | tuple) else [part]:
+            array = np.asarray(each)
+            digest.update(f"{array.shape}{array.dtype}".encode() + np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
+def of_table(
+    source: Source, label: str, group: str | None, time: str | None, features: Sequence[str] | None
+) -> Sequences:
+    """Sequences from a table: a row for each step, where `group` names the sequence; else a row for each sequence.
+
+    Raises:
+        DataError: If a column is missing, a label is empty or changes inside a sequence, or a cell is empty.
+    """
+    frame = read(source, [label, group, time, *(features or ())])
+    if time is not None:
+        frame = frame.sort(_sortable(frame[time]), maintain_order=True)
+    used = [name for name in features or frame.columns if name not in {label, group, time}]
+    if not used:
+        raise DataError(f"the table has no column other than {listed(n for n in (label, group, time) if n)}.")
+    kinds = columns.kinds(frame.select(used), source.decimal_comma)
+    numeric = [name for name in used if kinds[name] != "text"]
+    text = [name for name in used if kinds[name] == "text"]
+    numbers = np.column_stack([_numbers(source, frame[name]) for name in numeric]) if numeric else None
+    codes = [texts_of(source, frame[name]) for name in text]
+    labels = texts_of(source, frame[label])
+    if group is None:
+        if text and numeric:
+            raise DataError(
+                f"column {text[0]!r} holds text; expected numbers, one step in each column. Choose features."
+            )
+        y, classes = classes_of(labels, frame.height)
+        whole = np.arange(frame.height)
+        if numbers is not None:
+            return Sequences(numbers.astype("float32")[:, :, None], None, None, y, classes, whole)
+        names, joined = np.unique(np.column_stack(codes), return_inverse=True)
+        return Sequences(None, joined.reshape(frame.height, -1) + 1, None, y, classes, whole, len(names))
+    return _long(source, frame[group], labels, label, numbers, dict(zip(text, codes, strict=True)))
+
+
+def read(source: Source, named: Sequence[str | None]) -> pl.DataFrame:
+    """The whole table, if it has the columns that are named."""
+    for name in named:
+        if name is not None and name not in source.columns:
+            raise DataError(
+                f"{name!r} is not a column of the table; the columns are {listed(source.columns)}."
+                f"{did_you_mean(name, source.columns)}"
+            )
+    frames = list(source.frames(source.columns))
+    if not frames or not sum(frame.height for frame in frames):
+        raise DataError(f"{source.name} has a header and no rows.")
+    return pl.concat(frames)
+
+
+def _long(
+    source: Source, group: pl.Series, labels: Array, label: str, numbers: Array | None, text: dict[str, Array]
+) -> Sequences:
+    """Sequences of the rows of each group."""
+    member = texts_of(source, group)
+    names, first, number = np.unique(member, return_index=True, return_inverse=True)
+    if (wrong := labels != labels[first][number]).any():
+        row = int(wrong.argmax())
+        raise DataError(
+            f"{source.row(row)}, column {label!r}: {labels[row]!r}, and group {member[row]!r} began with "
+            f"{labels[first][number[row]]!r}; expected one label for each group."
+        )
+    y, classes = classes_of(labels[first], len(names))
+    rows = [np.flatnonzero(number == i) for i in range(len(names))]
+    own = np.arange(len(names))
+    if numbers is None and len(text) == 1:
+        symbols, codes = np.unique(next(iter(text.values())), return_inverse=True)
+        whole, mask = padded([codes[each] + 1 for each in rows], "int64")
+        return Sequences(None, whole, mask, y, classes, own, len(symbols))
+    parts = [] if numbers is None else [numbers]
+    for name, values in text.items():
+        symbols, codes = np.unique(values, return_inverse=True)
+        if len(symbols) > _ONE_HOT:
+            raise DataError(
+                f"column {name!r} has {len(symbols)} different texts; expected {_ONE_HOT} or fewer next to other "
+                "columns. Choose features (--features)."
+            )
+        parts.append(np.eye(len(symbols))[codes])
+    values = np.concatenate(parts, axis=1).astype("float32")
+    whole, mask = padded([values[each] for each in rows], "float32")
+    return Sequences(whole, None, mask, y, classes, own)
+
+
+def classes_of(labels: Array, count: int) -> tuple[Array, list[str]]:
+    """The number of each label's class, and the names of the classes.
+
+    Raises:
+        DataError: If there is not a label for each sequence, or they are not classes.
+    """
+    if labels.shape != (count,):
+        raise DataError(
+            f"the labels have shape {labels.shape}, and there are {count} sequences; expected one for each."
+        )
+    if labels.dtype.kind == "f" and (not np.isfinite(labels).all() or (labels != np.round(labels)).any()):
+        raise DataError("the labels are fractions; expected classes: integers or texts.")
+    names, numbers = np.unique(labels.astype(str) if labels.dtype.kind == "O" else labels, return_inverse=True)
+    if len(names) < 2 or len(names) > count // 2:
+        raise DataError(f"the labels have {len(names)} different values in {count} sequences; expected a few classes.")
+    return numbers.astype("int64"), [str(name) for name in names]
+
+
+def _numbers(source: Source, series: pl.Series) -> Array:
+    found = columns.numbers(series, source.decimal_comma)
+    wrong = np.flatnonzero(~np.isfinite(found.values))
+    if found.wrong is not None or len(wrong):
+        at = int(wrong[0]) if found.wrong is None else found.wrong
+        raise DataError(
+            f"{source.row(at)}, column {series.name!r}: {series[at]!r} is not a number. Correct it, or choose other "
+            "columns with features (--features)."
+        )
+    return found.values
+
+
+def texts_of(source: Source, series: pl.Series) -> Array:
+    """The cells as texts.
+
+    Raises:
+        DataError: If one is empty.
+    """
+    text = series.cast(pl.String)
+    if text.null_count():
+        at = int(text.is_null().arg_max() or 0)
+        raise DataError(f"{source.row(at)}, column {series.name!r} is empty; expected a value.")
+    return text.to_numpy().astype(str)
+
+
+def _sortable(series: pl.Series) -> pl.Series:
+    """Times as text in order, or numbers."""
+    numbers = series.cast(pl.Float64, strict=False) if columns.is_text(series) else series
+    return series if numbers.null_count() else numbers

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The task *text*: labelled texts in, a `Problem` of stratified folds out, whose words or characters are numbered.
+
+The vocabulary of a fold is that of its training part. A word that is not in it gets the number 1.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from elman.comparison import classify
+from elman.comparison.asked import Asked
+from elman.comparison.classifiers import trained
+from elman.comparison.labelled import classes_of
+from elman.comparison.model import Array, Choice, Model
+from elman.comparison.problem import Problem
+from elman.comparison.sequences import Fold, Sequences, padded
+from elman.errors import DataError
+from elman.network import Dense, Network
+
+_MOST_WORDS, _LEAST_COUNT = 5_000, 2  # of a vocabulary, and how often the training part has a word of it
+_LONGEST = {"words": 100, "characters": 250}  # the last so many of a text are read
+_WORD = re.compile(r"\w+|[^\w\s]")
+_FEW_WORDS = 3.0  # words of a text on average, below which its characters are read
+
+
+def problem(name: str, sha256: str, texts: Sequence[str], labels: Any, asked: Asked, said: str) -> Problem:
+    """The problem.
+
+    Raises:
+        DataError: If the texts are empty, or the labels are not classes.
+    """
+    words = [_WORD.findall(text.lower()) for text in texts]
+    by = asked.by
+    if by == "auto":
+        by = "words" if sum(map(len, words)) >= _FEW_WORDS * len(texts) else "characters"
+    parts: list[Any] = words if by == "words" else [list(text) for text in texts]
+    if (empty := next((i for i, part in enumerate(parts) if not part), None)) is not None:
+        raise DataError(f"text {empty} (counted from 0) is empty; expected {by}. Leave it out.")
+    symbols, codes = np.unique([symbol for part in parts for symbol in part], return_inverse=True)
+    ends = np.cumsum([len(part) for part in parts])
+    whole, mask = padded([each[-_LONGEST[by] :] + 1 for each in np.split(codes, ends[:-1])], "int64")
+    y, classes = classes_of(np.asarray(labels), len(texts))
+    data = Sequences(None, whole, mask, y, classes, np.arange(len(texts)), len(symbols))
+    found = classify.problem("text", name, sha256, data, asked, f"{said}, by {by}")
+    return found._replace(folds=[_with_vocabulary(fold) for fold in found.folds])
+
+
+def _with_vocabulary(fold: Fold) -> Fold:
+    """The fold with the frequent symbols of its training part numbered from 2, and all others as 1."""
+    codes = fold.data.codes
+    assert codes is not None
+    counts = np.bincount(codes[fold.train].ravel(), minlength=fold.data.symbols + 1)
+    counts[0] = 0
+    order = np.argsort(-counts, kind="stable")[:_MOST_WORDS]
+    kept = order[counts[order] >= _LEAST_COUNT]
+    number = np.ones(len(counts), "int64")
+    number[kept] = np.arange(2, len(kept) + 2)
+    number[0] = 0
+    return fold._replace(data=fold.data._replace(codes=number[codes], symbols=len(kept) + 1))
+
+
+def bag(fold: Fold, choice: Choice, seed: int) -> Model:
+    """Logistic regression on which symbols a text has, whatever their order."""
+    data = fold.data
+    assert data.codes is not None
+    inputs = np.zeros((len(data.y), data.symbols + 1), "float32")
+    inputs[np.arange(len(data.y))[:, None], data.codes] = 1
+    inputs = _scaled(inputs[:, 1:])
+    network = Network([Dense(len(data.classes), "softmax")], input_shape=inputs.shape[1:], seed=seed)
+    return trained(fold, network, inputs, None, choice._replace(learning_rate=1e-2), seed, inputs.shape[1])
+
+
+def _scaled(inputs: Array) -> Array:
+    """Rows of length 1."""
+    return inputs / np.maximum(np.sqrt((inputs**2).sum(1, keepdims=True)), 1)
