@@ -19,7 +19,7 @@ import run as checks
 
 EVIDENCE = checks.ROOT / "evidence"
 LINE = 400  # characters; one subject's times on one shape take 120
-CODE = ("--", ".", ":!evidence")  # evidence stays valid after a commit of evidence alone
+CODE = ("--", ".", ":!evidence", ":!docs/figures/claims")  # evidence stays valid after a commit of evidence alone
 
 
 def execute(command: list[str], more: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
@@ -92,6 +92,8 @@ def steps(suites: list[str]) -> Iterator[tuple[str, list[str], Callable[[], dict
     for name in (*own, *with_frameworks):
         command = [sys.executable, f"benchmarks/{name}.py"]
         yield name, command, lambda name=name, command=command: figures(name, command)
+    command = [sys.executable, "benchmarks/claims.py", "--pictures", "docs/figures/claims"]
+    yield "claims", command, lambda command=command: figures("claims", command)
     for backend in (suite for suite in suites if suite in checks.BACKENDS):
         more = {"KERAS_BACKEND": backend}
         for name in ("diagnose_trained", "diagnose_advice"):

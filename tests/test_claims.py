@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 
@@ -11,26 +12,62 @@ import pytest
 from typer.testing import CliRunner
 
 import elman
-from elman.claims import estimates, tasks
+from elman.claims import estimates, practice, tasks
 from elman.cli.app import app
 from html_pages import Page
 from size import by_size
 
-TINY: dict[int, dict[str, object]] = {
-    3: {"time": 4, "units": 4, "examples": 128, "steps": 400}
-}  # set-ups that take hundredths of a second a seed
-# A set-up in which each claim is false.
+
+def plain_signal(rng: np.random.Generator, examples: int, unseen: bool) -> tasks.Data:
+    """Windows whose class a linear model of the window tells as well."""
+    x = rng.normal(size=(examples, 6, 1)).astype("float32")
+    return tasks.Data(x, (x[:, -1, 0] > 0).astype("int64"))
+
+
+# A set-up for each claim in which it is true, at least in part, and one in which it is false, of hundredths of a second
+# a seed. Some claims fail in their own set-up: then the first is the other one.
+TRUE: dict[int, dict[str, object]] = {
+    1: {"activations": ("tanh",), "time": 4},
+    2: {},
+    3: {"time": 4, "units": 4, "examples": 128, "steps": 400},
+    4: {"depths": (2, 3)},
+    5: {},
+    6: {"sizes": (4,), "lags": (2, 40), "steps": 96, "others": (), "diagnosed": 2},
+    7: {"sizes": (16,), "lags": (6,), "steps": 32, "cells": ("GRU",), "time_ratio": {"GRU": 0.05}},
+    8: {"rates": (1.0,), "adam_rates": (0.01,), "lag": 5, "steps": 60},
+    9: {"rates": (0.1,), "starts": ("orthogonal",), "lag": 7, "steps": 250},
+    10: {"rates": (0.01, 3.0), "lag": 2, "steps": 96},
+    11: {"units": (2, 8), "lag": 4, "steps": 64, "examples": 32},
+    12: {"rates": (0.1,), "names": ("tanh", "sigmoid"), "lag": 4, "steps": 100},
+    13: {"times": (3, 6), "steps": 240, "start": 2.0},
+    14: {"times": (16,), "steps": 320},
+    15: {"examples": 400, "steps": 150, "time": 12},
+    16: {"orders": (2,), "chains": (1,), "length": 2000, "steps": 300, "time": 4},
+    17: {"transformer": False, "steps": 256, "units": 8},
+}
 FALSE: dict[int, dict[str, object]] = {
     1: {"step": lambda x, h, kernel, recurrent_kernel, bias: x @ kernel + h @ recurrent_kernel},
     2: {"cell": "GRU"},
     3: {"task": tasks.last_sign, "steps": 60},
     4: {"upper": "Dense"},
     5: {"layer": "Dense"},
+    6: {"activation": "linear", "lags": (2,)},
+    7: {"time_ratio": {"GRU": 1.0}},
+    8: {"rates": (0.01,)},
+    9: {"lag": 1},
+    10: {"rates": (0.003, 0.01)},
+    11: {"units": (4, 4)},
+    12: {"names": ("tanh", "tanh")},
+    13: {"start": 0.0},
+    14: {"distractors": 0.0, "times": (2,)},
+    15: {"task": tasks.marked, "steps": 500, "examples": 512, "time": 6},
+    16: {"orders": (1,)},
+    17: {"text": functools.partial(practice.reviews, negations=0.0, clauses=1), "signal": plain_signal},
 }
 
 
 def measured(number: int, **options: object) -> elman.claims.Claim:
-    return elman.claims.run(number, seeds=by_size(3, 3, 20), **(TINY.get(number, {}) | options))
+    return elman.claims.run(number, seeds=by_size(4, 4, 20), **(TRUE[number] | options))
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +137,7 @@ def test_the_same_bits_in_one_thread_and_in_several(order):
 
 def test_every_run_is_counted():
     counted = []
-    elman.claims.run(3, seeds=[4, 7], tell=lambda done, total: counted.append((done, total)), **TINY[3])
+    elman.claims.run(3, seeds=[4, 7], tell=lambda done, total: counted.append((done, total)), **TRUE[3])
     assert counted == [(done, 6) for done in range(1, 7)]
 
 
@@ -129,7 +166,8 @@ def test_names_and_options_are_listed():
 
 @pytest.mark.parametrize("number", elman.claims.names())
 def test_the_verdict_changes_where_the_claim_is_false(number):
-    assert measured(number).verdict != measured(number, **FALSE[number]).verdict == "fails"
+    assert measured(number).verdict.startswith("holds")
+    assert measured(number, **FALSE[number]).verdict == "fails"
 
 
 # --- the command and the page ----------------------------------------------------------------------------------------
@@ -143,15 +181,15 @@ def command(*arguments: str) -> str:
 
 
 def settings(number: int) -> list[str]:
-    return [f"--set={name}={value}" for name, value in TINY[number].items()]
+    return [f"--set={name}={value}" for name, value in TRUE[number].items()]
 
 
 def test_the_command_lists_and_measures(order):
     assert all(title in command() for title in elman.claims.names().values())
     assert json.loads(command("--json"))["3"] == "order matters"
-    said = command("3", "--seeds", "3", *settings(3))
+    said = command("3", "--seeds", "4", *settings(3))
     assert f"Verdict: {order.verdict}. {order.because}" in said
-    assert json.loads(command("3", "--seeds", "3", *settings(3), "--json"))["figures"] == order.to_dict()["figures"]
+    assert json.loads(command("3", "--seeds", "4", *settings(3), "--json"))["figures"] == order.to_dict()["figures"]
 
 
 def test_the_command_refuses_in_one_line():
@@ -168,7 +206,7 @@ def test_the_command_refuses_in_one_line():
 
 def test_the_page_needs_no_other_file(tmp_path):
     path = tmp_path / "claims.html"
-    assert str(path) in command("3", "--seeds", "3", *settings(3), "--html", str(path))
+    assert str(path) in command("3", "--seeds", "4", *settings(3), "--html", str(path))
     text = path.read_text()
     page = Page(text)
     assert "claim-3" in page.ids

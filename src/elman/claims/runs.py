@@ -33,6 +33,10 @@ class Runs:
         self.threads = threads or _cores()
         self._tell, self._done, self._total = tell, 0, 0
 
+    def first(self, count: int) -> Runs:
+        """The same for the first seeds alone, at least two of them. They are not counted."""
+        return Runs(self.seeds[: max(2, count)], threads=self.threads)
+
     def each(self, function: Callable[[int], Any]) -> np.ndarray:
         """The results of one setting, seed after seed: (seeds, ...)."""
         return self.grid(lambda _, seed: function(seed), [None])[0]

@@ -6,7 +6,7 @@ In: a network, a task, a budget of steps. Out: its error on examples that it has
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,6 +16,8 @@ from elman.network import Network
 Array = np.ndarray
 BATCH = 32
 UNSEEN = 512  # examples
+LEARNED = 0.5  # an error below which a task counts as learned: answering the mean has 1
+DIVERGED = 10.0  # an error above which training has diverged, if it is a number at all
 
 
 class Learned(NamedTuple):
@@ -26,11 +28,13 @@ class Learned(NamedTuple):
         error: On unseen examples: the mean squared error over the variance of the targets, or the share of wrong
             classes; infinite if training diverged.
         steps: Updates that were made.
+        epoch: The least seconds of an epoch; NaN if none was timed.
     """
 
     network: Network
     error: float
     steps: int
+    epoch: float = np.nan
 
 
 def error(network: Network, data: Data) -> float:
@@ -86,10 +90,39 @@ def train(
         tell=lambda now: last.__setitem__(0, now.loss),
         stop=lambda: last[0] <= enough or not np.isfinite(last[0]),
     )
-    return Learned(network, error(network, unseen), per_epoch * len(history.loss))
+    return Learned(network, error(network, unseen), per_epoch * len(history.loss), min(history.seconds))
 
 
-def weights_of(network: Network, layer: str, **arrays: Any) -> None:
-    """Writes first weights into a layer of a built network."""
-    for name, array in arrays.items():
-        network.weights[f"{layer}/{name}"][...] = array
+def descend(
+    network: Network,
+    seen: Data,
+    unseen: Data,
+    *,
+    steps: int,
+    learning_rate: float,
+    clip_norm: float | None,
+    seed: int = 0,
+) -> Learned:
+    """Trains by plain gradient descent on the mean squared error: w <- w - learning_rate g.
+
+    Args:
+        network: The network; it is changed.
+        seen: Examples to learn from.
+        unseen: Examples to judge by.
+        steps: Updates.
+        learning_rate: Size of a step.
+        clip_norm: Largest L2 norm of the gradient, over all weights jointly; `None`: any.
+        seed: Of the order of the examples.
+    """
+    rng = np.random.default_rng(seed)
+    x, targets = network.input(seen.x), seen.y.astype(network.dtype)
+    for step in range(steps):
+        chosen = rng.integers(0, len(x), BATCH)
+        y, _ = network.forward(np.ascontiguousarray(x[chosen]))
+        network.backward(2 * (y - targets[chosen]) / y.size)
+        norm = float(np.linalg.norm(network.gradient))
+        if not np.isfinite(norm):
+            return Learned(network, np.inf, step)
+        shrunk = 1.0 if clip_norm is None else min(1.0, clip_norm / max(norm, 1e-30))
+        network.flat -= network.dtype.type(learning_rate * shrunk) * network.gradient
+    return Learned(network, error(network, unseen), steps)
