@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = ("README.md", "docs/memory.md", "docs/ship.md", "docs/speed.md", "docs/torch.md")
+PAGES = ("README.md", "docs/memory.md", "docs/ship.md", "docs/speed.md")
 BLOCK = re.compile(r"(?<=<!-- measured: )([a-z-]+)( -->\n).*?(?=<!-- end -->)", re.DOTALL)
 CELLS = {"simple_rnn": "SimpleRNN", "lstm": "LSTM", "gru": "GRU"}
 BOTH = "forward_backward"
@@ -212,32 +212,6 @@ def c_header() -> str:
     return table([*head, "TFLite Micro: flash, kB", "RAM, kB"], lines)
 
 
-def torch_layers() -> str:
-    """Geometric means of the ratios to torch.nn."""
-    means = evidence("torch_layers")["means"]
-    names = {"ratio": "padded", "ratio_packed": "packed"}
-    lines = []
-    for name, text in names.items():
-        least = min(of_cell[f"{name}_least"] for of_cell in means.values())
-        lines.append([text, *(f"{of_cell[name]:.1f}" for of_cell in means.values()), f"{least:.2f}"])
-    resets = ", ".join(f"{cell} {of_cell['resets_over_none']:.2f}" for cell, of_cell in means.items())
-    return (
-        f"{table(['torch.nn over elman', *means, 'least of all'], lines)}\n"
-        f"With one reset in 100 steps a call takes this many times what it takes without: {resets}.\n"
-    )
-
-
-def torch_programs() -> str:
-    """Programs of others, stock and patched."""
-    found = evidence("torch_programs")
-    lines = [
-        [row["part"], seconds(row["stock_s"]), seconds(row["elman_s"]), f"{row['ratio']:.2f}", f"{row['error']:.0e}"]
-        for row in found["rows"]
-    ]
-    head = ["program", "torch.nn", "elman.patch()", "ratio", "largest difference"]
-    return table(head, lines)
-
-
 BLOCKS: dict[str, Callable[[], str]] = {
     "bench-times": bench_times,
     "bench-ratios": bench_ratios,
@@ -247,8 +221,6 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "diagnosis": diagnosis,
     "stream-times": stream_times,
     "c-header": c_header,
-    "torch-layers": torch_layers,
-    "torch-programs": torch_programs,
 }
 
 
