@@ -3,7 +3,7 @@
 
     python benchmarks/torch_layers.py [repetitions]
 
-Out: one JSON object: a row for each cell and shape with the medians in ms and their ratios, the geometric means; the
+Out: one JSON object: a row for each cell and shape with the least times in ms and their ratios, geometric means; the
 rows on standard error as they come. Outputs and gradients are compared before anything is timed. The peers run in turn,
 in one process.
 """
@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from torch.nn.utils.rnn import pack_padded_sequence
 
+import elman
 import elman.torch
 from elman.bench.clock import busy_cpus
 from elman.bench.shapes import DEFAULT, Shape
@@ -39,8 +40,8 @@ def step(module: torch.nn.Module, x: Any, **given: Any) -> Callable[[], None]:
     return run
 
 
-def medians(peers: list[Callable[[], None]], repetitions: int) -> list[float]:
-    """The median of each, in ms; the peers take turns."""
+def least(peers: list[Callable[[], None]], repetitions: int) -> list[float]:
+    """The least time of each, in ms, which others on the machine disturb least; the peers take turns."""
     found: list[list[float]] = [[] for _ in peers]
     for turn in range(repetitions + 1):
         for run, times in zip(peers, found, strict=True):
@@ -48,7 +49,7 @@ def medians(peers: list[Callable[[], None]], repetitions: int) -> list[float]:
             run()
             if turn:  # the first warms up
                 times.append(1e3 * (time.perf_counter() - begin))
-    return [statistics.median(times) for times in found]
+    return [min(times) for times in found]
 
 
 def modules(cell: str, shape: Shape) -> tuple[torch.nn.Module, torch.nn.Module]:
@@ -69,7 +70,7 @@ def check(stock: torch.nn.Module, own: torch.nn.Module, x: Any) -> None:
 
 
 def measured(cell: str, shape: Shape, repetitions: int) -> dict[str, Any]:
-    """A row: medians in ms, and what elman's are of the others."""
+    """A row: least times in ms, and what elman's are of the others."""
     stock, own = modules(cell, shape)
     x = torch.randn(shape.time, shape.batch, shape.features)
     check(stock, own, x)
@@ -80,7 +81,7 @@ def measured(cell: str, shape: Shape, repetitions: int) -> dict[str, Any]:
     resets = torch.zeros(shape.batch, shape.time, dtype=torch.bool)
     resets[:, 50 % shape.time :: 100] = True  # one in 100 steps
     peers = [step(stock, x), step(own, x), step(stock, packed), step(own, packed), step(own, x, resets=resets)]
-    theirs, ours, theirs_packed, ours_packed, ours_reset = medians(peers, repetitions)
+    theirs, ours, theirs_packed, ours_packed, ours_reset = least(peers, repetitions)
     return {
         "cell": cell, "shape": str(shape), "torch_ms": theirs, "elman_ms": ours, "ratio": theirs / ours,
         "torch_packed_ms": theirs_packed, "elman_packed_ms": ours_packed, "ratio_packed": theirs_packed / ours_packed,
@@ -91,6 +92,7 @@ def measured(cell: str, shape: Shape, repetitions: int) -> dict[str, Any]:
 def main(repetitions: int) -> None:
     """Measures and prints."""
     rows = []
+    elman.set_num_threads(torch.get_num_threads())
     for cell in CELLS:
         for shape in DEFAULT:
             rows.append(measured(cell, shape, repetitions))

@@ -15,7 +15,22 @@ import network_cases as cases
 from elman.errors import DataError
 from elman.exporting import c_header
 from elman.exporting.c_file import _STRICT
-from elman.network import GRU, LAYERS, LSTM, Dense, Embedding, Latest, Mask, Network, Normalize, SimpleRNN, Sum
+from elman.network import (
+    GRU,
+    LAYERS,
+    LSTM,
+    Concat,
+    Dense,
+    Embedding,
+    Last,
+    Latest,
+    Mask,
+    Network,
+    Normalize,
+    Reverse,
+    SimpleRNN,
+    Sum,
+)  # fmt: skip
 from elman.stream import Stream
 from elman.stream.program import STEPS
 from size import by_size
@@ -180,6 +195,30 @@ def test_a_cell_is_one_node_and_a_step_is_none(tmp_path, kind, node):
     assert tmp_path.joinpath("net.onnx").stat().st_size < 40_000
     if kind is SimpleRNN:
         assert elman.export(network, tmp_path / "net.onnx").size < 12_000
+
+
+@pytest.mark.needs("onnx", "onnxruntime")
+@pytest.mark.parametrize("kind", CELLS)
+def test_masked_steps_at_the_end_are_lengths(tmp_path, kind):
+    """`export` compares sequences that end early."""
+    first = {"return_sequences": True}
+    both = [[kind(4, **first)], [kind(4, go_backwards=True, **first), Reverse()]]
+    for begin in ([Mask(0.5), Normalize(0.1, 2.0)], [Embedding(9, 3, mask_zero=True)]):
+        for layers in (
+            [kind(4)],
+            [kind(4, **first)],
+            [kind(4, zero_output_for_mask=True, **first), Dense(2)],
+            [kind(3, **first), kind(4, go_backwards=True), Dense(2)],
+            [Concat(both), Dense(3, "tanh"), Last()],
+        ):
+            shape = (None,) if isinstance(begin[0], Embedding) else (None, 3)
+            network = Network([*begin, *layers], input_shape=shape)
+            cases.random_weights(network, np.random.default_rng(2))
+            exported = elman.export(network, tmp_path / "net.onnx", state=kind is LSTM)
+            assert exported.notes == ("compared in ONNX Runtime",)
+    late = Network([Dense(3), Mask(0.0), kind(4)], input_shape=(None, 3))
+    with pytest.raises(ValueError, match="masks steps and comes after other layers"):
+        elman.export(late, tmp_path / "late.onnx")
 
 
 @pytest.mark.needs("onnx", "onnxruntime")

@@ -18,7 +18,7 @@ from elman.conversion.check import random_input
 from elman.errors import DataError
 from elman.exporting.found import Exported, allowed, comparable, largest_error
 from elman.exporting.twin import twin
-from elman.network import Network
+from elman.network import Latest, Mask, Network, Reverse
 from elman.stream import Stream
 from elman.stream.program import program_of
 from elman.stream.settling import typical_rows
@@ -88,26 +88,61 @@ def _runners(path: Path, model: Any) -> list[tuple[str, Run]]:
 
 
 def _has_reference(model: Any) -> bool:
-    """Whether the reference evaluator computes all recurrent nodes: it knows forward ones with usual activations."""
+    """Whether the reference evaluator computes all recurrent nodes: it knows forward ones with usual activations, and
+    no lengths."""
     usual = {"RNN": [b"Tanh"], "GRU": [b"Sigmoid", b"Tanh"], "LSTM": [b"Sigmoid", b"Tanh", b"Tanh"]}
     for node in model.graph.node:
         if node.op_type in usual:
             options = {each.name: each for each in node.attribute}
+            if node.input[4]:  # lengths
+                return False
             if options["direction"].s != b"forward" or list(options["activations"].strings) != usual[node.op_type]:
                 return False
     return True
 
 
 def _compared(path: Path, name: str, run: Run, network: Network, begin: dict[str, Array]) -> float:
-    """The largest error of the outputs over sequences."""
+    """The largest error of the outputs over sequences; with states also of their second half, after the states that the
+    first half ended with."""
     shape = network.input_shape
     assert shape is not None
-    x = random_input(network, shape, _TIME)
+    x = _padded(network, random_input(network, shape, _TIME))
     x = x.astype("int64") if network.takes_integers else x
     feeds = {key: np.tile(value, (len(x), 1)) for key, value in begin.items()}
     y, *_ = run({"x": x, **feeds})
     expected = network(x)
-    return _judged(path, name, y, expected, allowed(expected, twin(network, "float64")(x)))
+    limit = allowed(expected, twin(network, "float64")(x))
+    error = _judged(path, name, y, expected, limit)
+    if begin and _goes_on(network):
+        half = x.shape[1] // 2
+        _, *after = run({"x": x[:, :half], **feeds})
+        y, *_ = run({"x": x[:, half:], **dict(zip(begin, after, strict=True))})
+        error = max(error, _judged(path, name, y, expected[:, -y.shape[1] :] if y.ndim == 3 else expected, limit))
+    return error
+
+
+def _goes_on(network: Network) -> bool:
+    """Whether the second half of a sequence is computed from the states after the first half alone."""
+    assert network.input_shape is not None
+    apart = any(
+        isinstance(each.layer, Reverse | Latest | Mask)
+        or getattr(each.layer, "go_backwards", False)
+        or getattr(each.layer, "mask_zero", False)
+        for each in network.bound
+    )
+    return network.input_shape[0] is None and not apart
+
+
+def _padded(network: Network, x: Array) -> Array:
+    """The sequences of a network that masks steps, with masked steps at their ends alone."""
+    values = [each.layer.value for each in network.bound if isinstance(each.layer, Mask)]
+    words = any(getattr(each.layer, "mask_zero", False) for each in network.bound)
+    if not values and not words:
+        return x
+    rng = np.random.default_rng(1)
+    x = np.maximum(x, 1) if words else rng.normal(size=x.shape).astype(x.dtype)
+    x[np.arange(x.shape[1]) >= rng.integers(1, x.shape[1] + 1, (len(x), 1))] = 0 if words else values[0]
+    return x
 
 
 def _compared_steps(path: Path, name: str, run: Run, network: Network, begin: dict[str, Array]) -> float:

@@ -43,6 +43,12 @@ class Graph:
         self.nodes.append(helper.make_node(kind, list(inputs), names, **attributes))
         return name
 
+    def cast(self, value: str, kind: int) -> str:
+        """A value in another type; `add` has an argument of the name that the attribute has."""
+        name = f"cast_{len(self.nodes)}"
+        self.nodes.append(helper.make_node("Cast", [value], [name], to=kind))
+        return name
+
     def input(self, name: str, shape: tuple[Any, ...], integers: bool = False) -> str:
         """An input; letters in a shape are free sizes."""
         kind = TensorProto.INT64 if integers else TensorProto.FLOAT

@@ -1,16 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """A network on whole sequences as an ONNX graph with the standard RNN, LSTM and GRU nodes: no loop, nothing unrolled.
 
-In: a network. Out: a model with free batch and time. `ROWS` has one function for each row of the layer table.
+In: a network. Out: a model with free batch and time. `ROWS` has one function for each row of the layer table. Masked
+steps become the lengths that the nodes know, so they have to be the last ones of a sequence.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
-from onnx import helper
+from onnx import TensorProto, helper
 
 from elman.cells import CELLS
 from elman.exporting.onnx_graph import Graph, elementwise
@@ -55,6 +56,7 @@ class _Sequence(Graph):
         sizes = tuple("time" if size is None else size for size in shape)
         self.x = self.input("x", ("batch", *sizes), integers=network.takes_integers)
         self.begin: dict[str, Array] = {}
+        self.valid: dict[str, str] = {}  # the mask (batch, time) of each value that has one
 
     def arrays_of(self, bound: Bound) -> dict[str, Array]:
         """A layer's arrays."""
@@ -68,13 +70,25 @@ class _Sequence(Graph):
     def entry(self, entry: Any, x: str, bound: Iterator[Bound]) -> str:
         """What an entry computes of x."""
         if isinstance(entry, Layer):
-            return ROWS[type(entry)](self, next(bound), x)
+            one = next(bound)
+            y = ROWS[type(entry)](self, one, x)
+            if x in self.valid and len(one.layer.output(one.shape)) == 2:
+                self.valid.setdefault(y, self.valid[x])
+            return y
         if isinstance(entry, Chain):
             for each in entry.entries:
                 x = self.entry(each, x, bound)
             return x
         branches = [self.entry(branch, x, bound) for branch in entry.branches]
-        return self.add("Sum", *branches) if isinstance(entry, Sum) else self.add("Concat", *branches, axis=-1)
+        y = self.add("Sum", *branches) if isinstance(entry, Sum) else self.add("Concat", *branches, axis=-1)
+        for mask in {self.valid[branch] for branch in branches if branch in self.valid}:  # there is one at most
+            self.valid[y] = mask
+        return y
+
+    def lengths(self, x: str, to: str) -> str:
+        """The number of valid steps of each sequence, (batch,), in an integer type."""
+        kind = {"int32": TensorProto.INT32, "int64": TensorProto.INT64}[to]
+        return self.add("ReduceSum", self.cast(self.valid[x], kind), self.weight("second", [1], "int64"), keepdims=0)
 
 
 def model_of(network: Network, *, state: bool) -> tuple[Any, dict[str, Array]]:
@@ -95,7 +109,10 @@ def _recurrent(graph: _Sequence, bound: Bound, x: str) -> str:
     layer: Any = bound.layer
     name, weights, cell = bound.name, graph.arrays_of(bound), CELLS[layer.cell]
     steps_first = graph.add("Transpose", x, perm=[1, 0, 2])
-    inputs = [steps_first, *_node_weights(graph, bound, weights), ""]
+    if x in graph.valid and layer.zero_output_for_mask and not (layer.return_sequences or layer.go_backwards):
+        _refuse_mask(bound, "returns zeros where the last step is masked")
+    lengths = graph.lengths(x, "int32") if x in graph.valid else ""
+    inputs = [steps_first, *_node_weights(graph, bound, weights), lengths]
     states = [_initial(graph, bound, weights, i) for i in range(len(cell.states))]
     if any(states):
         inputs += states
@@ -120,7 +137,13 @@ def _recurrent(graph: _Sequence, bound: Bound, x: str) -> str:
     if not layer.return_sequences:
         return squeezed[0]
     y = graph.add("Transpose", graph.add("Squeeze", all_steps, graph.weight("second", [1], "int64")), perm=[1, 0, 2])
-    return _turned(graph, y) if layer.go_backwards else y  # the node keeps the order of time
+    if layer.go_backwards:
+        return _turned(graph, y)  # the node keeps the order of time
+    if x in graph.valid and not layer.zero_output_for_mask:  # the last output is repeated, where the node has zeros
+        valid = graph.add("Unsqueeze", graph.valid[x], graph.weight("last_axis", [2], "int64"))
+        last = graph.add("Unsqueeze", squeezed[0], graph.weight("second", [1], "int64"))
+        y = graph.add("Where", valid, y, last)
+    return y
 
 
 def _node_weights(graph: _Sequence, bound: Bound, weights: dict[str, Array]) -> list[str]:
@@ -170,14 +193,30 @@ def _each(kind: str) -> Callable[[_Sequence, Bound, str], str]:
 def _embedding(graph: _Sequence, bound: Bound, x: str) -> str:
     layer: Any = bound.layer
     if layer.mask_zero:
-        _mask(graph, bound, x)
+        graph.valid[x] = graph.add("Not", graph.add("Equal", x, graph.weight("word_0", 0, "int64")))
     return elementwise(graph, "embedding", bound.name, x, graph.arrays_of(bound), layer)
 
 
 def _mask(graph: _Sequence, bound: Bound, x: str) -> str:
+    """Steps whose numbers all have the value are not valid, and become zeros."""
+    if x != graph.x:
+        _refuse_mask(bound, "comes after other layers, so that the masked steps may be any")
+    layer: Any = bound.layer
+    differs = graph.add("Not", graph.add("Equal", x, graph.weight(f"{bound.name}_value", layer.value)))
+    count = graph.add(
+        "ReduceSum", graph.cast(differs, TensorProto.FLOAT), graph.weight("last_axis", [2], "int64"), keepdims=0
+    )
+    valid = graph.add("Greater", count, graph.weight("zero", 0.0))
+    factor = graph.add("Unsqueeze", graph.cast(valid, TensorProto.FLOAT), graph.weight("last_axis", [2], "int64"))
+    y = graph.add("Mul", x, factor)
+    graph.valid[y] = valid
+    return y
+
+
+def _refuse_mask(bound: Bound, reason: str) -> NoReturn:
     raise ValueError(
-        f"layer {bound.name!r} masks steps, and the nodes of ONNX know lengths alone. Export the network without it, "
-        "and pass sequences without padding."
+        f"layer {bound.name!r} masks steps and {reason}; the nodes of ONNX know lengths alone. Export the network "
+        "without it, and pass sequences without padding."
     )
 
 
@@ -195,6 +234,10 @@ def _latest(graph: _Sequence, bound: Bound, x: str) -> str:
 
 
 def _last(graph: _Sequence, bound: Bound, x: str) -> str:
+    if x in graph.valid:
+        last = graph.add("Sub", graph.lengths(x, "int64"), graph.weight("one", 1, "int64"))
+        numbers = graph.add("Unsqueeze", last, graph.weight("second", [1], "int64"))
+        return graph.add("GatherND", x, numbers, batch_dims=1)
     return graph.add("Gather", x, graph.weight("last", -1, "int64"), axis=1)
 
 
