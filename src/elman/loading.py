@@ -71,7 +71,7 @@ def load_model(
     objects = custom_objects or {}
     translation = keras_2.Translation(file.path.name, file.version, objects)
     settings = file.settings if compile else None
-    with _not_too_deep(file.path), _readable(filepath, file, translation) as path:
+    with _not_damaged(file.path), _not_too_deep(file.path), _readable(filepath, file, translation) as path:
         model = keras.models.load_model(path, compile=compile and settings is None, **options)
     sentences = [translation.warning()]
     if settings is not None:
@@ -230,6 +230,19 @@ def _names(group: Any, key: str) -> list[str]:
         return []
     parts = [key] if key in group.attrs else [f"{key}{i}" for i in range(len(group.attrs))]
     return [_text(name) for part in parts if part in group.attrs for name in group.attrs[part]]
+
+
+@contextlib.contextmanager
+def _not_damaged(path: Path) -> Iterator[None]:
+    """Names what Keras and HDF5 raise of values of another kind than a model's file has; their TypeErrors and
+    ValueErrors, of a class that is not known for example, stay as they are."""
+    try:
+        yield
+    except (AttributeError, LookupError, OSError, NameError, RuntimeError) as error:
+        raise DataError(
+            f"{path} cannot be loaded: {type(error).__name__}: {str(error)[:500]}. It is damaged, or a class of "
+            "its own raised this. Save the model again."
+        ) from error
 
 
 # --- a copy in the form of Keras 3 ---------------------------------------------------------------------------------
