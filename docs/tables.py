@@ -179,12 +179,17 @@ def stream_times() -> str:
     """Times of a step of a stream and of its peers."""
     found = evidence("stream")
     lines = [
-        [name, f"{each['median_us']:.3g}", f"{each['low_us']:.3g} to {each['high_us']:.3g}", f"{over:.1f}"]
-        for (name, each), over in zip(found["times"].items(), found["over_stream"].values(), strict=True)
+        [
+            name,
+            *(f"{each[key]:,.3g}" if each[key] < 1000 else f"{each[key]:,.0f}" for key in ("median_us", "least_us")),
+            f"{found['over_stream'][name]:,.1f}",
+            f"{found['least_over_stream'][name]:,.1f}",
+        ]
+        for name, each in found["times"].items()
     ]
     single, loop = found["single"], ", ".join(f"{name} {us:.2f}" for name, us in found["loop_us"].items())
     return (
-        f"{table(['one row', 'median, us', 'quartiles, us', 'times `Stream.step`'], lines)}\n"
+        f"{table(['one row', 'median, us', 'least, us', 'median over', 'least over `Stream.step`'], lines)}\n"
         f"Of {single['steps']:,} single steps the median took {single['median_us']:.2f} us and the 99.9th percentile\n"
         f"{single['p999_us']:.2f} us. In a loop inside the library a step of 32 units takes, in us: {loop}.\n"
         f"Other processes used {found['busy_cpus']:.1f} CPUs of the machine at that time\n"
