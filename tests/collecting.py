@@ -13,8 +13,12 @@ import importlib.util
 import os
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from elman import backend
+
+if TYPE_CHECKING:
+    import pytest
 
 TESTS = Path(__file__).parent
 
@@ -49,6 +53,15 @@ def not_here(kind: str, chosen: str | None) -> str | None:
     if kind in backend.BACKENDS and kind != chosen:
         return f"KERAS_BACKEND is {chosen}" if is_installed(kind) else f"needs {kind}"
     return None
+
+
+def few(items: list[pytest.Item], most: int) -> list[pytest.Item]:
+    """The items with at most so many cases of each test, evenly spread over its cases."""
+    cases: dict[tuple[str, str], list[pytest.Item]] = {}
+    for item in items:
+        cases.setdefault((item.nodeid.rpartition("::")[0], getattr(item, "originalname", item.name)), []).append(item)
+    kept = {id(each[i * len(each) // most]) for each in cases.values() for i in range(most)}
+    return [item for item in items if id(item) in kept]
 
 
 def missing_imports(path: Path) -> list[str]:

@@ -20,6 +20,8 @@ KERAS_BACKEND = collecting.keras_backend()
 LEFT_OUT = collecting.left_out(collecting.TESTS, KERAS_BACKEND)
 collect_ignore = [str(path.relative_to(collecting.TESTS)) for path in LEFT_OUT]
 
+CASES = 2  # of each test, where `pytest` runs all files at the small size
+
 # Most of the time of a test on JAX is that of XLA, which optimizes code that runs once. For the long grids it pays.
 if size.SIZE != "large":
     os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
@@ -34,26 +36,34 @@ def pytest_configure(config: pytest.Config) -> None:
         config.addinivalue_line("markers", f"{name}: collected if ELMAN_TEST_SIZE is {name} or larger")
 
 
-def pytest_report_header() -> list[str]:
+def pytest_report_header(config: pytest.Config) -> list[str]:
     native = _native.reason()
     if native is None:
         library = _native.library()
         native = f"{library.elman_isa().decode()} of {library.elman_isas().decode()}"
     left_out = [f"{path.relative_to(collecting.TESTS)} ({reason})" for path, reason in LEFT_OUT.items()]
     return [
-        f"elman {elman.__version__} ({native}), NumPy {np.__version__}, backend {KERAS_BACKEND}, size {size.SIZE}",
+        f"elman {elman.__version__} ({native}), NumPy {np.__version__}, backend {KERAS_BACKEND}, size {size.SIZE}"
+        + (f", {CASES} cases of each test; give a path for all of them" if takes_few_cases(config) else ""),
         f"left out: {', '.join(left_out) or 'nothing'}",
     ]
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Drops the tests that cannot run here and those that are too long for this size."""
-    kept, dropped = [], []
-    for item in items:
-        (kept if runs_here(item) else dropped).append(item)
+    kept = [item for item in items if runs_here(item)]
+    if takes_few_cases(config):
+        kept = collecting.few(kept, CASES)
+    here = set(kept)
+    dropped = [item for item in items if item not in here]
     if dropped:
         config.hook.pytest_deselected(items=dropped)
         items[:] = kept
+
+
+def takes_few_cases(config: pytest.Config) -> bool:
+    """Whether this is `pytest` by itself: of a path on the command line all cases run."""
+    return size.SIZE == "small" and config.args_source is not pytest.Config.ArgsSource.ARGS
 
 
 def runs_here(item: pytest.Item) -> bool:

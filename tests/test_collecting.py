@@ -70,10 +70,10 @@ def test_a_module_and_a_program_count_as_installed(monkeypatch):
     assert not collecting.is_installed("no_such_module")
 
 
-def collected(folder: Path, **environment: str) -> list[str]:
-    """The names of the tests that pytest collects in a folder with the project's conftest."""
+def collected(folder: Path, *, named: bool = True, **environment: str) -> list[str]:
+    """The names of the tests that pytest collects in a folder with the project's conftest, named or by itself."""
     (folder / "pytest.ini").write_text("[pytest]\n")
-    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "conftest", str(folder)]
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "conftest", *[str(folder)] * named]
     path = os.pathsep.join(filter(None, (str(TESTS), os.environ.get("PYTHONPATH"))))
     done = subprocess.run(
         command, cwd=folder, env=os.environ | {"PYTHONPATH": path} | environment, capture_output=True, text=True
@@ -152,6 +152,14 @@ def test_the_tests_of_the_project_are_collected_without_what_is_optional(tmp_pat
         text=True,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_pytest_by_itself_takes_two_cases_of_each_test(tmp_path):
+    (tmp_path / "test_marked.py").write_text(MARKED)
+    (tmp_path / "test_other.py").write_text(MARKED)
+    names = ["test_quick", "test_with_numpy", "test_once", "test_shared[0]", "test_shared[15]"]
+    assert collected(tmp_path, named=False, ELMAN_TEST_BACKENDS="") == names * 2
+    assert len(collected(tmp_path, named=False, ELMAN_TEST_BACKENDS="", ELMAN_TEST_SIZE="medium")) == 2 * 34
 
 
 def test_an_unknown_size_gets_a_sentence():

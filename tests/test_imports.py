@@ -117,13 +117,18 @@ def imported_at_the_top(tree: ast.Module) -> set[str]:
 ROOMS = {room(path) for path in MODULES}
 
 
-@pytest.fixture(params=MODULES, ids=[str(path.relative_to(PACKAGE)) for path in MODULES])
-def module(request):
-    return request.param, ast.parse(request.param.read_text())
+@pytest.fixture(scope="module")
+def trees():
+    return {path: ast.parse(path.read_text()) for path in MODULES}
 
 
-def test_a_module_imports_only_what_is_beneath_it(module):
-    path, tree = module
+def test_a_module_imports_only_what_is_beneath_it(trees):
+    found = [sentence for path, tree in trees.items() for sentence in not_beneath(path, tree)]
+    assert not found, "\n".join(found)
+
+
+def not_beneath(path: Path, tree: ast.Module) -> Iterator[str]:
+    """A sentence for each import of a module that is not beneath its own."""
     mine = room(path)
     beneath = {room for rooms in LAYERS[: layer(mine)] for room in rooms}
     for name in imported(tree):
@@ -134,7 +139,8 @@ def test_a_module_imports_only_what_is_beneath_it(module):
         theirs = first if first in ROOMS else "elman"  # a public name, or the package itself
         # `Network.from_keras` meets the Keras side of the package, in the one file that has it.
         converts = {"conversion"} if path == PACKAGE / "network" / "network.py" else set()
-        assert theirs in beneath | {mine} | converts, f"{mine} imports {name}, which is not beneath it"
+        if theirs not in beneath | {mine} | converts:
+            yield f"{path.relative_to(PACKAGE)} imports {name}, which is not beneath {mine}"
 
 
 def test_a_module_of_the_diagnosis_imports_only_what_is_beneath_it():
@@ -156,28 +162,29 @@ def test_what_the_diagnosis_computes_and_shows_needs_no_keras():
     assert not {"keras", "matplotlib"} & {name.partition(".")[0] for name in printed.split()}
 
 
-def test_a_framework_is_imported_at_the_top_only_where_the_file_is_named_for_it(module):
-    path, tree = module
-    own = path.stem.rpartition("_")[2]
-    for name in imported_at_the_top(tree):
-        if name == "keras":
-            assert room(path) != "network", f"{path.name} imports keras, and a Network needs NumPy alone"
-            runs_a_model = room(path) == "diagnosis" and path.stem in DIAGNOSIS_WITH_KERAS
-            assert own in FRAMEWORKS or path.stem in WITH_KERAS or runs_a_model, f"{path.name} imports keras at its top"
-        elif name in FRAMEWORKS:
-            assert own == FRAMEWORKS[name], f"{path.name} imports {name} at its top"
+def test_a_framework_is_imported_at_the_top_only_where_the_file_is_named_for_it(trees):
+    for path, tree in trees.items():
+        own = path.stem.rpartition("_")[2]
+        for name in imported_at_the_top(tree):
+            where = f"{path.relative_to(PACKAGE)} imports {name} at its top"
+            if name == "keras":
+                assert room(path) != "network", f"{where}, and a Network needs NumPy alone"
+                runs_a_model = room(path) == "diagnosis" and path.stem in DIAGNOSIS_WITH_KERAS
+                assert own in FRAMEWORKS or path.stem in WITH_KERAS or runs_a_model, where
+            elif name in FRAMEWORKS:
+                assert own == FRAMEWORKS[name], where
 
 
-def test_a_file_named_for_a_framework_knows_no_other(module):
-    path, tree = module
-    own = path.stem.rpartition("_")[2]
-    known = {FRAMEWORKS[name] for name in (n.partition(".")[0] for n in imported(tree)) if name in FRAMEWORKS}
-    assert own not in FRAMEWORKS.values() or known <= {own}
+def test_a_file_named_for_a_framework_knows_no_other(trees):
+    for path, tree in trees.items():
+        own = path.stem.rpartition("_")[2]
+        known = {FRAMEWORKS[name] for name in (n.partition(".")[0] for n in imported(tree)) if name in FRAMEWORKS}
+        assert own not in FRAMEWORKS.values() or known <= {own}, path.relative_to(PACKAGE)
 
 
-def test_nothing_private_of_keras(module):
-    _, tree = module
-    assert not [name for name in imported(tree) if name.startswith("keras.src")]
+def test_nothing_private_of_keras(trees):
+    for path, tree in trees.items():
+        assert not [name for name in imported(tree) if name.startswith("keras.src")], path.relative_to(PACKAGE)
 
 
 def test_the_reference_needs_numpy_and_records_alone():

@@ -444,6 +444,7 @@ class Clock:
         self.now += 1
 
 
+@pytest.mark.medium
 @pytest.mark.once
 @pytest.mark.parametrize("cost", [0.001, 5.0, 100.0])
 def test_auto_keeps_to_its_share_of_the_time(monkeypatch: pytest.MonkeyPatch, cost: float) -> None:

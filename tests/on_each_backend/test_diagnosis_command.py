@@ -65,6 +65,7 @@ def command(*words: Any) -> Any:
     return CliRunner().invoke(app, ["diagnose", *map(str, words)])
 
 
+@pytest.mark.medium
 def test_the_command_prints_the_report_and_writes_the_page(folder: Path, tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.chdir(tmp_path)
     done = command(folder / "one.keras", folder / "data.npz")
@@ -94,6 +95,7 @@ def test_a_model_that_was_saved_under_another_backend_is_read_with_its_loss(fold
     assert "The loss (mean_absolute_error) is" in done.output
 
 
+@pytest.mark.medium
 @pytest.mark.once
 @pytest.mark.parametrize(("loss", "name"), [("mse", "mean_squared_error"), (keras.losses.LogCosh(), "log_cosh")])
 def test_loss_and_learning_rate_of_a_file_are_those_of_the_compiled_model(

@@ -387,6 +387,7 @@ def test_outputs_states_and_gradients_are_within_the_rule(number: int) -> None:
     measured(number)
 
 
+@pytest.mark.medium
 def test_all_cases_together_are_about_as_exact_as_stock() -> None:
     grid = tolerance.Grid()
     for number in range(COUNT):

@@ -26,6 +26,7 @@ def run(tmp_path_factory):
     return elman.fit(frame(), out=tmp_path_factory.mktemp("fit") / "run", **SMALL)
 
 
+@pytest.mark.medium
 def test_the_file_is_of_stock_layers_and_opens_without_elman(run, tmp_path):
     path = tmp_path / "model.keras"
     elman.export(run, path)
@@ -52,6 +53,7 @@ def test_every_kind_of_forecaster_can_be_written(asked, tmp_path):
     assert_allclose(elman.Network.from_keras(tmp_path / "model.keras")(ROWS), run.model(ROWS), rtol=1e-5)
 
 
+@pytest.mark.medium
 @pytest.mark.once
 def test_a_linear_path_that_sees_less_than_the_window_can_be_written(tmp_path):
     table = np.random.default_rng(0).normal(size=(120, 300))
@@ -74,6 +76,7 @@ def test_the_file_does_not_depend_on_the_clock(run, tmp_path, monkeypatch):
     assert dates == {(1980, 1, 1, 0, 0, 0)}
 
 
+@pytest.mark.medium
 @pytest.mark.once
 def test_the_command_fit_writes_it_as_well(tmp_path):
     words = ["fit", str(csv_file(tmp_path)), "--target", "temp", "--epochs", "1", "--out", str(tmp_path / "run")]
