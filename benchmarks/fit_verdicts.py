@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from elman.forecasting import intervals, verdict
-from elman.forecasting.fitted import fit_all, forecasts, kept
+from elman.forecasting.fitted import fit_all, forecasts, models_of
 from elman.forecasting.prepared import prepare
 from elman.forecasting.settings import Settings
 from elman.forecasting.source import open_table
@@ -97,7 +97,7 @@ def draw(step: Step, rows: int, ahead: int, seed: int) -> dict[str, Any]:
         left = {name: each - truth for name, each in forecasts(prepared, fitted)[0].items()}
         said = verdict.errors({name: each**2 for name, each in left.items()}, ahead)
         conformal = intervals.save(Path(folder), left)[said["use"]]
-    networks = [kept(prepared, each) for each in fitted]
+    networks = [models_of(prepared, each) for each in fitted]
     reads = {name: prepared.period if name == "seasonal" else windows.window for name in networks[0]}
     longest = max(size or 0 for size in reads.values())
     whole = continued(step, np.repeat(values, FUTURES, axis=0), LENGTH, rng)  # whole, so that a wave keeps its phase
@@ -168,7 +168,7 @@ def main() -> int:
     options = argparse.ArgumentParser()
     options.add_argument("--draws", type=int, default=200)
     options.add_argument("--rows", type=int, nargs="+", default=[30, 100, 300, 1000, 3000])
-    options.add_argument("--ahead", type=int, nargs="+", default=[1, 4])
+    options.add_argument("--ahead", type=int, nargs="+", default=[1])
     options.add_argument("--kinds", nargs="+", default=list(KINDS))
     asked = options.parse_args()
     found = []

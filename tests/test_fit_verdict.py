@@ -187,6 +187,13 @@ def test_any_model_forecasts(run, tmp_path):
         elman.fit(noise, out=tmp_path / "noise", model="seasonal", window=4, units=2, epochs=1)
 
 
+def test_every_model_runs_row_by_row(run):
+    rows = frame().to_numpy().astype("float32")
+    for name, model in run.models.items():
+        expected = model(rows[None, -run.rows(name) :])[0]
+        assert_allclose(elman.Stream(model).run(rows)[-1], expected, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("damage", ["missing", "damaged"])
 def test_intervals_that_are_lost_are_one_sentence(tmp_path, damage):
     intervals.save(tmp_path, {"linear": np.ones((30, 2))})

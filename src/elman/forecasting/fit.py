@@ -18,10 +18,9 @@ import numpy as np
 import elman
 from elman import files, progress
 from elman.assessment import Conformal
-from elman.errors import DataError
 from elman.forecasting import advice, facts, folder, intervals, verdict
 from elman.forecasting.drawing import draw
-from elman.forecasting.fitted import Fitted, fit_all, kept
+from elman.forecasting.fitted import Fitted, fit_all, models_of
 from elman.forecasting.fitted import forecasts as fitted_forecasts
 from elman.forecasting.forecast import last_forecast, to_csv
 from elman.forecasting.models import rows_of
@@ -196,35 +195,23 @@ def fit(
 
 def _run(prepared: Prepared, source: Source, settings: Settings, path: Path, stages: Stages) -> Run:
     """Trains, scores and writes: first the metrics, then the pictures, which may fail without harm to the run."""
-    table, windows = prepared.table, prepared.windows
-    if settings.model == "seasonal" and prepared.period is None:
-        raise DataError("model is 'seasonal', and no period was found in the table. Choose another model (--model).")
     fitted = fit_all(prepared, settings, path, stages)
     stages.begin("judging on the held-out rows")
+    table, windows = prepared.table, prepared.windows
     _note_learning(table, fitted)
     forecasts, single = fitted_forecasts(prepared, fitted)
     truth = windows.targets(windows.starts["test"]).astype("float64")
     left = {name: values - truth for name, values in forecasts.items()}
     errors = verdict.errors({name: each**2 for name, each in left.items()}, windows.ahead)
     errors["models"][NETWORK]["by_seed"] = [float(np.sqrt(((each - truth) ** 2).mean())) for each in single]
-    use = settings.model or errors["use"]
-    networks = kept(prepared, fitted[-1])
     folder.remove_keras_model(path)  # of an interrupted run
-    for name, network in networks.items():
-        network.save(path / MODELS[name])
-    networks[use].save(path / MODEL)
-    conformal = intervals.save(path, left)
-    later = _later(networks[use], rows_of(use, windows, prepared.period), conformal[use], table, windows, source)
-    files.write(path / FORECAST, to_csv(later))
-    memory = facts.memory(networks[NETWORK], windows)
+    later, kept = _keep(prepared, source, fitted[-1], left, settings.model or errors["use"], path)
+    memory = facts.memory(fitted[-1].network, windows)
     data = plain(
         {
             **facts.facts(prepared, source, settings),
+            **kept,
             "errors": errors,
-            "model": use,
-            "models": {name: {"rows": rows_of(name, windows, prepared.period)} for name in networks},
-            "intervals": intervals.measured(left[use]),
-            "penalty": fitted[-1].linear.penalty,
             "training": facts.trained(prepared, fitted),
             "memory": memory,
             "next": _next(errors, memory, left, settings, table, windows),
@@ -240,6 +227,27 @@ def _run(prepared: Prepared, source: Source, settings: Settings, path: Path, sta
         for checkpoint in path.glob(CHECKPOINTS):
             checkpoint.unlink()
     return run
+
+
+def _keep(
+    prepared: Prepared, source: Source, last: Fitted, left: dict[str, np.ndarray], use: str, path: Path
+) -> tuple[pl.DataFrame, dict[str, Any]]:
+    """Writes the models, their intervals and the forecast of the one to use; the forecast, and facts of the models."""
+    windows = prepared.windows
+    networks = models_of(prepared, last)
+    rows = {name: rows_of(name, windows, prepared.period) for name in networks}
+    for name, network in networks.items():
+        network.save(path / MODELS[name])
+    networks[use].save(path / MODEL)
+    conformal = intervals.save(path, left)
+    later = _later(networks[use], rows[use], conformal[use], prepared.table, windows, source)
+    files.write(path / FORECAST, to_csv(later))
+    return later, {
+        "model": use,
+        "models": {name: {"rows": size} for name, size in rows.items()},
+        "intervals": intervals.measured(left[use]),
+        "penalty": last.linear.penalty,
+    }
 
 
 def _note_learning(table: Table, fitted: list[Fitted]) -> None:

@@ -104,7 +104,7 @@ def forecasts(prepared: Prepared, fitted: list[Fitted]) -> tuple[dict[str, np.nd
     )
 
 
-def kept(prepared: Prepared, last: Fitted) -> dict[str, Network]:
+def models_of(prepared: Prepared, last: Fitted) -> dict[str, Network]:
     """The models of the last origin as networks, which have learned from all rows before the last block."""
     windows = prepared.origins[-1].windows
     found = {"last_value": models.last_value(windows)}

@@ -82,6 +82,8 @@ def prepare(source: Source, settings: Settings) -> Prepared:
     batch_size = settings.batch_size or batch_size_for(len(windows[-1].starts["train"]))
     checks.check_memory(settings, windows[-1], batch_size)
     period = seasons.chosen(table, windows, found, series)
+    if settings.model == "seasonal" and period is None:
+        raise DataError("model is 'seasonal', and no period was found in the table. Choose another model (--model).")
     origins = [Origin(each, *moment) for each, moment in zip(windows, moments, strict=True)]
     return Prepared(table, origins, period, batch_size)
 
