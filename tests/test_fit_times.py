@@ -7,11 +7,12 @@ import polars as pl
 import pytest
 from numpy.testing import assert_array_equal
 
+import elman
 from elman import DataError
 from elman.forecasting import reading
 from elman.forecasting.settings import Settings
 from elman.forecasting.source import open_table
-from fit_cases import DAYS, NOISE, ROWS, WAVE, csv_file, frame
+from fit_cases import DAYS, NOISE, ROWS, SMALL, WAVE, csv_file, frame
 
 HOURS = pd.date_range("2010-01-01", periods=ROWS, freq="h")
 MONTHS = pd.date_range("1991-07-01", periods=ROWS, freq="MS")
@@ -260,3 +261,43 @@ def test_days_in_a_zone_whose_clocks_change_are_filled_at_midnight():
 def test_noise_is_not_a_time():
     table = frame(code=[f"{'xyz'[i % 3]}{i}" for i in range(ROWS)], number=NOISE)
     assert read(table).times is None
+
+
+# --- the calendar ----------------------------------------------------------------------------------------------------
+
+
+CYCLES = {"min": ["hour", "day"], "h": ["day", "week"], "D": ["week", "year"], "MS": ["year"]}
+
+
+@pytest.mark.parametrize(("freq", "cycles"), CYCLES.items())
+def test_features_of_the_calendar(freq, cycles):
+    rows = 500 if freq == "MS" else 1500
+    times = pd.date_range("2024-01-01", periods=rows, freq=freq, tz="Europe/Berlin")
+    table = pd.DataFrame({"temp": np.resize(WAVE, rows)}, index=times)
+    found = read(table, calendar=True)
+    assert found.chosen.features == ["temp", *(f"calendar {c}, {s}" for c in cycles for s in ("sine", "cosine"))]
+    assert f"Features of the calendar: {', '.join(cycles)}." in found.notes
+    shown = times.tz_localize(None)
+    places = {
+        "hour": shown.minute / 60,
+        "day": (shown.hour + shown.minute / 60) / 24,
+        "week": (shown.day_of_week + shown.hour / 24) / 7,
+        "year": (shown.day_of_year - 1 + shown.hour / 24) / np.where(shown.is_leap_year, 366, 365),
+    }
+    for i, cycle in enumerate(cycles):
+        angle = 2 * np.pi * places[cycle].to_numpy()
+        np.testing.assert_allclose(
+            found.rows[:, [1 + 2 * i, 2 + 2 * i]], np.c_[np.sin(angle), np.cos(angle)], atol=2e-6
+        )
+
+
+def test_a_forecast_has_the_calendar_of_its_run(tmp_path):
+    table = frame(day=DAYS).drop("wind")
+    run = elman.fit(table, **SMALL | {"out": tmp_path / "run", "calendar": True})
+    assert run.metrics["table"]["features"] == ["temp", "calendar week, sine", "calendar week, cosine"]
+    assert elman.predict(run, table.tail(30))["temp"].to_list() == pytest.approx(
+        run.forecast["temp"].to_list(), rel=1e-5
+    )
+    for refused in (frame(), frame(day=np.arange(ROWS))):
+        with pytest.raises(DataError, match="calendar needs a column of dates or times"):
+            read(refused, calendar=True)

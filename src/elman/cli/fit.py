@@ -42,6 +42,7 @@ _DUPLICATES = "Which of several rows of one time counts: first, last, or the mea
 _SEP = "What separates the columns of a text file, such as ';' or tab or ' '.  [default: found in the header]"
 _ENCODING = "The encoding of a text file, such as latin-1.  [default: UTF-8]"
 _DECIMAL = "The decimal mark of numbers, . or ,; the other one separates thousands then.  [default: found]"
+_CALENDAR = "Forecast from the time of day, the day of the week and the time of the year as well."
 _WINDOW = "How many of the latest rows a forecast is made from.  [default: 8 to 64, by the period]"
 _CELL = f"The kind of recurrent layer: {', '.join(CELLS[:-1])} or {CELLS[-1]}."
 _EPOCHS = "The most passes over the data. Training ends earlier when the error no longer falls."
@@ -68,6 +69,7 @@ def fit(
     sep: Annotated[str | None, _table("MARK", _SEP)] = None,
     encoding: Annotated[str | None, _table("NAME", _ENCODING)] = None,
     decimal: Annotated[str | None, _table("MARK", _DECIMAL, words=(".", ","))] = None,
+    calendar: Annotated[bool, _table(None, _CALENDAR, "--calendar")] = False,
     unit: Annotated[str | None, _table("TEXT", "The target's unit, for the report and the pictures.")] = None,
     ahead: Annotated[int | None, _model("ROWS", "How many rows to forecast.  [default: 1]")] = None,
     window: Annotated[int | None, _model("ROWS", _WINDOW)] = None,

@@ -69,7 +69,7 @@ class Clock(NamedTuple):
         """How long a number of rows of a series is: in months where the series goes by months, else in days or less."""
         if not self.temporal or rows >= len(times):
             return ""
-        if (step := _even_months(self._local(times))) is not None:
+        if (step := _even_months(self.local(times))) is not None:
             return _months_text(rows * step)
         return self.step_text(float(np.median(times[rows:] - times[:-rows])))
 
@@ -100,7 +100,7 @@ class Clock(NamedTuple):
         """
         if len(times) < 2:
             return None
-        local = self._local(times)
+        local = self.local(times)
         ahead = np.arange(1, count + 1)
         step = local[-1] - local[-2]
         if _even(np.diff(local)) and (self.zone is None or step % DAY == 0):
@@ -118,7 +118,7 @@ class Clock(NamedTuple):
         """The axis on which a series without gaps is even: months, what clocks show where they change, or `times`."""
         if not self.temporal:
             return Axis(times, lambda values: values, self.step_text)
-        local = self._local(times)
+        local = self.local(times)
         if _has_months(local):
             months = _monthly(local)
             return Axis(months.values, lambda values: self._utc_of(months.back(values)), _months_text)
@@ -127,7 +127,7 @@ class Clock(NamedTuple):
         return Axis(times, lambda values: values, self.step_text)
 
     def _utc_of(self, local: np.ndarray) -> np.ndarray:
-        """The inverse of `_local`; where clocks skip a time, an hour later."""
+        """The inverse of `local`; where clocks skip a time, an hour later."""
         if self.zone is None:
             return local
         first, after = (
@@ -138,14 +138,14 @@ class Clock(NamedTuple):
         )
         return first.fill_null(after).to_physical().cast(pl.Float64).to_numpy()
 
-    def _local(self, times: np.ndarray) -> np.ndarray:
+    def local(self, times: np.ndarray) -> np.ndarray:
         """What the clocks of the zone show, as microseconds."""
         if not self.temporal or self.zone is None:
             return times
         return self.series(times).dt.replace_time_zone(None).to_physical().cast(pl.Float64).to_numpy()
 
     def _utc(self, local: np.ndarray) -> np.ndarray | None:
-        """The inverse of `_local`: the first of two moments that clocks show twice, and `None` for one never shown."""
+        """The inverse of `local`: the first of two moments that clocks show twice, and `None` for one never shown."""
         if not self.temporal or self.zone is None:
             return local
         if (local > LATEST).any():

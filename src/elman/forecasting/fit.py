@@ -76,6 +76,7 @@ def fit(
     sep: str | None = None,
     encoding: str | None = None,
     decimal: str | None = None,
+    calendar: bool = False,
     out: Any = None,
     fresh: bool = False,
     verbose: int | str = "auto",
@@ -130,6 +131,8 @@ def fit(
         encoding: Of a text file, such as `"latin-1"`. `None` is UTF-8.
         decimal: The decimal mark of numbers, `"."` or `","`; the other one then separates thousands. `None` finds it,
             and raises an error where it is not certain.
+        calendar: Whether the place of each row in the hour, the day, the week and the year is seen too, as sine and
+            cosine, as far as the times allow.
         out: The run's folder. `None` names it `elman-runs/<name>-<hash>`, by the data and the arguments.
         fresh: Whether to start again, even if the folder holds this or another run of elman, finished or not. Files of
             other programs whose names the run needs are renamed, `metrics.json` to `metrics.json.before`.
@@ -179,6 +182,7 @@ def fit(
         sep=sep,
         encoding=encoding,
         decimal=decimal,
+        calendar=calendar,
     )
     with progress.shown("elman.fit", verbose) as show:
         stages = Stages(show, tell)

@@ -124,6 +124,7 @@ def _read(run: Any, table: Any, form: dict[str, str | None] | None = None) -> tu
         fill=asked["fill"],
         sort=asked.get("sort", False),
         duplicates=asked.get("duplicates"),
+        calendar=asked.get("calendar", False),
     )
     return run, reading.read(source, settings, known), source.first_row
 

@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 
 from elman.errors import DataError
-from elman.forecasting import columns, gaps, marks, table, time_parts, times, zones
+from elman.forecasting import calendar, columns, gaps, marks, table, time_parts, times, zones
 from elman.forecasting.cells import LOOK, cleaned, has_unit, is_text, may_be_thousands, numbers, shown
 from elman.forecasting.clock import EARLIEST, LATEST, Clock
 from elman.forecasting.columns import Chosen, of_category
@@ -73,13 +73,16 @@ def read(source: Source, settings: Settings, known: Known | None = None) -> Tabl
     if chosen.parts is not None:
         source = time_parts.with_time(source, chosen.parts)
         head = next(source.frames(source.columns))
-    chosen = _with_categories(source, chosen, known)
+    chosen = _with_categories(source, chosen, known, with_calendar=settings.calendar)
     form = _form(source, chosen.time, head.head(LOOK), known)
     raw = _Reader(source, chosen, head, form).read()
     notes = [*source.notes, *_notes(chosen, settings, raw.clock, form)]
     if settings.fill != "keep":
         raw = _without_marks(raw, chosen)
-    return gaps.arranged(source, chosen, raw, settings, notes)._replace(form=form)
+    found = gaps.arranged(source, chosen, raw, settings, notes)._replace(form=form)
+    if not settings.calendar:
+        return found
+    return calendar.with_calendar(found, None if known is None else calendar.names_in(known.features))
 
 
 def _notes(chosen: Chosen, settings: Settings, clock: Clock, form: str | None) -> list[str]:
@@ -102,10 +105,12 @@ def _notes(chosen: Chosen, settings: Settings, clock: Clock, form: str | None) -
     return notes
 
 
-def _with_categories(source: Source, chosen: Chosen, known: Known | None) -> Chosen:
+def _with_categories(source: Source, chosen: Chosen, known: Known | None, *, with_calendar: bool) -> Chosen:
     """The columns with a feature for each value of the categories, of which the first of two has none."""
     if known is not None:
-        return chosen._replace(features=known.features, categories=known.categories)
+        of_calendar = set(calendar.names_in(known.features)) if with_calendar else set()
+        features = [name for name in known.features if name not in of_calendar]
+        return chosen._replace(features=features, categories=known.categories)
     if not chosen.categories:
         return chosen
     values: dict[str, set[str]] = {name: set() for name in chosen.categories}

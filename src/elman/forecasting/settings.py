@@ -54,6 +54,7 @@ class Settings:
         sep: The separator of a text file, a blank for any number of blanks, or `None` to find it.
         encoding: Of a text file, or `None` for UTF-8.
         decimal: The decimal mark of numbers, `.` or `,`, or `None` to find it.
+        calendar: Whether the hour, the day, the week and the year of each row are features.
     """
 
     target: str | None = None
@@ -80,6 +81,7 @@ class Settings:
     sep: str | None = None
     encoding: str | None = None
     decimal: str | None = None
+    calendar: bool = False
 
     def __post_init__(self) -> None:
         self._check_columns()
@@ -94,7 +96,7 @@ class Settings:
             _one_of("fill", self.fill, FILLS)
         if self.duplicates is not None:
             _one_of("duplicates", self.duplicates, DUPLICATES)
-        for name in ("bidirectional", "sort"):
+        for name in ("bidirectional", "sort", "calendar"):
             if not isinstance(getattr(self, name), bool | np.bool_):
                 raise DataError(f"{name} is {getattr(self, name)!r}; expected True or False.")
             self._set(name, bool(getattr(self, name)))

@@ -71,10 +71,8 @@ def unpacked(path: Path, beginning: bytes) -> Kept:
     Raises:
         DataError: If the archive is damaged or holds several files, or if there is no room.
     """
-    if beginning.startswith(b"PK"):
-        name, opened = "ZIP", _member
-    else:
-        name, opened = next(row for mark, row in _STREAMS.items() if beginning.startswith(mark))
+    zipped: tuple[str, Callable[[Path], Any]] = ("ZIP", _member)
+    name, opened = next((row for mark, row in _STREAMS.items() if beginning.startswith(mark)), zipped)
 
     def write(file: IO[bytes]) -> None:
         with opened(path) as source:
