@@ -43,7 +43,7 @@ class Store:
         if not path.exists():
             return None
         try:
-            arrays, texts = checkpoint.read(path)
+            arrays, texts = checkpoint.read(path, "It is removed.")
         except DataError:
             path.unlink()
             return None
