@@ -20,9 +20,9 @@ from numpy.testing import assert_array_equal
 import elman
 from elman import DataError
 from elman.forecasting import checks, marks, reading
+from elman.forecasting.parts import parts_at_origins
 from elman.forecasting.settings import Settings
 from elman.forecasting.source import Form, open_table
-from elman.forecasting.windows import parts_of
 from fit_cases import DAYS, LINES, NOISE, ROWS, SMALL, WAVE, csv_file, frame, replaced
 
 TEXT = "\n".join(LINES) + "\n"
@@ -281,7 +281,7 @@ def test_a_number_among_others_is_no_mark(others, value):
 
 def test_a_constant_column_is_left_out_with_a_note():
     found = read(frame(flat=np.ones(ROWS), late=np.r_[np.ones(150), NOISE[:50]]))
-    kept, mean, std = checks.moments(found, parts_of(found))
+    kept, mean, std = checks.moments(found, parts_at_origins(found, 1)[0])
     assert kept.chosen.features == ["temp", "wind"]
     assert_array_equal(kept.rows, WANTED)
     assert kept.notes == ["Left out, as constant over the training part, the first 70 %: flat (1), late (1)."]
