@@ -16,6 +16,7 @@ import pandas as pd
 import polars as pl
 import pytest
 from numpy.testing import assert_array_equal
+from polars.testing import assert_frame_equal
 
 import elman
 from elman import DataError
@@ -189,7 +190,7 @@ def test_the_marks_of_a_run_hold_for_its_forecasts(tmp_path):
     path = csv_file(tmp_path, columns.replace(".", ",").encode("utf-16-le"))
     form = {"sep": "|", "encoding": "utf-16-le", "decimal": ","}
     run = elman.fit(path, **SMALL | {"out": tmp_path / "run"} | form)
-    assert elman.predict(run, path).equals(run.forecast)
+    assert_frame_equal(elman.predict(run, path), run.forecast)
     with pytest.raises(DataError, match="no column 'temp'"):
         elman.predict(run, path, sep=";")
 
@@ -296,10 +297,11 @@ def test_categories_are_features_that_forecasts_have_too(tmp_path):
     assert_array_equal(found.rows[:, 1:4].argmax(1), np.searchsorted(["rain", "snow", "sun"], weather))
     assert found.notes == ["Categories: weather (rain, snow, sun), wet (no, yes)."]
     run = elman.fit(table, **SMALL | {"out": tmp_path / "run"})
-    assert elman.predict(run, table).equals(run.forecast)
+    assert_frame_equal(elman.predict(run, table), run.forecast)
     assert json.loads((tmp_path / "run" / "metrics.json").read_text())["table"]["categories"]["wet"] == ["no", "yes"]
     sunny = table.tail(12).with_columns(weather=pl.lit("sun"), wet=pl.lit("no"))
-    assert elman.predict(run, sunny)["temp"][0] != run.forecast["temp"][0]
+    linear = [elman.predict(run, each, model="linear")["temp"][0] for each in (table, sunny)]
+    assert linear[0] != linear[1]
     strange = table.tail(12).with_columns(weather=pl.lit("hail"))
     with pytest.raises(
         DataError, match="'hail' is a category that the table of the run does not have; expected one of rain"
