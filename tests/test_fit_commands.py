@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The commands fit, predict and export: what they print and write, and that fit and predict import no framework."""
 
+import html
 import json
 import subprocess
 import sys
@@ -104,6 +105,19 @@ def test_a_run_is_diagnosed_on_a_table_and_on_arrays(tmp_path, monkeypatch):
         done = CliRunner().invoke(app, words)
         assert done.exit_code == 0, done.output
         assert "of 8 steps" in done.output
+
+
+@pytest.mark.parametrize("epochs", [1, 12])
+def test_diagnose_says_of_a_run_on_its_own_table_what_fit_said(epochs, tmp_path):
+    table = csv_file(tmp_path)
+    run = elman.fit(table, target="temp", window=8, units=4, epochs=epochs, out=tmp_path / "run", learning_rate=0.02)
+    words = ["diagnose", str(run.folder), str(table), "--out", str(tmp_path / "page.html"), "--json"]
+    said = json.loads(CliRunner().invoke(app, words).stdout)
+    assert {name: said[name] for name in run.metrics["memory"]} == run.metrics["memory"]
+    assert (
+        html.escape(f"run on data.csv, measured on {said['date']}, elman {elman.__version__}.")
+        in (tmp_path / "page.html").read_text()
+    )
 
 
 def test_export_refuses_what_it_cannot_write(tmp_path, without_keras):

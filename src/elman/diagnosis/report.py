@@ -154,7 +154,7 @@ class Report(Figures):
         from elman.diagnosis import page, pictures
 
         return page.Content(
-            title=f"What {self.model} remembers",
+            title=f"What {_called(self)} remembers",
             about=_about(self, source),
             statements=[(self.verdict, self.because)],
             lines=self._measured(),
@@ -172,6 +172,11 @@ class Report(Figures):
         from elman.diagnosis import page
 
         return page.fragment(self._content())
+
+
+def _called(report: Report) -> str:
+    """A model in the middle of a sentence: a Keras model has a name, a Network has none."""
+    return "the network" if report.model == "network" else report.model
 
 
 def _about(report: Report, source: str | None) -> list[str]:
@@ -269,7 +274,7 @@ class Compared:
         """What the page shows."""
         from elman.diagnosis import page, pictures
 
-        names = list(dict.fromkeys((self.before.model, self.after.model)))
+        names = list(dict.fromkeys(map(_called, (self.before, self.after))))
         verb = "remembers" if len(names) == 1 else "remember"
         return page.Content(
             title=f"What {' and '.join(names)} {verb}, before and after",

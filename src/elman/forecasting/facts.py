@@ -19,11 +19,9 @@ from elman.forecasting.prepared import Prepared
 from elman.forecasting.settings import Settings
 from elman.forecasting.source import Source
 from elman.forecasting.table import Table
-from elman.forecasting.windows import Windows
+from elman.forecasting.windows import Windows, examples_of
 from elman.forecasting.words import counted
 from elman.network import History, Network
-
-_LEAST_EXAMPLES, _EXAMPLES = 16, 1024  # held-out windows on which memory is measured
 
 
 def facts(prepared: Prepared, source: Source, settings: Settings) -> dict[str, Any]:
@@ -124,10 +122,9 @@ def memory(model: Network, windows: Windows) -> dict[str, Any] | None:
 
     The linear path next to them sees the whole window, whatever they forget.
     """
-    starts = windows.starts["test"]
-    if len(starts) < _LEAST_EXAMPLES or windows.window < 2:
+    some = examples_of(windows.starts["test"])
+    if some is None or windows.window < 2:
         return None
-    some = starts[np.linspace(0, len(starts) - 1, min(len(starts), _EXAMPLES), dtype=int)]
     targets = windows.targets(some)
     if not np.ptp(targets, axis=0).any():
         return None

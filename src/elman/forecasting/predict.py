@@ -16,12 +16,13 @@ from elman.errors import DataError
 from elman.forecasting import reading
 from elman.forecasting.forecast import as_frame, forecasts_of, last_windows
 from elman.forecasting.intervals import LEVELS, checked
+from elman.forecasting.parts import parts_at_origins
 from elman.forecasting.run import Run
 from elman.forecasting.settings import Settings
-from elman.forecasting.source import Form, open_table
+from elman.forecasting.source import Form, Source, open_table
 from elman.forecasting.table import Table
 from elman.forecasting.verdict import NETWORK
-from elman.forecasting.windows import Windows
+from elman.forecasting.windows import Windows, evenly, examples_of, windows_of
 from elman.forecasting.words import listed
 
 FORM = Form._fields  # the arguments that say how a text file is written
@@ -71,12 +72,12 @@ def predict(
     """
     levels = checked(interval)
     given = {"sep": sep, "encoding": encoding, "decimal": decimal}
-    run, read, first_row = _read(run, table, {name: value for name, value in given.items() if value is not None})
+    run, read, source = _read(run, table, {name: value for name, value in given.items() if value is not None})
     name, network = run.named(model)
     rows, ahead = run.rows(name), run.metrics["ahead"]
     starts = _every(read, rows) if every else _last(read, rows)
     widths = {level: run.half_widths(level, name) for level in levels if run.has_intervals}
-    return as_frame(read, starts, rows, forecasts_of(network, read, starts, rows, ahead), first_row, widths)
+    return as_frame(read, starts, rows, forecasts_of(network, read, starts, rows, ahead), source.first_row, widths)
 
 
 def examples(run: Any, table: Any) -> tuple[Any, np.ndarray, np.ndarray]:
@@ -87,21 +88,22 @@ def examples(run: Any, table: Any) -> tuple[Any, np.ndarray, np.ndarray]:
         table: A table with the columns that the run was trained on.
 
     Returns:
-        The network, `(windows, window, features)` and `(windows, ahead)`; of many windows 4,096 that are evenly spaced.
+        The network, `(windows, window, features)` and `(windows, ahead)`. Of the table that the run was made from
+        these are the held-out windows on which `fit` measured the memory; of another one up to 4,096 evenly spaced.
 
     Raises:
         elman.DataError: If the run is not finished, or the table does not fit it.
     """
-    run, read, _ = _read(run, table)
+    run, read, source = _read(run, table)
     window, ahead = run.metrics["window"], run.metrics["ahead"]
-    starts = _every(read, window + ahead)
-    starts = starts[np.linspace(0, len(starts) - 1, min(len(starts), _MOST), dtype=int)]
+    held_out = _held_out(run, read) if source.sha256 == run.metrics["table"]["sha256"] else None
+    starts = evenly(_every(read, window + ahead), _MOST) if held_out is None else held_out
     of = Windows(read.rows, read.target, window, ahead, {})
     return run.models[NETWORK], of.inputs(starts), of.targets(starts)
 
 
-def _read(run: Any, table: Any, form: dict[str, str | None] | None = None) -> tuple[Run, Table, int]:
-    """A run, a table of the columns that it was trained on, and the number of the table's first row."""
+def _read(run: Any, table: Any, form: dict[str, str | None] | None = None) -> tuple[Run, Table, Source]:
+    """A run, a table of the columns that it was trained on, and where it comes from."""
     if not isinstance(run, Run):
         run = Run.load(run)
     facts, asked = run.metrics["table"], run.metrics["arguments"]
@@ -126,7 +128,14 @@ def _read(run: Any, table: Any, form: dict[str, str | None] | None = None) -> tu
         duplicates=asked.get("duplicates"),
         calendar=asked.get("calendar", False),
     )
-    return run, reading.read(source, settings, known), source.first_row
+    return run, reading.read(source, settings, known), source
+
+
+def _held_out(run: Run, table: Table) -> np.ndarray | None:
+    """The held-out windows on which `fit` measured the memory, if it did."""
+    window, ahead = run.metrics["window"], run.metrics["ahead"]
+    parts = parts_at_origins(table, run.metrics.get("origins", 1))
+    return examples_of(np.concatenate([windows_of(table, part, window, ahead).starts["test"] for part in parts]))
 
 
 def _last(table: Table, window: int) -> np.ndarray:

@@ -19,6 +19,7 @@ from elman.forecasting.table import Table
 _SHORTEST, _LONGEST = 8, 64  # rows of a window that is chosen here
 _WITHOUT_PERIOD = 24
 _STEPS = 100  # of an epoch, at least, if there are windows enough
+_LEAST_EXAMPLES, _EXAMPLES = 16, 1024  # held-out windows on which memory is measured
 _LONG_ENOUGH = 8  # how often a window that is chosen here fits into the series, at least
 
 
@@ -131,3 +132,13 @@ def _too_short(table: Table, window: int, ahead: int, part: str) -> str:
         f"the table has {len(table.rows):,} rows{several}, and a window of {window} with {ahead} ahead leaves none for "
         f"the {part} part; about {enough:,} rows without a gap are needed. Choose a smaller window or ahead."
     )
+
+
+def evenly(starts: np.ndarray, most: int) -> np.ndarray:
+    """At most so many of some windows, evenly spaced."""
+    return starts[np.linspace(0, len(starts) - 1, min(len(starts), most), dtype=int)]
+
+
+def examples_of(held_out: np.ndarray) -> np.ndarray | None:
+    """The held-out windows on which the memory of a network is measured; `None` if there are too few."""
+    return evenly(held_out, _EXAMPLES) if len(held_out) >= _LEAST_EXAMPLES else None
