@@ -18,7 +18,7 @@ from elman.cli.info import show
 from elman.cli.screen import say, table_of, usage_errors
 from elman.info import Framework, Info, Library
 
-COMMANDS = ("fit", "predict", "compare", "diagnose", "export", "stream", "claims", "bench", "info")
+COMMANDS = ("fit", "predict", "runs", "compare", "diagnose", "export", "stream", "claims", "bench", "info")
 
 
 def run(*arguments: str, code: str = "from elman.cli import main; main()") -> subprocess.CompletedProcess[str]:

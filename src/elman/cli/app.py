@@ -17,6 +17,7 @@ from elman.cli.fit import fit
 from elman.cli.help import GroupedCommand
 from elman.cli.info import info
 from elman.cli.predict import predict
+from elman.cli.runs import runs
 from elman.cli.stream import stream
 
 # Plain help, and tracebacks as Python writes them: the same on a terminal, in a log and in a pipe.
@@ -50,5 +51,5 @@ def elman_command(
     """
 
 
-for command in (fit, predict, compare, diagnose, export, stream, claims, bench, info):
+for command in (fit, predict, runs, compare, diagnose, export, stream, claims, bench, info):
     app.command(cls=GroupedCommand)(command)

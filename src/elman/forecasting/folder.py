@@ -56,7 +56,7 @@ def finished(folder: Path, config: dict[str, Any], *, fresh: bool) -> Run | None
             f"{folder} holds files that are not of a run ({names[0]}); expected an empty or new folder, or the folder "
             f"of this run. {_CHOOSE}"
         )
-    before = _config_of(folder)
+    before = config_of(folder)
     if before is None:
         raise DataError(
             f"{folder / CONFIG} is damaged, or was not written by elman fit; expected the folder of this run. {_CHOOSE}"
@@ -71,7 +71,7 @@ def finished(folder: Path, config: dict[str, Any], *, fresh: bool) -> Run | None
     return Run.load(folder)
 
 
-def _config_of(folder: Path) -> dict[str, Any] | None:
+def config_of(folder: Path) -> dict[str, Any] | None:
     """The content of `run.json`; `None` if it is not elman's, or damaged. The other files may be the user's then."""
     config = read_json(folder / CONFIG)
     return config if config is not None and {"sha256", "elman", "target"} <= set(config) else None
@@ -116,7 +116,7 @@ def _begin(folder: Path, config: dict[str, Any], new: list[Path], *, fresh: bool
         config = config | {_FOREIGN: True}
     if fresh:
         with files.file_errors(folder, _OUT):
-            if _config_of(folder) is None:
+            if config_of(folder) is None:
                 for path in (*_paths(folder), folder / CONFIG):
                     _set_aside(path)
             for path in _paths(folder):  # not run.json, which marks the others as elman's; it is replaced below
@@ -134,6 +134,12 @@ def _begin(folder: Path, config: dict[str, Any], new: list[Path], *, fresh: bool
 def _paths(folder: Path) -> list[Path]:
     """The files of a run other than `run.json`, of which some may not be there."""
     return [*(folder / name for name in FILES), *folder.glob(CHECKPOINTS)]
+
+
+def own_files(folder: Path) -> list[Path]:
+    """All files of a run, of which some may not be there. The last is `run.json`, which marks them as elman's."""
+    keras = [] if _is_foreign(folder) else [folder / KERAS_MODEL]
+    return [*_paths(folder), *keras, folder / CONFIG]
 
 
 def remove_keras_model(folder: Path) -> None:
@@ -155,7 +161,7 @@ def has_keras_model(folder: Path) -> bool:
 
 def _is_foreign(folder: Path) -> bool:
     """Whether `model.keras` is a file that no run of elman wrote."""
-    config = _config_of(folder)
+    config = config_of(folder)
     return _is_there(folder / KERAS_MODEL) and (config is None or bool(config.get(_FOREIGN)))
 
 

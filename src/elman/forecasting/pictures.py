@@ -87,7 +87,8 @@ def forecast_figure(
     axes.set_xlabel(_short(axis.label), **_AS_IT_IS)
     axes.set_ylabel(_with_unit(data), **_AS_IT_IS)
     if axis.dates:
-        axes.xaxis.set_major_formatter(ConciseDateFormatter(axes.xaxis.get_major_locator()))
+        locator = axes.xaxis.get_major_locator()
+        axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
     finish(axes)
     return figure
 
@@ -175,7 +176,7 @@ def _head(figure: Figure, title: str, data: dict[str, Any], used: str, other: st
     errors = ", ".join(f"{models[name]['rmse']:.4g}{unit} ({MODELS[name]})" for name in (used, other))
     lines = textwrap.wrap(f"{data['errors']['verdict']} RMSE on the held-out rows: {errors}.", _LINE)
     figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold", **_AS_IT_IS)
-    figure.get_layout_engine().set(rect=(0, 0, 1, 1 - 0.038 * len(lines)))
+    figure.set_layout_engine("constrained", rect=(0, 0, 1, 1 - 0.038 * len(lines)))
     figure.text(0.01, 0.935, "\n".join(lines), ha="left", va="top", fontsize=9, color=INK, **_AS_IT_IS)
 
 
