@@ -23,6 +23,7 @@ import numpy as np
 
 import elman
 from elman import files
+from elman.comparison import candidates
 
 Array = np.ndarray
 _ROWS, _SEQUENCES, _STEPS = 1500, 400, 20
@@ -123,16 +124,18 @@ def main() -> int:
     parser.add_argument("--kept", type=Path, default=Path("build/compare_known.json"))
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--trials", type=int, default=1)
-    parser.add_argument("--only", nargs="*", default=list(KNOWN))
+    parser.add_argument("--data", nargs="*", default=list(KNOWN))
+    parser.add_argument("--leave-out", nargs="*", default=[], help="candidates")
     given = parser.parse_args()
     given.kept.parent.mkdir(parents=True, exist_ok=True)
     found = json.loads(given.kept.read_text()) if given.kept.exists() else {"data": {}}
+    found["left_out"] = given.leave_out
     for seed in range(given.seeds):
-        for name in given.only:
+        for name in given.data:
             known = KNOWN[name]
             entry = found["data"].setdefault(name, {"right": list(known.right), "why": known.why, "runs": {}})
             if str(seed) not in entry["runs"]:
-                entry["runs"][str(seed)] = _compared(known, seed, given.trials)
+                entry["runs"][str(seed)] = _compared(known, seed, given.trials, given.leave_out)
                 files.write(given.kept, json.dumps(_summed(found), indent=1) + "\n")
     for each in found["data"].values():
         del each["runs"]
@@ -140,12 +143,19 @@ def main() -> int:
     return int(found["rate"] < _LEAST)
 
 
-def _compared(known: Known, seed: int, trials: int) -> list[Any]:
+def _compared(known: Known, seed: int, trials: int, left_out: list[str]) -> list[Any]:
     """The recommendation, and whether a right one is among the tied."""
     data, arguments = known.make(np.random.default_rng(seed))
     with tempfile.TemporaryDirectory() as folder:
-        result = elman.compare(data, out=Path(folder) / "run", seed=seed, trials=trials, **arguments)
+        only = [name for name in _names(data) if name not in left_out]
+        result = elman.compare(data, out=Path(folder) / "run", seed=seed, trials=trials, only=only, **arguments)
     return [result.recommended, any(name in known.right for name in result.tied)]
+
+
+def _names(data: Any) -> list[str]:
+    """The candidates for some data."""
+    task = "classify" if isinstance(data, tuple) else "forecast"
+    return [candidate.name for candidate in candidates.CANDIDATES if task in candidate.fits]
 
 
 def _summed(found: dict[str, Any]) -> dict[str, Any]:
@@ -167,7 +177,7 @@ def _summed(found: dict[str, Any]) -> dict[str, Any]:
     found["data"] = data
     found["comparisons"], found["rate"] = count, sum(each["right_recommended"] for each in data.values()) / count
     found["tied_rate"] = sum(each["right_among_tied"] for each in data.values()) / count
-    return {key: found[key] for key in ("comparisons", "rate", "tied_rate", "data")}
+    return {key: found[key] for key in ("comparisons", "rate", "tied_rate", "left_out", "data")}
 
 
 if __name__ == "__main__":

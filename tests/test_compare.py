@@ -175,6 +175,7 @@ def test_a_candidate_whose_package_is_missing_is_skipped(tmp_path, monkeypatch):
     assert "not installed" in found.rows[-1]["why"]
 
 
+@pytest.mark.medium
 @pytest.mark.needs("sklearn")
 def test_boosted_trees_see_a_product(tmp_path):
     found = elman.compare(product(), "y", only=["linear", "boosting"], window=4, out=tmp_path / "run")

@@ -13,6 +13,7 @@ from elman.comparison.asked import Asked
 from elman.comparison.model import Choice, Unfit
 from elman.comparison.tasks import given
 from elman.errors import DataError
+from elman.forecasting.source import open_table
 
 RNG = np.random.default_rng(0)
 QUICK = ["majority", "linear", "markov"]
@@ -60,6 +61,17 @@ def test_a_markov_chain_predicts_the_next_category(order):
     assert model.about["order"] == order
 
 
+def test_the_next_category_of_a_series_is_forecast(tmp_path):
+    x, _ = chains(2, 400)
+    table = pl.DataFrame({"day": np.arange(400), "weather": np.array(["sun", "rain", "fog"])[x[0]]})
+    found = elman.compare(table, "weather", only=QUICK, out=tmp_path / "run")
+    assert found.task == "classify"
+    assert found.recommended in {"markov", "linear"}
+    assert {row["name"]: row["accuracy"] for row in found.rows}["markov"] == pytest.approx(0.8, abs=0.1)
+    for fold in given(table, Asked(target="weather")).problem.folds:
+        assert fold.train.max() < fold.validation.min() <= fold.validation.max() < fold.test.min()
+
+
 def test_numbers_of_different_lengths_are_masked(tmp_path):
     x, y = last_sign()
     found = elman.compare((x, y), only=["majority", "linear", "GRU"], trials=1, folds=2, out=tmp_path / "run")
@@ -91,17 +103,13 @@ def tables():
 
 def test_every_form_of_data_holds_the_same_sequences(tables):
     arrays, long, wide = tables
-    expected = given(arrays, Asked()).problem.folds[0].data
-    by_row = given(wide, Asked(label="kind")).problem.folds[0].data
-    by_group = given(long, Asked(label="kind", group="who", time="step")).problem.folds[0].data
-    for found in (by_row, by_group):
-        order = (
-            np.argsort([int(name) for name in np.unique(np.arange(40).astype(str))])
-            if found is by_group
-            else slice(None)
-        )
-        assert (found.codes[order] == expected.codes).all()
-        assert (found.y[order] == expected.y).all()
+    expected = labelled.of_arrays(*arrays)
+    by_row = labelled.of_table(open_table(wide), "kind", None, None, None)
+    by_group = labelled.of_table(open_table(long), "kind", "who", "step", None)
+    names = np.unique(np.arange(40).astype(str)).astype(int)  # groups are in the order of their names
+    for found, order in ((by_row, np.arange(40)), (by_group, names)):
+        assert (found.codes == expected.codes[order]).all()
+        assert (found.y == expected.y[order]).all()
         assert found.classes == ["0", "1"]
 
 

@@ -12,14 +12,16 @@ from elman.comparison.forecast import lengths
 from elman.comparison.history import History
 from elman.comparison.model import Choice
 from elman.comparison.problem import Problem
-from elman.comparison.sequences import Fold, Sequences, stratified
+from elman.comparison.sequences import Fold, Sequences, rolling, stratified
 from elman.forecasting.words import counted, listed
 
-FOLDS = 5
+FOLDS, ORIGINS = 5, 3
 _MODELS = {"linear": classifiers.linear, "feedforward": classifiers.feedforward}
 
 
-def problem(task: str, name: str, sha256: str, data: Sequences, asked: Asked, said: str) -> Problem:
+def problem(
+    task: str, name: str, sha256: str, data: Sequences, asked: Asked, said: str, *, in_time: bool = False
+) -> Problem:
     """The problem.
 
     Args:
@@ -29,17 +31,18 @@ def problem(task: str, name: str, sha256: str, data: Sequences, asked: Asked, sa
         data: The sequences.
         asked: The number of folds, the window and the seed.
         said: How the task was found, and what the sequences are.
+        in_time: Whether the sequences are in order of time, so that a fold learns from those before it.
     """
     if asked.window is not None:
         data = data.latest(asked.window)
-    count = FOLDS if asked.folds is None else asked.folds
-    folds = stratified(data, count, asked.seed)
+    count = asked.folds or (ORIGINS if in_time else FOLDS)
+    folds = rolling(data, count) if in_time else stratified(data, count, asked.seed)
     memory = of_classify(folds[0], asked.seed) if task == "classify" and data.steps > 1 else None
     lasts = data.mask is not None
     about = [
         f"{name}: {counted(len(data.y), 'sequence')} of {'at most ' if lasts else ''}{counted(data.steps, 'step')}",
         f"Task: {said}, {counted(len(data.classes), 'class').replace('classs', 'classes')}: {listed(data.classes, 6)}.",
-        f"{counted(count, 'fold')} with the same share of each class.",
+        f"{counted(count, 'origin')}." if in_time else f"{counted(count, 'fold')} with the same share of each class.",
     ]
     facts = {
         "name": name,

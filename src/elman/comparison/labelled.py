@@ -22,6 +22,7 @@ from elman.forecasting import columns
 from elman.forecasting.source import Source
 from elman.forecasting.words import listed
 
+_NEIGHBOURS = 10  # neighbouring windows whose losses count as dependent
 _ONE_HOT = 32  # categories of a column, at most, next to columns of numbers
 
 
@@ -104,6 +105,32 @@ def of_table(
         names, joined = np.unique(np.column_stack(codes), return_inverse=True)
         return Sequences(None, joined.reshape(frame.height, -1) + 1, None, y, classes, whole, len(names))
     return _long(source, frame[group], labels, label, numbers, dict(zip(text, codes, strict=True)))
+
+
+def is_text(source: Source, name: Any) -> bool:
+    """Whether a column of the table holds text."""
+    if name not in source.columns:
+        return False
+    head = next(source.frames([name]), None)
+    return head is not None and columns.kinds(head, source.decimal_comma)[name] == "text"
+
+
+def of_symbols(source: Source, target: str, time: str | None, window: int) -> Sequences:
+    """Windows of a series of categories, each with the category that follows as its label, in order of time.
+
+    Raises:
+        DataError: If a cell is empty, or there are too few rows.
+    """
+    frame = read(source, [target, time])
+    if time is not None:
+        frame = frame.sort(_sortable(frame[time]), maintain_order=True)
+    cells = texts_of(source, frame[target])
+    if len(cells) <= 2 * window:
+        raise DataError(f"the table has {len(cells)} rows; expected more than {2 * window} for a window of {window}.")
+    names, codes = np.unique(cells, return_inverse=True)
+    windows = np.lib.stride_tricks.sliding_window_view(codes[:-1] + 1, window)
+    y, classes = classes_of(cells[window:], len(windows))
+    return Sequences(None, windows, None, y, classes, np.arange(len(y)) // _NEIGHBOURS, len(names))
 
 
 def read(source: Source, named: Sequence[str | None]) -> pl.DataFrame:

@@ -57,15 +57,21 @@ def _errors(axes: Any, rows: Sequence[dict[str, Any]], data: dict[str, Any]) -> 
 
 
 def _sizes(axes: Any, rows: Sequence[dict[str, Any]], data: dict[str, Any]) -> None:
-    for row in rows:
+    for place, row in enumerate(sorted(rows, key=lambda row: row["parameters"])):
         colour = ACCENT if row["tied"] else GREY
         size = max(row["parameters"], 1)
         axes.plot([size], [row["error"]], "D" if row["recommended"] else "o", color=colour, markersize=6)
+        above = 5 + 11 * (place % 4)  # names of candidates of nearly the same size stand above each other
         axes.annotate(
-            charts.literal(row["name"]), (size, row["error"]), xytext=(4, 5), textcoords="offset points", fontsize=8
+            charts.literal(row["name"]),
+            (size, row["error"]),
+            xytext=(4, above),
+            textcoords="offset points",
+            fontsize=8,
+            arrowprops={"arrowstyle": "-", "color": GREY, "linewidth": 0.5},
         )
     axes.set_xscale("log")
-    axes.margins(x=0.2, y=0.15)
+    axes.margins(x=0.2, y=0.3)
     axes.set_xlabel("parameters")
     axes.set_ylabel(_label(data))
 

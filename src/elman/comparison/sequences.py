@@ -12,11 +12,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from elman.assessment import rolling_origins
 from elman.comparison.model import Array
 from elman.errors import DataError
 from elman.forecasting.words import counted
 
 VALIDATION = 0.2  # share of the sequences outside the test part on which candidates decide
+_HELD_OUT = 0.3  # share of a series that all test parts have together
 _LEAST = 2  # sequences of each class in each fold
 
 
@@ -119,3 +121,21 @@ def _dealt(data: Sequences, some: Array, count: int, seed: int) -> Array:
             "Choose fewer folds, leave the class out, or pass more sequences."
         )
     return number[member]
+
+
+def rolling(data: Sequences, count: int) -> list[Fold]:
+    """Folds of sequences in order of time: each learns from those before its test part.
+
+    Raises:
+        DataError: If there are too few.
+    """
+    try:
+        origins = rolling_origins(len(data.y), count, held_out=_HELD_OUT)
+        inner = [rolling_origins(origin.train.stop, 1, held_out=VALIDATION)[0] for origin in origins]
+    except ValueError as error:
+        raise DataError(f"the series is too short: {error}") from error
+    everything = np.arange(len(data.y))
+    return [
+        Fold(data, everything[each.train], everything[each.test], everything[origin.test])
+        for origin, each in zip(origins, inner, strict=True)
+    ]

@@ -7,7 +7,6 @@ In: a folder. Out: outcomes. A comparison that was killed finds those that it ha
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +32,8 @@ class Store:
             if fresh:
                 for name in (RESULT, PAGE):
                     (folder / name).unlink(missing_ok=True)
-                shutil.rmtree(self.outcomes, ignore_errors=True)
+                for path in self.outcomes.glob("*-seed-*.safetensors"):
+                    path.unlink()
             self.outcomes.mkdir(exist_ok=True)
         files.clear(self.outcomes)
 

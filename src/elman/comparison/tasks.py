@@ -20,6 +20,7 @@ from elman.forecasting.source import Source, open_table
 from elman.forecasting.words import counted, listed
 
 FOLDS = 3
+_SYMBOLS = 8  # categories of a window
 
 
 class Given:
@@ -57,6 +58,8 @@ def given(data: Any, asked: Asked) -> Given:
     task = asked.task
     if task == "auto":
         task = "text" if asked.text is not None else "classify" if asked.label is not None else "forecast"
+    if task == "forecast" and labelled.is_text(source, asked.target):
+        return Given("classify", source.name, source.sha256, lambda: _symbols(source, asked))
     if task == "forecast":
         return Given("forecast", source.name, source.sha256, lambda: _forecast(source, asked))
     if asked.label is None or (task == "text" and asked.text is None):
@@ -82,6 +85,15 @@ def _arrays(data: tuple[Any, ...], asked: Asked) -> Given:
         sha256,
         lambda: classify.problem(task, "arrays", sha256, labelled.of_arrays(*data), asked, said),
     )
+
+
+def _symbols(source: Source, asked: Asked) -> Problem:
+    """A table whose target is a column of categories: which one comes next?"""
+    if asked.ahead != 1 or asked.group is not None:
+        raise DataError(f"target {asked.target!r} holds categories; expected ahead 1 and no group. Leave them out.")
+    data = labelled.of_symbols(source, asked.target, asked.time, asked.window or _SYMBOLS)
+    said = f"forecast the next {asked.target!r}, a category, from the last {data.steps}"
+    return classify.problem("classify", source.name, source.sha256, data, asked, said, in_time=True)
 
 
 def _labelled(task: str, source: Source, asked: Asked) -> Problem:
