@@ -87,7 +87,7 @@ evaluate: $(DONE)/evaluate $(OTHERS:%=build/%/done) ## The long counts and every
 	@$(if $(CLANG),:,echo "The suite with Clang's library was not run: clang++ 14 or later is not installed.")
 
 docs: $(DONE)/docs ## The site of all pages in build/site; a broken link or a missing reference is an error.
-	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@echo "The site is in build/site. Open build/site/index.html."
 
 notebook: $(INSTALLED) ## docs/guide.md as a notebook, build/guide.ipynb.
