@@ -44,11 +44,12 @@ HOUSE: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
         "what it answers",
         (
             ("forecasting", "fit, predict"),
+            ("comparison", "which model"),
+            ("claims", "experiments"),
             ("diagnosis", "horizon, advice"),
-            ("stream", "row by row"),
-            ("exporting", "ONNX, C"),
         ),
     ),
+    ("out of Python", (("stream", "row by row"), ("exporting", "ONNX, C, files"))),
     (
         "what is trained",
         (

@@ -50,6 +50,9 @@ class Comparison:
     def to_html(self, path: Any) -> Path:
         """Writes a page that needs no other file, and returns its path.
 
+        Args:
+            path: Where to.
+
         Raises:
             elman.DataError: If it cannot be written.
         """
