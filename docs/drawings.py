@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Draws the pictures of the README and of architecture.md: `python docs/drawings.py [FOLDER]`, docs/drawings if none.
 
-In: a recording that ships, seeds, and evidence/ for the times. Out: one SVG per function of DRAWINGS, by its name. Small
-networks are trained, in about half a minute; no framework is needed.
+In: a recording that ships, seeds, and evidence/ for the times. Out: one SVG per function of DRAWINGS, by its name.
+Small networks are trained, in about half a minute; no framework is needed.
 """
 
 from __future__ import annotations

@@ -169,7 +169,7 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
 
 @in_chromium
 @pytest.mark.parametrize("place", ["file", "server"])
-def test_the_search_finds_a_word(tab, site, server, place):
+def test_the_search_finds_a_word(server, site, tab, place):
     tab.set_viewport_size({"width": DESK, "height": 900})
     tab.goto(f"{site.as_uri() if place == 'file' else server}/security.html")
     field = tab.locator("input[name=query]")
