@@ -3,9 +3,9 @@
 
     python benchmarks/torch_layers.py [repetitions]
 
-Out: one JSON object: a row for each cell and shape with the least times in ms and their ratios, geometric means; the
-rows on standard error as they come. Outputs and gradients are compared before anything is timed. The peers run in turn,
-in one process.
+Out: one JSON object: a row for each cell and shape with the least CPU times of one thread, in ms, and their ratios, and
+geometric means; the rows on standard error as they come. Outputs and gradients are compared before anything is timed.
+The peers run in turn, in one process.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ def step(module: torch.nn.Module, x: Any, **given: Any) -> Callable[[], None]:
 
 
 def least(peers: list[Callable[[], None]], repetitions: int) -> list[float]:
-    """The least time of each, in ms, which others on the machine disturb least; the peers take turns."""
+    """The least CPU time of each, in ms, which others on the machine disturb least; the peers take turns."""
     found: list[list[float]] = [[] for _ in peers]
     for turn in range(repetitions + 1):
         for run, times in zip(peers, found, strict=True):
-            begin = time.perf_counter()
+            begin = time.process_time()
             run()
             if turn:  # the first warms up
-                times.append(1e3 * (time.perf_counter() - begin))
+                times.append(1e3 * (time.process_time() - begin))
     return [min(times) for times in found]
 
 
@@ -70,7 +70,7 @@ def check(stock: torch.nn.Module, own: torch.nn.Module, x: Any) -> None:
 
 
 def measured(cell: str, shape: Shape, repetitions: int) -> dict[str, Any]:
-    """A row: least times in ms, and what elman's are of the others."""
+    """A row: least CPU times in ms, and what elman's are of the others."""
     stock, own = modules(cell, shape)
     x = torch.randn(shape.time, shape.batch, shape.features)
     check(stock, own, x)
@@ -92,7 +92,8 @@ def measured(cell: str, shape: Shape, repetitions: int) -> dict[str, Any]:
 def main(repetitions: int) -> None:
     """Measures and prints."""
     rows = []
-    elman.set_num_threads(torch.get_num_threads())
+    torch.set_num_threads(1)
+    elman.set_num_threads(1)
     for cell in CELLS:
         for shape in DEFAULT:
             rows.append(measured(cell, shape, repetitions))
@@ -103,7 +104,7 @@ def main(repetitions: int) -> None:
             found = [row[name] for row in rows if row["cell"] == cell]
             means.setdefault(cell, {})[name] = statistics.geometric_mean(found)
             means[cell][f"{name}_least"] = min(found)
-    json.dump({"means": means, "rows": rows, "threads": torch.get_num_threads(), "busy_cpus": busy_cpus()}, sys.stdout)
+    json.dump({"means": means, "rows": rows, "busy_cpus": busy_cpus()}, sys.stdout)
 
 
 if __name__ == "__main__":

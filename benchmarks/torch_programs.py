@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Programs of others, unchanged, with torch.nn's modules and under `elman.patch()`: equal results, and the time.
 
-    python benchmarks/torch_programs.py [NAME ...]
+    python benchmarks/torch_programs.py [ROUNDS]
 
-In: names of `benchmarks/programs/`, by default all. Out: one JSON object. Each program runs in processes of its own,
-stock and patched in turn; it prints numbers, which must agree within 1e-4 of their size, and the seconds of what it
-measures. What is not installed is left out, and named.
+In: rounds, by default 3. Out: one JSON object. Each of `benchmarks/programs/` runs in processes of its own, stock and
+patched in turn; it prints numbers, which must agree within 1e-4 of their size, and the CPU seconds of what it measures,
+with one thread. What is not installed is left out, and named.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from typing import Any
 import numpy as np
 
 PROGRAMS = Path(__file__).parent / "programs"
-ROUNDS = 3
 ALLOWED = 1e-4
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "ELMAN_NUM_THREADS": "1"}  # so that no side waits for threads
 NEEDS = {  # by file: what it imports
@@ -44,9 +43,9 @@ def run(name: str, *, patched: bool) -> dict[str, Any]:
     return found | {"table": done.stderr[done.stderr.rfind("elman: ") :].splitlines()} if patched else found
 
 
-def compared(name: str) -> list[dict[str, Any]]:
+def compared(name: str, rounds: int) -> list[dict[str, Any]]:
     """A row for each part of a program."""
-    pairs = [(run(name, patched=False), run(name, patched=True)) for _ in range(ROUNDS)]
+    pairs = [(run(name, patched=False), run(name, patched=True)) for _ in range(rounds)]
     stock, own = pairs[0]
     rows = []
     for part in stock["parts"]:
@@ -60,19 +59,19 @@ def compared(name: str) -> list[dict[str, Any]]:
     return rows
 
 
-def main(names: list[str]) -> int:
+def main(rounds: int) -> int:
     """Runs the programs and prints; the status is 1 if a result differs."""
     rows: list[dict[str, Any]] = []
     missing = {}
-    for name in names or NEEDS:
+    for name in NEEDS:
         if absent := [module for module in NEEDS[name] if importlib.util.find_spec(module) is None]:
             missing[name] = absent
             continue
-        rows += compared(name)
+        rows += compared(name, rounds)
         print(rows[-1], file=sys.stderr, flush=True)
     json.dump({"rows": rows, "missing": missing}, sys.stdout)
     return int(any(not row["error"] <= ALLOWED for row in rows))
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main(int(sys.argv[1]) if len(sys.argv) > 1 else 3))
