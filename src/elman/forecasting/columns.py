@@ -69,13 +69,13 @@ def of_category(column: str, value: str) -> str:
 # --- kinds -----------------------------------------------------------------------------------------------------------
 
 
-def kinds(head: pl.DataFrame, source: Source) -> dict[str, str]:
+def kinds(head: pl.DataFrame, decimal_comma: bool, decimal: str | None = None) -> dict[str, str]:
     """Each column's kind by its first cells: numbers, times, a count (numbers that rise evenly), categories, empty, or
     text."""
-    return {series.name: _kind(series, source) for series in head}
+    return {series.name: _kind(series, decimal_comma, decimal) for series in head}
 
 
-def _kind(column: pl.Series, source: Source) -> str:
+def _kind(column: pl.Series, decimal_comma: bool, decimal: str | None = None) -> str:
     if is_empty(column):
         return "empty"
     series = column.head(LOOK)
@@ -85,7 +85,7 @@ def _kind(column: pl.Series, source: Source) -> str:
         if not (series.dtype.is_numeric() or isinstance(series.dtype, pl.Boolean | pl.Null)):
             return "text"
         return "count" if _rises_evenly(numbers(series, False).values) else "numbers"
-    found = numbers(series, source.decimal_comma, decimal=source.decimal).values
+    found = numbers(series, decimal_comma, decimal=decimal).values
     present = len(cleaned(series).drop_nulls())
     if present and np.isfinite(found).sum() < MOST * present:
         try:
@@ -142,7 +142,7 @@ def choose(head: pl.DataFrame, source: Source, settings: Settings) -> Chosen:
     names = settings.time if settings.time is None or settings.time in head.columns else _several(settings.time, head)
     parts = time_parts.asked_for(names, head) if isinstance(names, list) else None
     time = parts.name if parts is not None else settings.time
-    kind = kinds(head, source)
+    kind = kinds(head, source.decimal_comma, source.decimal)
     target, group, features = settings.target, settings.group, settings.features
     of_time = parts.columns if parts is not None else [time]
     asked = {"target": [target], "time": of_time, "group": [group], "features": features, "exclude": settings.exclude}

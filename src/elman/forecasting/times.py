@@ -142,11 +142,13 @@ def time_format(series: pl.Series) -> str | None:
 def _surest(series: pl.Series, parsed: dict[str, pl.Series]) -> str:
     """The form with which time runs one way, where the others make it jump; else the one with even steps."""
     values = {form: moments.drop_nulls().to_numpy() for form, moments in parsed.items()}
-    order = sorted(values, key=lambda form: (_turns(values[form]), not _are_even(values[form])))
+    order = sorted(values, key=lambda form: (_turns(values[form]), not _are_even(values[form]), _step(values[form])))
     first, second = order[:2]
     same = np.array_equal(values[first], values[second])
     jumps = _turns(values[second]) >= max(1, _CLEARER * _turns(values[first]))
-    if not (same or jumps or (_are_even(values[first]) and not _are_even(values[second]))):
+    even = _are_even(values[first]) and not _are_even(values[second])
+    days = _step(values[first]) <= 31 * _DAY and _step(values[second]) >= 360 * _DAY  # and not a day of many years
+    if not (same or jumps or even or days):
         parts = "day and month" if all(form.endswith("2024") for form in parsed) else "day, month and year"
         raise DataError(
             f"column {series.name!r} has times such as {shown(series.drop_nulls()[0])}, in which {parts} cannot be "
@@ -159,6 +161,10 @@ def _turns(times: np.ndarray) -> int:
     """How many steps go against the direction of most."""
     steps = np.diff(times)
     return int(min((steps < 0).sum(), (steps > 0).sum()))
+
+
+def _step(times: np.ndarray) -> float:
+    return float(np.median(np.abs(np.diff(times)))) if len(times) > 1 else 0.0
 
 
 def _are_even(times: np.ndarray) -> bool:
