@@ -33,14 +33,14 @@ TRUE: dict[int, dict[str, object]] = {
     4: {"depths": (2, 3)},
     5: {},
     6: {"sizes": (4,), "lags": (2, 40), "steps": 96, "others": (), "diagnosed": 2},
-    7: {"sizes": (16,), "lags": (6,), "steps": 32, "cells": ("GRU",), "time_ratio": {"GRU": 0.05}},
+    7: {"sizes": (32,), "lags": (16,), "steps": 32, "cells": ("SimpleRNN",), "time_ratio": {"SimpleRNN": 0.1}},
     8: {"rates": (1.0,), "adam_rates": (0.01,), "lag": 5, "steps": 60},
     9: {"rates": (0.1,), "starts": ("orthogonal",), "lag": 7, "steps": 250},
     10: {"rates": (0.01, 3.0), "lag": 2, "steps": 96},
     11: {"units": (2, 8), "lag": 4, "steps": 64, "examples": 32},
     12: {"rates": (0.1,), "names": ("tanh", "sigmoid"), "lag": 4, "steps": 100},
     13: {"times": (3, 6), "steps": 240, "start": 2.0},
-    14: {"times": (16,), "steps": 320},
+    14: {"times": (20,), "steps": 320, "units": 8},
     15: {"examples": 400, "steps": 150, "time": 12},
     16: {"orders": (2,), "chains": (1,), "length": 2000, "steps": 300, "time": 4},
     17: {"transformer": False, "steps": 256, "units": 8},
@@ -52,7 +52,7 @@ FALSE: dict[int, dict[str, object]] = {
     4: {"upper": "Dense"},
     5: {"layer": "Dense"},
     6: {"activation": "linear", "lags": (2,)},
-    7: {"time_ratio": {"GRU": 1.0}},
+    7: {"time_ratio": {"SimpleRNN": 1.0}},
     8: {"rates": (0.01,)},
     9: {"lag": 1},
     10: {"rates": (0.003, 0.01)},
@@ -164,7 +164,12 @@ def test_names_and_options_are_listed():
 # --- each verdict can change -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("number", elman.claims.names())
+NEED_SEEDS = {7, 13, 14}  # their set-ups differ by less than the interval of a few seeds
+
+
+@pytest.mark.parametrize(
+    "number", [pytest.param(n, marks=[pytest.mark.large] * (n in NEED_SEEDS)) for n in elman.claims.names()]
+)
 def test_the_verdict_changes_where_the_claim_is_false(number):
     assert measured(number).verdict.startswith("holds")
     assert measured(number, **FALSE[number]).verdict == "fails"

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -40,7 +41,10 @@ def feed_forward(
         examples: Windows to learn from.
         steps: Updates, with batches of 32.
     """
-    readers = {"SimpleRNN": [SimpleRNN(units)], "feed-forward": [Flatten(), Dense(units, activation="tanh")]}
+    readers: dict[str, list[Any]] = {
+        "SimpleRNN": [SimpleRNN(units)],
+        "feed-forward": [Flatten(), Dense(units, activation="tanh")],
+    }
 
     def outcome(name: str, seed: int) -> tuple[float, float]:
         rng = np.random.default_rng(seed)
@@ -80,7 +84,7 @@ def _linear(seen: Data, unseen: Data) -> float:
     return float(((rows[1] @ weights - unseen.y) ** 2).mean() / unseen.y.var())
 
 
-FEED_FORWARD = Experiment(
+FEED_FORWARD: Experiment = Experiment(
     title="not always better than feed-forward",
     statement="A SimpleRNN is not always better than a feed-forward network on sequences.",
     prediction="Where a short window holds the answer, as in a sum of waves, its error is not below that of a "
@@ -190,7 +194,7 @@ def _windows(symbols: Array, time: int) -> Data:
     return Data(np.eye(SYMBOLS, dtype="float32")[windows], symbols[time:].copy())
 
 
-MARKOV = Experiment(
+MARKOV: Experiment = Experiment(
     title="like a Markov chain, with a learned state",
     statement="Like a Markov chain it predicts from the current state; unlike it, the state is learned and continuous.",
     prediction="Where the source looks further back than one symbol, a SimpleRNN is nearer to its entropy than the "

@@ -9,13 +9,13 @@ from elman.claims import tasks
 from elman.claims.cells import parameters
 from elman.claims.claim import FAILS, HOLDS, ONLY_IF, Chart, Experiment, Findings, Line
 from elman.claims.estimates import known, mean, number
-from elman.claims.forgetting import PROBED
 from elman.claims.runs import Runs
 from elman.claims.tasks import Data
 from elman.claims.training import UNSEEN, error, train
 from elman.diagnosis.measure import diagnose
 from elman.network import Dense, Network, SimpleRNN
 
+PROBED = 96  # steps of the sequences on which a horizon is measured, longer than those of training
 MARGIN = 0.05  # of an error over the variance of the targets
 
 
@@ -80,7 +80,7 @@ def units_(
     return Findings(verdict, because, [*figures, remembers, overfits, costs], chart)
 
 
-UNITS = Experiment(
+UNITS: Experiment = Experiment(
     title="more units",
     statement="More units remember more, but overfit and cost more.",
     prediction="From the smallest to the largest size the horizon grows, so does the gap between the errors on unseen "
@@ -141,7 +141,7 @@ def initial_state(
     return Findings(verdict, because, [*figures, *gains])
 
 
-INITIAL_STATE = Experiment(
+INITIAL_STATE: Experiment = Experiment(
     title="a learned initial state",
     statement="The initial state is usually zero, but can be learned, which helps some tasks.",
     prediction="On sequences that begin from a common hidden start, a learned initial state has the smaller error.",

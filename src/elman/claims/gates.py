@@ -65,7 +65,7 @@ def measure(
     return Findings(verdict, because, [*figures, *worse], chart)
 
 
-EXPERIMENT = Experiment(
+EXPERIMENT: Experiment = Experiment(
     title="no gates, no choice",
     statement="It has no gates, so that it cannot choose what to keep.",
     prediction="Asked for the one value that was marked among others, a SimpleRNN has a larger error than a gated "

@@ -19,7 +19,10 @@ _RESHAPE = re.compile(r"x\.reshape\((-?\d+), (\d+), (\d+)\)")
 
 
 def _layer(name: str, units: int, return_sequences: bool) -> Any:
-    return CELLS[name](units, return_sequences=return_sequences) if name in CELLS else LAYERS[name](units)
+    if name in CELLS:
+        return CELLS[name](units, return_sequences=return_sequences)
+    other: Any = LAYERS[name]
+    return other(units)
 
 
 def stacks(
@@ -77,7 +80,7 @@ def _names_the_mistake(error: str) -> bool:
     return found is not None and found[1] != found[2] == found[3]
 
 
-STACKS = Experiment(
+STACKS: Experiment = Experiment(
     title="stacking needs return_sequences",
     statement="Layers stack only if all but the last return sequences; forgetting it is a shape error.",
     prediction="A stack is built exactly if every layer but the last has return_sequences=True; every other one is an "
@@ -125,7 +128,7 @@ def rows(runs: Runs, *, layer: str = "SimpleRNN", features: tuple[int, ...] = (2
     return Findings(verdict, because, figures)
 
 
-ROWS = Experiment(
+ROWS: Experiment = Experiment(
     title="rows are not sequences",
     statement="Feeding (batch, features) is a mistake, the commonest one: the layer wants (batch, time, features).",
     prediction="Such an input is refused. The error shows the shape that came and the one that is expected, and a "

@@ -71,7 +71,7 @@ def measure(
     return Findings(verdict, because, [*figures, against_last, against_window])
 
 
-EXPERIMENT = Experiment(
+EXPERIMENT: Experiment = Experiment(
     title="order matters",
     statement="Order matters: a SimpleRNN uses what came before, where a feed-forward layer sees each input alone.",
     prediction="Asked which of two symbols came first, the SimpleRNN gives fewer wrong answers than a feed-forward "

@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import importlib.util
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -120,13 +121,13 @@ def measure(
         size = int(max(seen.x.max(), unseen.x.max())) + 1 if kind == "text" else 0
         if model == "simple" and kind == "text":
             seen, unseen = _counted(seen, size), _counted(unseen, size)
-        layers = {
+        choices: dict[tuple[str, str], list[Any]] = {
             ("text", "SimpleRNN"): [Embedding(size or 1, units, mask_zero=True), SimpleRNN(units)],
             ("signal", "SimpleRNN"): [SimpleRNN(units), Dense(units, activation="relu")],
             ("text", "simple"): [],
             ("signal", "simple"): [Flatten()],
-        }[setting]
-        network = Network([*layers, Dense(2, activation="softmax")], seed=seed)
+        }
+        network = Network([*choices[setting], Dense(2, activation="softmax")], seed=seed)
         return train(network, seen, unseen, steps=steps, learning_rate=0.01, enough=0.02, seed=seed).error
 
     settings = [(kind, model) for kind in kinds for model in ("SimpleRNN", "simple")]
@@ -176,7 +177,7 @@ def _transformer(
     return {kind: mean(f"wrong answers, {kind}, transformer of one block", each) for kind, each in pairs}, ()
 
 
-EXPERIMENT = Experiment(
+EXPERIMENT: Experiment = Experiment(
     title="in practice",
     statement="In practice: an embedding in front of it for text, dense layers after it for classification; for short "
     "signals and quick prototypes.",

@@ -105,7 +105,7 @@ def computes(
     return Findings(verdict, because, [*figures, largest])
 
 
-COMPUTES = Experiment(
+COMPUTES: Experiment = Experiment(
     title="what it computes",
     statement="At each step it computes h_t = activation(x_t W + h_{t-1} U + b), with separate weights for the input "
     "and for the state.",
@@ -160,7 +160,7 @@ def shapes(
     return Findings(verdict, because, figures)
 
 
-SHAPES = Experiment(
+SHAPES: Experiment = Experiment(
     title="shapes and parameters",
     statement="The input is (batch, time, features); units sets the size of the state; return_sequences chooses every "
     "step or the last.",
