@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = ("README.md", "docs/memory.md", "docs/ship.md", "docs/speed.md")
+PAGES = ("README.md", "docs/memory.md", "docs/ship.md", "docs/speed.md", "docs/torch.md")
 BLOCK = re.compile(r"(?<=<!-- measured: )([a-z-]+)( -->\n).*?(?=<!-- end -->)", re.DOTALL)
 CELLS = {"simple_rnn": "SimpleRNN", "lstm": "LSTM", "gru": "GRU"}
 BOTH = "forward_backward"
@@ -217,6 +217,17 @@ def c_header() -> str:
     return table([*head, "TFLite Micro: flash, kB", "RAM, kB"], lines)
 
 
+def torch_programs() -> str:
+    """Programs of others, stock and patched."""
+    found = evidence("torch_programs")
+    lines = [
+        [row["part"], seconds(row["stock_s"]), seconds(row["elman_s"]), f"{row['ratio']:.2f}", f"{row['error']:.0e}"]
+        for row in found["rows"]
+    ]
+    head = ["program", "torch.nn", "elman.patch()", "ratio", "largest difference"]
+    return table(head, lines)
+
+
 BLOCKS: dict[str, Callable[[], str]] = {
     "bench-times": bench_times,
     "bench-ratios": bench_ratios,
@@ -226,6 +237,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "diagnosis": diagnosis,
     "stream-times": stream_times,
     "c-header": c_header,
+    "torch-programs": torch_programs,
 }
 
 
