@@ -39,7 +39,7 @@ TRUE: dict[int, dict[str, object]] = {
     10: {"rates": (0.01, 3.0), "lag": 2, "steps": 96},
     11: {"units": (2, 8), "lag": 4, "steps": 64, "examples": 32},
     12: {"rates": (0.1,), "names": ("tanh", "sigmoid"), "lag": 4, "steps": 100},
-    13: {"times": (3, 6), "steps": 240, "start": 2.0},
+    13: {"times": (4, 8), "steps": 960},
     14: {"times": (20,), "steps": 320, "units": 8},
     15: {"examples": 400, "steps": 150, "time": 12},
     16: {"orders": (2,), "chains": (1,), "length": 2000, "steps": 300, "time": 4},
