@@ -7,8 +7,8 @@
 In: nothing but seeds. Out: one JSON object; status 1 if a figure is outside its range. For each kind of series and
 number of rows: in how many draws the 95 % interval of an error holds the true error, where a winner may be declared; in
 how many draws the report says "beats" and the network's true error is not below the best baseline's; and how many
-values the 80 and 95 % intervals of forecasts hold. The true error of a model is its error on many futures of the table,
-at each origin the mean over the models that were fitted there.
+values after the table the 80 and 95 % intervals of forecasts hold. The true error of a model is its error on many
+continuations of the rows before each origin, weighted as the held-out windows are.
 """
 
 from __future__ import annotations
@@ -25,13 +25,14 @@ import numpy as np
 
 from elman.forecasting import intervals, verdict
 from elman.forecasting.fitted import fit_all, forecasts, models_of
+from elman.forecasting.models import rows_of
 from elman.forecasting.prepared import prepare
 from elman.forecasting.settings import Settings
 from elman.forecasting.source import open_table
 from elman.forecasting.stages import Stages
 from elman.network import Network
 
-FUTURES, LENGTH = 300, 40  # of a table, and rows of each
+FUTURES, LENGTH = 200, 40  # continuations of a series, and rows of those of the whole table
 COVERED = (0.92, 0.98)  # of the true errors by 95 % intervals
 FALSE = 0.05  # most false "beats"
 OFF = 0.03  # most difference between the level and the coverage of intervals of forecasts
@@ -62,32 +63,34 @@ def random_walk(values: np.ndarray, time: np.ndarray, noise: np.ndarray) -> np.n
 KINDS: dict[str, Step] = {each.__name__: each for each in (white_noise, autoregressive, seasonal, random_walk)}
 
 
-def continued(step: Step, values: np.ndarray, rows: int, rng: np.random.Generator) -> np.ndarray:
-    """Series `(series, time)` with so many rows more."""
-    for _ in range(rows):
-        values = np.c_[values, step(values, np.array(values.shape[1]), rng.normal(size=len(values)))]
-    return values
-
-
-def true_errors(
-    networks: list[dict[str, Network]], futures: np.ndarray, rows: dict[str, int], ahead: int, held: int
-) -> dict[str, float]:
-    """The RMSE of each model over the futures, with the mean over the origins inside."""
-    found = {}
-    for name, size in rows.items():
-        squares = []
-        for models in networks:
-            for end in range(held, futures.shape[1] - ahead + 1, ahead):
-                x = futures[:, end - size : end, None].astype("float32")
-                squares.append(((models[name](x) - futures[:, end : end + ahead]) ** 2).mean())
-        found[name] = float(np.sqrt(np.mean(squares)))
+def continued(step: Step, values: np.ndarray, time: int, rows: int, rng: np.random.Generator) -> np.ndarray:
+    """Series `(series, rows)`, which end before a time, with so many rows more."""
+    found = np.empty((len(values), values.shape[1] + rows))
+    found[:, : values.shape[1]] = values
+    for i in range(rows):
+        end = values.shape[1] + i
+        found[:, end] = step(found[:, :end], np.array(time + i), rng.normal(size=len(values)))
     return found
 
 
+def misses(model: Network, futures: np.ndarray, size: int, held: int, ahead: int) -> np.ndarray:
+    """`(forecasts, ahead)` errors of a model on all futures, from the column where each begins."""
+    ends = range(held, futures.shape[1] - ahead + 1, ahead)
+    found = [
+        model(futures[:, end - size : end, None].astype("float32")) - futures[:, end : end + ahead] for end in ends
+    ]
+    return np.concatenate(found)
+
+
 def draw(step: Step, rows: int, ahead: int, seed: int) -> dict[str, Any]:
-    """One series: what the report says, and what is true."""
+    """One series: what the report says, and what is true.
+
+    The true error of a model at an origin is that on many continuations of the rows before it, as long as its block.
+    """
     rng = np.random.default_rng((seed, rows, ahead))
-    values = continued(step, np.zeros((1, 1)), BEFORE + rows - 1, rng)[:, BEFORE:].astype("float32").astype("float64")
+    values = (
+        continued(step, np.zeros((1, 1)), 1, BEFORE + rows - 1, rng)[:, BEFORE:].astype("float32").astype("float64")
+    )
     settings = Settings(target="x0", ahead=ahead)
     with tempfile.TemporaryDirectory() as folder:
         prepared = prepare(open_table(values.T), settings)
@@ -98,27 +101,33 @@ def draw(step: Step, rows: int, ahead: int, seed: int) -> dict[str, Any]:
         said = verdict.errors({name: each**2 for name, each in left.items()}, ahead)
         conformal = intervals.save(Path(folder), left)[said["use"]]
     networks = [models_of(prepared, each) for each in fitted]
-    reads = {name: prepared.period if name == "seasonal" else windows.window for name in networks[0]}
-    longest = max(size or 0 for size in reads.values())
-    whole = continued(step, np.repeat(values, FUTURES, axis=0), LENGTH, rng)  # whole, so that a wave keeps its phase
-    futures = whole[:, -longest - LENGTH :]
-    sizes = {name: size or windows.window for name, size in reads.items()}
-    errors = true_errors(networks, futures, sizes, ahead, longest)
-    size, model = sizes[said["use"]], networks[-1][said["use"]]
-    ends = range(longest, futures.shape[1] - ahead + 1, ahead)
-    misses = np.concatenate(
-        [model(futures[:, end - size : end, None].astype("float32")) - futures[:, end : end + ahead] for end in ends]
-    )
-    held = {level: float((np.abs(misses) <= conformal.half_width(level)).mean()) for level in intervals.LEVELS}
+    sizes = {name: rows_of(name, windows, prepared.period) for name in networks[0]}
+    longest = max(sizes.values())
+
+    def futures(end: int, length: int) -> np.ndarray:
+        before = np.repeat(values[:, max(end - longest, 0) : end], FUTURES, axis=0)
+        return continued(step, before, end, length, rng)
+
+    squares: dict[str, list[float]] = {name: [] for name in sizes}
+    for origin, models in zip(prepared.origins, networks, strict=True):
+        starts = origin.windows.starts["test"]
+        begin = int(starts[0]) + windows.window
+        own = futures(begin, max(len(starts) + ahead - 1, ahead))
+        for name, size in sizes.items():
+            each = misses(models[name], own, size, min(begin, longest), ahead)
+            squares[name].append(float((each**2).mean()) * len(starts))
+    windows_held = len(windows.starts["test"])
+    errors = {name: float(np.sqrt(sum(each) / windows_held)) for name, each in squares.items()}
+    later = np.abs(misses(networks[-1][said["use"]], futures(rows, LENGTH), sizes[said["use"]], longest, ahead))
+    widths = [conformal.half_width(level) for level in intervals.LEVELS]
     best = said["best_baseline"]
+    scores = said["models"].items()
     return {
         "enough": said["enough"],
-        "covered": [score["low"] <= errors[name] <= score["high"] for name, score in said["models"].items()]
-        if said["enough"]
-        else [],
+        "covered": [score["low"] <= errors[name] <= score["high"] for name, score in scores if said["enough"]],
         "beats": said["winner"] == verdict.NETWORK,
         "false": said["winner"] == verdict.NETWORK and errors[verdict.NETWORK] >= errors[best],
-        "held": [held[level] if np.isfinite(conformal.half_width(level)).all() else None for level in held],
+        "held": [float((later <= width).mean()) if np.isfinite(width).all() else None for width in widths],
     }
 
 

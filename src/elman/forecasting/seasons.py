@@ -16,7 +16,7 @@ from elman.forecasting.windows import Windows
 _CALENDAR = (DAY, 7 * DAY, 365.25 * DAY)
 _CLEAR = 0.1  # rise of the autocorrelation from half a period to a period
 _NEAR = 0.1  # of a period of the calendar, which the autocorrelation finds with that error
-_ABOUT = 1.05  # times the smallest mean squared error, up to which a shorter period is taken
+_ABOUT = 1.2  # times the smallest mean squared error, up to which a shorter period is taken
 _MOST_WINDOWS = 4096  # on which candidates are compared
 
 
