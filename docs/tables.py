@@ -228,6 +228,21 @@ def torch_programs() -> str:
     return table(head, lines)
 
 
+def torch_layers() -> str:
+    """Geometric means of the ratios to torch.nn."""
+    means = evidence("torch_layers")["means"]
+    names = {"ratio": "padded", "ratio_packed": "packed"}
+    lines = []
+    for name, text in names.items():
+        least = min(of_cell[f"{name}_least"] for of_cell in means.values())
+        lines.append([text, *(f"{of_cell[name]:.1f}" for of_cell in means.values()), f"{least:.2f}"])
+    resets = ", ".join(f"{cell} {of_cell['resets_over_none']:.2f}" for cell, of_cell in means.items())
+    return (
+        f"{table(['torch.nn over elman', *means, 'least of all'], lines)}\n"
+        f"With one reset in 100 steps a call takes this many times what it takes without: {resets}.\n"
+    )
+
+
 BLOCKS: dict[str, Callable[[], str]] = {
     "bench-times": bench_times,
     "bench-ratios": bench_ratios,
@@ -237,6 +252,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "diagnosis": diagnosis,
     "stream-times": stream_times,
     "c-header": c_header,
+    "torch-layers": torch_layers,
     "torch-programs": torch_programs,
 }
 
