@@ -18,10 +18,11 @@ from elman.checks import did_you_mean
 from elman.comparison.model import Array
 from elman.comparison.sequences import Sequences, padded
 from elman.errors import DataError
-from elman.forecasting import columns
+from elman.forecasting import cells, columns
 from elman.forecasting.source import Source
 from elman.forecasting.words import listed
 
+_TEXT = ("text", "categories")  # kinds of columns
 _NEIGHBOURS = 10  # neighbouring windows whose losses count as dependent
 _ONE_HOT = 32  # categories of a column, at most, next to columns of numbers
 
@@ -87,9 +88,9 @@ def of_table(
     used = [name for name in features or frame.columns if name not in {label, group, time}]
     if not used:
         raise DataError(f"the table has no column other than {listed(n for n in (label, group, time) if n)}.")
-    kinds = columns.kinds(frame.select(used), source.decimal_comma)
-    numeric = [name for name in used if kinds[name] != "text"]
-    text = [name for name in used if kinds[name] == "text"]
+    kinds = columns.kinds(frame.select(used), source)
+    numeric = [name for name in used if kinds[name] not in _TEXT]
+    text = [name for name in used if kinds[name] in _TEXT]
     numbers = np.column_stack([_numbers(source, frame[name]) for name in numeric]) if numeric else None
     codes = [texts_of(source, frame[name]) for name in text]
     labels = texts_of(source, frame[label])
@@ -112,7 +113,7 @@ def is_text(source: Source, name: Any) -> bool:
     if name not in source.columns:
         return False
     head = next(source.frames([name]), None)
-    return head is not None and columns.kinds(head, source.decimal_comma)[name] == "text"
+    return head is not None and columns.kinds(head, source)[name] in _TEXT
 
 
 def of_symbols(source: Source, target: str, time: str | None, window: int) -> Sequences:
@@ -124,12 +125,12 @@ def of_symbols(source: Source, target: str, time: str | None, window: int) -> Se
     frame = read(source, [target, time])
     if time is not None:
         frame = frame.sort(_sortable(frame[time]), maintain_order=True)
-    cells = texts_of(source, frame[target])
-    if len(cells) <= 2 * window:
-        raise DataError(f"the table has {len(cells)} rows; expected more than {2 * window} for a window of {window}.")
-    names, codes = np.unique(cells, return_inverse=True)
+    symbols = texts_of(source, frame[target])
+    if len(symbols) <= 2 * window:
+        raise DataError(f"the table has {len(symbols)} rows; expected more than {2 * window} for a window of {window}.")
+    names, codes = np.unique(symbols, return_inverse=True)
     windows = np.lib.stride_tricks.sliding_window_view(codes[:-1] + 1, window)
-    y, classes = classes_of(cells[window:], len(windows))
+    y, classes = classes_of(symbols[window:], len(windows))
     return Sequences(None, windows, None, y, classes, np.arange(len(y)) // _NEIGHBOURS, len(names))
 
 
@@ -199,7 +200,7 @@ def classes_of(labels: Array, count: int) -> tuple[Array, list[str]]:
 
 
 def _numbers(source: Source, series: pl.Series) -> Array:
-    found = columns.numbers(series, source.decimal_comma)
+    found = cells.numbers(series, source.decimal_comma, decimal=source.decimal)
     wrong = np.flatnonzero(~np.isfinite(found.values))
     if found.wrong is not None or len(wrong):
         at = int(wrong[0]) if found.wrong is None else found.wrong
@@ -225,5 +226,5 @@ def texts_of(source: Source, series: pl.Series) -> Array:
 
 def _sortable(series: pl.Series) -> pl.Series:
     """Times as text in order, or numbers."""
-    numbers = series.cast(pl.Float64, strict=False) if columns.is_text(series) else series
+    numbers = series.cast(pl.Float64, strict=False) if cells.is_text(series) else series
     return series if numbers.null_count() else numbers
