@@ -31,7 +31,7 @@ LAYERS = (
     {"layer_states"},
     {"layer_checks"},
     {"layers"},
-    {"initializers", "keras_2", "keras_rnn", "torch"},
+    {"initializers", "keras_2", "keras_rnn", "sklearn", "torch"},
     {"compiled", "layer_routes"},
     {"models", "torch_modules"},
     {"loading"},

@@ -51,7 +51,7 @@ _LATER = {  # that need NumPy alone, and take time to import
     "patch": "elman.patching",
     "unpatch": "elman.patching",
 }
-_ROOMS = ("claims", "initializers", "torch")  # modules whose names are not here
+_ROOMS = ("claims", "initializers", "sklearn", "torch")  # modules whose names are not here
 _WITH_TABLES = dict.fromkeys(("DataError", "Run", "fit", "predict"), "elman.forecasting") | dict.fromkeys(
     ("Comparison", "compare"), "elman.comparison"
 )  # that need Polars
@@ -92,6 +92,11 @@ def __getattr__(name: str) -> Any:
         if error.name == "torch":
             raise ImportError(
                 f'elman.{name} needs PyTorch, not installed here. Install with: python -m pip install "elman[torch]".'
+            ) from error
+        if error.name == "sklearn":
+            raise ImportError(
+                f"elman.{name} needs scikit-learn, not installed here. Install with: python -m pip install "
+                '"elman[compare]".'
             ) from error
         if error.name in {"polars", "matplotlib"}:
             raise ImportError(

@@ -11,6 +11,7 @@ from keras.layers import SimpleRNNCell as SimpleRNNCell
 
 from elman import claims as claims
 from elman import initializers as initializers
+from elman import sklearn as sklearn
 from elman import torch as torch
 from elman._native import NativeUnavailable as NativeUnavailable
 from elman._native import set_num_threads as set_num_threads

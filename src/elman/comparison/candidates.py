@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from elman.checks import did_you_mean
-from elman.comparison import classifiers, forecasters, text
+from elman.comparison import attention, classifiers, forecasters, rocket, text
 from elman.comparison.markov import markov
 from elman.comparison.model import Choice, Model
 from elman.errors import DataError
@@ -75,6 +75,21 @@ CANDIDATES = (
             recurrent=True,
         )
         for cell in ("SimpleRNN", "GRU", "LSTM")
+    ),
+    Candidate(
+        "transformer",
+        {"forecast": attention.forecaster, "classify": attention.classifier, "text": attention.classifier},
+        searched=True,
+        needs=("torch",),
+        loads=("torch",),
+        install='python -m pip install "elman[torch]"',
+    ),
+    Candidate(
+        "MiniROCKET",
+        {"classify": rocket.rocket},
+        needs=("aeon",),
+        loads=("aeon.classification.convolution_based",),
+        install="python -m pip install aeon",
     ),
 )
 BY_NAME = {candidate.name: candidate for candidate in CANDIDATES}
