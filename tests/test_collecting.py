@@ -158,7 +158,7 @@ def test_pytest_by_itself_takes_two_cases_of_each_test(tmp_path):
     (tmp_path / "test_marked.py").write_text(MARKED)
     (tmp_path / "test_other.py").write_text(MARKED)
     names = ["test_quick", "test_with_numpy", "test_once", "test_shared[0]", "test_shared[15]"]
-    assert collected(tmp_path, named=False, ELMAN_TEST_BACKENDS="") == names * 2
+    assert collected(tmp_path, named=False, ELMAN_TEST_BACKENDS="", ELMAN_TEST_SIZE="small") == names * 2
     assert len(collected(tmp_path, named=False, ELMAN_TEST_BACKENDS="", ELMAN_TEST_SIZE="medium")) == 2 * 34
 
 
