@@ -257,7 +257,8 @@ def test_what_a_subclass_or_a_tool_looks_for_is_there():
     (spec,) = layer.input_spec
     assert isinstance(layer.input_spec, list)
     assert spec.ndim == 3
-    assert list(inspect.signature(layer.call).parameters) == ["sequences", "initial_state", "mask", "training"]
+    keras_own = ["sequences", "initial_state", "mask", "training"]
+    assert list(inspect.signature(layer.call).parameters) == [*keras_own, "resets"]
     assert list(inspect.signature(layer.build).parameters) == ["sequences_shape", "initial_state_shape"]
     assert list(inspect.signature(layer.inner_loop).parameters) == ["sequences", "initial_state", "mask", "training"]
     assert layer.compute_output_shape((B, T, F)) == (B, U)
