@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import shutil
 from collections.abc import Callable
@@ -52,7 +53,7 @@ LOADERS: dict[str, tuple[Callable[[Path], None], Callable[[Path], Any]]] = {
     "network of words": (saved_words, Network.load),
     "stream": (saved_stream, Stream.load),
     "stream of a network": (saved_network, Stream),
-    "checkpoint": (saved_checkpoint, checkpoint.read),
+    "checkpoint": (saved_checkpoint, functools.partial(checkpoint.read, remedy="Delete it.")),
 }
 
 

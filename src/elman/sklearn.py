@@ -25,18 +25,7 @@ _MOST = 2**31 - 1
 
 
 class _Recurrent(BaseEstimator):
-    """What both estimators share: the parameters, the network, training with an early end.
-
-    Args:
-        cell: `"SimpleRNN"`, `"LSTM"` or `"GRU"`.
-        units: Size of the recurrent layer.
-        learning_rate: Of Adam.
-        epochs: Largest number of passes over the data.
-        batch_size: Samples in a step.
-        validation_fraction: Share of the samples, the last ones, whose loss decides when training ends; 0 for none.
-        n_iter_no_change: Epochs without a smaller validation loss after which it ends.
-        random_state: Seed of the first weights and of the order of samples.
-    """
+    """What both estimators share: the parameters, the network, training with an early end."""
 
     def __init__(
         self,
@@ -118,8 +107,15 @@ class _Recurrent(BaseEstimator):
 class Forecaster(RegressorMixin, _Recurrent):
     """A recurrent network from windows to the values that follow.
 
-    The parameters are those of the network: `cell`, `units`, `learning_rate`, `epochs`, `batch_size`,
-    `validation_fraction`, `n_iter_no_change` and `random_state`.
+    Args:
+        cell: `"SimpleRNN"`, `"LSTM"` or `"GRU"`.
+        units: Size of the recurrent layer.
+        learning_rate: Of Adam.
+        epochs: Largest number of passes over the data.
+        batch_size: Samples in a step.
+        validation_fraction: Share of the samples, the last ones, whose loss decides when training ends; 0 for none.
+        n_iter_no_change: Epochs without a smaller validation loss after which it ends.
+        random_state: Seed of the first weights and of the order of samples.
 
     Attributes:
         network_: The `elman.Network`, from windows to standardized values; `elman.export` and `elman.Stream` take it.
@@ -167,7 +163,15 @@ class Forecaster(RegressorMixin, _Recurrent):
 class Classifier(ClassifierMixin, _Recurrent):
     """A recurrent network from sequences to classes.
 
-    The parameters are those of `Forecaster`.
+    Args:
+        cell: `"SimpleRNN"`, `"LSTM"` or `"GRU"`.
+        units: Size of the recurrent layer.
+        learning_rate: Of Adam.
+        epochs: Largest number of passes over the data.
+        batch_size: Samples in a step.
+        validation_fraction: Share of the samples, the last ones, whose loss decides when training ends; 0 for none.
+        n_iter_no_change: Epochs without a smaller validation loss after which it ends.
+        random_state: Seed of the first weights and of the order of samples.
 
     Attributes:
         classes_: The classes.

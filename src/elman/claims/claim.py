@@ -101,6 +101,7 @@ class Claim:
         verdict: "holds", "fails" or "holds only if ...".
         because: The figures that decided, in a sentence.
         skipped: What was left out, and why.
+        chart: What `plot` draws; `None`: the figures.
         seconds: How long it took.
         version: The version of elman that measured.
     """
