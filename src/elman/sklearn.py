@@ -150,7 +150,11 @@ class Forecaster(RegressorMixin, _Recurrent):
         return self
 
     def predict(self, X: Any) -> Array:  # noqa: N803
-        """The values that follow, `(samples,)` or `(samples, ahead)`."""
+        """The values that follow, `(samples,)` or `(samples, ahead)`.
+
+        Args:
+            X: `(samples, steps)` or `(samples, steps, features)`.
+        """
         outputs = self._outputs(X)
         return (outputs[:, 0] if self._one else outputs) * self._std + self._mean
 
@@ -199,11 +203,19 @@ class Classifier(ClassifierMixin, _Recurrent):
         return self
 
     def predict_proba(self, X: Any) -> Array:  # noqa: N803
-        """`(samples, classes)` probabilities."""
+        """`(samples, classes)` probabilities.
+
+        Args:
+            X: `(samples, steps)` or `(samples, steps, features)`.
+        """
         outputs = self._outputs(X)
         return outputs / outputs.sum(1, keepdims=True)
 
     def predict(self, X: Any) -> Array:  # noqa: N803
-        """The most probable class of each sample."""
+        """The most probable class of each sample.
+
+        Args:
+            X: `(samples, steps)` or `(samples, steps, features)`.
+        """
         shares = self.predict_proba(X)  # raises if the estimator is not fitted
         return self.classes_[shares.argmax(1)]
