@@ -88,7 +88,7 @@ def of_table(
     used = [name for name in features or frame.columns if name not in {label, group, time}]
     if not used:
         raise DataError(f"the table has no column other than {listed(n for n in (label, group, time) if n)}.")
-    kinds = columns.kinds(frame.select(used), source)
+    kinds = columns.kinds(frame.select(used), source.decimal_comma, source.decimal)
     numeric = [name for name in used if kinds[name] not in _TEXT]
     text = [name for name in used if kinds[name] in _TEXT]
     numbers = np.column_stack([_numbers(source, frame[name]) for name in numeric]) if numeric else None
@@ -113,7 +113,7 @@ def is_text(source: Source, name: Any) -> bool:
     if name not in source.columns:
         return False
     head = next(source.frames([name]), None)
-    return head is not None and columns.kinds(head, source)[name] in _TEXT
+    return head is not None and columns.kinds(head, source.decimal_comma, source.decimal)[name] in _TEXT
 
 
 def of_symbols(source: Source, target: str, time: str | None, window: int) -> Sequences:
