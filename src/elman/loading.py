@@ -28,6 +28,7 @@ from elman.files import ARCHIVE_ERRORS
 __all__ = ["load_model"]
 
 _CONFIG, _METADATA, _WEIGHTS = "config.json", "metadata.json", "model.weights.h5"  # in a .keras file
+_LONGEST_MESSAGE = 2500  # characters of an error of Keras that is shown whole
 _LONGEST_CONFIG = 1 << 26  # bytes: a thousand times that of a model of a thousand layers
 # Above this size, a part of a .keras file may not unpack to a hundred times its size. Keras does not compress weights.
 _UNPACKED, _EXPANSION = 1 << 28, 100
@@ -242,6 +243,14 @@ def _not_damaged(path: Path) -> Iterator[None]:
         raise DataError(
             f"{path} cannot be loaded: {type(error).__name__}: {str(error)[:500]}. It is damaged, or a class of "
             "its own raised this. Save the model again."
+        ) from error
+    except (TypeError, ValueError) as error:
+        text = str(error)
+        if len(text) <= _LONGEST_MESSAGE:
+            raise
+        raise DataError(  # Keras quotes the whole config, and has the reason at the end
+            f"{path} cannot be loaded: {text[:200]} ... {text[-400:]} It is damaged, or a class of its own raised "
+            "this. Save the model again."
         ) from error
 
 
