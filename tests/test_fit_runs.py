@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`elman runs`: which folders are runs, their order, and what prune removes and leaves."""
 
-import fcntl
 import json
-import os
 
 import numpy as np
 import polars as pl
@@ -11,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 import elman
+from elman import system
 from elman.cli.app import app
 from elman.forecasting import runs
 from fit_cases import SMALL, frame, names
@@ -101,14 +100,10 @@ def test_prune_removes_runs_and_nothing_else(folder):
 
 
 def test_a_run_at_work_stays(folder):
-    handle = os.open(folder / "stopped", os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+    with system.locked(folder / "stopped"):
         before = names(folder / "stopped")
         assert "Removed 0 runs, 0.0 MB. 1 run stayed: another process works there." in command("prune", folder, "--yes")
         assert names(folder / "stopped") == before
-    finally:
-        os.close(handle)
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 # A new module gets a place here. `elman` is the package's own __init__.
 LAYERS = (
     {"assessment", "options", "operands", "cells", "checks", "backend", "errors", "_hooks", "charts", "plain_values"},
+    {"system"},
     {"files", "page", "patching", "progress", "torch_forms"},
     {"running"},
     {"checkpoint"},

@@ -20,6 +20,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from elman import system
 from elman.errors import DataError
 
 PREFIX = ".writing-"
@@ -83,13 +84,7 @@ def _is_being_written(path: Path) -> bool:
     number = path.name.removeprefix(PREFIX).partition("-")[0]
     if not number.isdigit() or int(number) == os.getpid():
         return False
-    try:
-        os.kill(int(number), 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:  # it is somebody else's
-        return True
-    return True
+    return system.lives(int(number))
 
 
 @contextlib.contextmanager

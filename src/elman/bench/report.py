@@ -7,7 +7,6 @@ everything that a table shows. Nothing is printed here.
 
 from __future__ import annotations
 
-import os
 import platform
 import re
 import statistics
@@ -19,6 +18,7 @@ import numpy as np
 
 from elman.bench import peers
 from elman.bench.shapes import PASSES, Shape, flops
+from elman.system import processors
 
 Key = tuple[str, str]  # subject, pass
 
@@ -124,7 +124,7 @@ def machine() -> dict[str, Any]:
         cpu = named[1] if named else cpu
     return {
         "cpu": cpu,
-        "cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cpus": processors(),
         "platform": platform.platform(),
     }
 

@@ -7,12 +7,13 @@ and a generator of its own. Native calls release Python's lock.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import numpy as np
+
+from elman.system import processors
 
 Setting = TypeVar("Setting")
 
@@ -30,7 +31,7 @@ class Runs:
         self, seeds: Sequence[int], tell: Callable[[int, int], None] | None = None, threads: int | None = None
     ) -> None:
         self.seeds = tuple(seeds)
-        self.threads = threads or _cores()
+        self.threads = threads or processors()
         self._tell, self._done, self._total = tell, 0, 0
 
     def first(self, count: int) -> Runs:
@@ -64,7 +65,3 @@ class Runs:
                     self._tell(self._done, self._total)
         count = len(self.seeds)
         return [np.array(results[i : i + count]) for i in range(0, len(results), count)]
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -21,6 +21,7 @@ import typer
 from elman.cli.screen import printable
 from elman.forecasting import folder as run_folder
 from elman.forecasting.run import KERAS_MODEL
+from elman.system import APART
 
 # The file is the same on each. Keras's Normalization imports TensorFlow wherever it is installed, so that comes first.
 _BACKENDS = ("tensorflow", "jax", "torch")
@@ -57,7 +58,7 @@ def keras_model() -> Iterator[Callable[[Path], None]]:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
-        process_group=0,
+        **APART,
     ) as process:
         try:
             yield functools.partial(_write, process)

@@ -7,10 +7,9 @@ In: a `Table` and its parts. Out: moments, or a `DataError`. Single cells are ch
 
 from __future__ import annotations
 
-import os
-
 import numpy as np
 
+from elman import system
 from elman.cells import BY_KERAS
 from elman.errors import DataError
 from elman.forecasting.columns import of_category
@@ -88,7 +87,7 @@ def check_memory(settings: Settings, windows: Windows, batch_size: int) -> None:
     rows = min(batch_size, len(windows.starts["train"]))
     # For every time step, the inputs and what the backward pass needs are kept, and a gradient of each.
     needed = _BYTES * (_COPIES * weights + 2 * rows * windows.window * (features + states))
-    available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    available = system.memory()
     if needed > available:
         sizes = ", ".join(map(str, settings.units))
         raise DataError(

@@ -9,17 +9,15 @@ not write `model.keras`, so a user's file of this name stays as it is until the 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import itertools
 import json
-import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from elman import files
+from elman import files, system
 from elman.errors import DataError
 from elman.forecasting.run import CHECKPOINTS, CONFIG, FILES, KERAS_MODEL, METRICS, Run, read_json
 
@@ -48,7 +46,7 @@ def finished(folder: Path, config: dict[str, Any], *, fresh: bool) -> Run | None
         if folder.exists() and not folder.is_dir():
             raise DataError(f"{folder} is a file; expected a folder for the run. Choose another with out (--out).")
         names = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
-    names = [name for name in names if not name.startswith(files.PREFIX)]
+    names = [name for name in names if not name.startswith(files.PREFIX) and name != system.LOCK]
     if fresh or not names:
         return None
     if CONFIG not in names:
@@ -91,25 +89,31 @@ def held(folder: Path, config: dict[str, Any], *, fresh: bool) -> Iterator[Run |
     new = [path for path in (folder, *folder.parents) if not path.exists()]
     with files.file_errors(folder, _OUT):
         folder.mkdir(parents=True, exist_ok=True)
-        handle = os.open(folder, os.O_RDONLY)
+    failed = False
     try:
-        with files.file_errors(folder, _OUT):
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise DataError(
-                    f"another elman fit is at work in {folder}; expected one at a time. Wait until it has ended, or "
-                    "choose another folder with out (--out)."
-                ) from error
-        run = finished(folder, config, fresh=fresh)  # again: reading the table took time
-        if run is None:
-            _begin(folder, config, new, fresh=fresh)
-        yield run
+        with contextlib.ExitStack() as lock:
+            with files.file_errors(folder, _OUT):
+                try:
+                    lock.enter_context(system.locked(folder))
+                except BlockingIOError as error:
+                    raise DataError(
+                        f"another elman fit is at work in {folder}; expected one at a time. Wait until it has ended, "
+                        "or choose another folder with out (--out)."
+                    ) from error
+            failed = True
+            run = finished(folder, config, fresh=fresh)  # again: reading the table took time
+            if run is None:
+                _begin(folder, config, fresh=fresh)
+            failed = False
+            yield run
     finally:
-        os.close(handle)
+        if failed:
+            with contextlib.suppress(OSError):  # not empty: somebody else uses it
+                for path in new:
+                    path.rmdir()
 
 
-def _begin(folder: Path, config: dict[str, Any], new: list[Path], *, fresh: bool) -> None:
+def _begin(folder: Path, config: dict[str, Any], *, fresh: bool) -> None:
     """Removes files that `fresh` replaces or a killed process left, and writes `run.json`."""
     files.clear(folder)
     if _is_foreign(folder):
@@ -122,13 +126,7 @@ def _begin(folder: Path, config: dict[str, Any], new: list[Path], *, fresh: bool
             for path in _paths(folder):  # not run.json, which marks the others as elman's; it is replaced below
                 path.unlink(missing_ok=True)
             remove_keras_model(folder)
-    try:
-        _write_config(folder, config)
-    except DataError:
-        with contextlib.suppress(OSError):  # not empty: somebody else uses it
-            for path in new:
-                path.rmdir()
-        raise
+    _write_config(folder, config)
 
 
 def _paths(folder: Path) -> list[Path]:

@@ -8,14 +8,12 @@ removed. A run that another process works on is left as it is.
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import os
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from elman import files
+from elman import files, system
 from elman.errors import DataError
 from elman.forecasting.folder import config_of, own_files
 from elman.forecasting.run import CHECKPOINTS, METRICS, Run
@@ -154,16 +152,13 @@ def remove(folder: Path) -> bool:
     if _config(folder) is None:
         raise DataError(f"{folder} is not a run of elman fit; expected one. Nothing was removed.")
     with files.file_errors(folder):
-        handle = os.open(folder, os.O_RDONLY)
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            files.clear(folder)
-            for path in own_files(folder):
-                path.unlink(missing_ok=True)
-            with contextlib.suppress(OSError):  # not empty: the other files are the user's
-                folder.rmdir()
+            with system.locked(folder):
+                files.clear(folder)
+                for path in own_files(folder):
+                    path.unlink(missing_ok=True)
         except BlockingIOError:
             return False
-        finally:
-            os.close(handle)
+        with contextlib.suppress(OSError):  # not empty: the other files are the user's
+            folder.rmdir()
     return True
