@@ -14,7 +14,9 @@ import os
 import secrets
 import stat
 import struct
+import sys
 import tempfile
+import time
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -24,6 +26,8 @@ from elman import system
 from elman.errors import DataError
 
 PREFIX = ".writing-"
+_WAITS = (0.01, 0.05, 0.2, 0.5)  # seconds between tries
+_AT_ONCE = getattr(os, "O_NONBLOCK", 0)  # without it, opening a pipe that has no reader would wait for ever
 ARCHIVE_ERRORS = (  # what zipfile raises if a bit of an archive has changed
     *(zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError),
     *(KeyError, NotImplementedError, RuntimeError, UnicodeDecodeError),
@@ -63,7 +67,7 @@ def write_with(path: Path, writer: Callable[[Path], object]) -> None:
             if old is not None:
                 _keep_rights(temporary, old)
             _to_disk(temporary)
-            temporary.replace(target)
+            _replace(temporary, target)
             _to_disk(target.parent)
         except BaseException:
             with contextlib.suppress(OSError):
@@ -129,6 +133,18 @@ def _temporary_folder() -> str:
     return os.environ.get("TMPDIR") or tempfile.tempdir or "/tmp"
 
 
+def _replace(temporary: Path, target: Path) -> None:
+    """Puts a file where another one is. Windows refuses that while another program, a virus scanner say, reads one."""
+    for wait in _WAITS if sys.platform == "win32" else ():
+        try:
+            temporary.replace(target)
+        except PermissionError:
+            time.sleep(wait)
+        else:
+            return
+    temporary.replace(target)
+
+
 def _write_all(path: Path, data: bytes) -> None:
     with path.open("wb") as file:
         file.write(data)
@@ -141,12 +157,13 @@ def _write_through(path: Path, writer: Callable[[Path], object]) -> None:
         writer(temporary)
         data = temporary.read_bytes()
     try:
-        handle = os.open(path, os.O_WRONLY | os.O_NONBLOCK)  # without a reader, opening a pipe would wait for ever
+        handle = os.open(path, os.O_WRONLY | _AT_ONCE)
     except OSError as error:
         if error.errno == errno.ENXIO:
             raise OSError(errno.ENXIO, "nothing reads from it") from error
         raise
-    os.set_blocking(handle, True)
+    if _AT_ONCE:
+        os.set_blocking(handle, True)
     with os.fdopen(handle, "wb") as file:
         file.write(data)
 
@@ -154,14 +171,17 @@ def _write_through(path: Path, writer: Callable[[Path], object]) -> None:
 def _keep_rights(path: Path, old: os.stat_result) -> None:
     """Gives a file the owner and the mode of the one that it replaces."""
     now = path.stat()
-    if (now.st_uid, now.st_gid) != (old.st_uid, old.st_gid):
+    if sys.platform != "win32" and (now.st_uid, now.st_gid) != (old.st_uid, old.st_gid):
         with contextlib.suppress(PermissionError):  # only root may give files away
             os.chown(path, old.st_uid, old.st_gid)
     path.chmod(stat.S_IMODE(old.st_mode))
 
 
 def _to_disk(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
+    folder = path.is_dir()
+    if folder and sys.platform == "win32":  # which opens no folder
+        return
+    handle = os.open(path, os.O_RDONLY if folder else os.O_RDWR)  # Windows flushes only what it may write
     try:
         os.fsync(handle)
     finally:
