@@ -10,7 +10,6 @@ from __future__ import annotations
 import codecs
 import csv
 import itertools
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -27,7 +26,8 @@ SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 _BLOCK = 1 << 20  # bytes
 _LOOK = 20  # rows that are compared with the header
 _BLANKS = " "
-csv.field_size_limit(sys.maxsize)  # a cell that is too long is an unclosed quote, which is reported as such
+# The largest that Windows takes. A cell that is too long is an unclosed quote, which is reported as such.
+csv.field_size_limit(2**31 - 1)
 
 
 class CsvTable(NamedTuple):
