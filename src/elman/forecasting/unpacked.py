@@ -7,6 +7,7 @@ bytes, not by its name.
 
 from __future__ import annotations
 
+import atexit
 import bz2
 import codecs
 import contextlib
@@ -60,9 +61,21 @@ class Kept:
         with files.temporary_errors():
             handle, name = tempfile.mkstemp(prefix="elman-", suffix=".table")
         self.path = Path(name)
-        self._delete = weakref.finalize(self, self.path.unlink, missing_ok=True)
+        self._delete = weakref.finalize(self, _delete, self.path)
         with os.fdopen(handle, "wb") as file:
             write(file)
+
+
+def _delete(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except PermissionError:  # Polars has it open, which matters on Windows alone
+        atexit.register(_delete_at_last, path)
+
+
+def _delete_at_last(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        path.unlink()
 
 
 def unpacked(path: Path, beginning: bytes) -> Kept:
