@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -28,19 +29,23 @@ from elman.stream.settling import typical_rows
 Array = np.ndarray
 _STEPS, _TEST_ROWS = 10_000, 16
 _STRICT = ("-std=c99", "-Wall", "-Wextra", "-Wconversion", "-Werror", "-pedantic")
+_LIBRARIES = () if sys.platform == "win32" else ("-lm",)
 _INT8 = ("kernel", "recurrent_kernel", "embeddings")  # the weights that are integers then
 _DRIVER = """\
+#define _CRT_SECURE_NO_WARNINGS
 #include <stdio.h>
 #include "NAME.h"
 int main(void) {
   static NAME_state s;
   float x[UPPER_FEATURES], y[UPPER_OUTPUTS];
+  FILE *rows = fopen("x.bin", "rb"), *results = fopen("y.bin", "wb"); /* standard input is text on Windows */
+  if (!rows || !results) return 1;
   NAME_init(&s);
-  while (fread(x, sizeof x, 1, stdin) == 1) {
+  while (fread(x, sizeof x, 1, rows) == 1) {
     NAME_step(&s, x, y);
-    fwrite(y, sizeof y, 1, stdout);
+    fwrite(y, sizeof y, 1, results);
   }
-  return 0;
+  return fclose(rows) | fclose(results);
 }
 """
 
@@ -77,7 +82,7 @@ def write(network: Network, path: Path, *, name: str | None = None, int8: bool =
     errors: list[float | None] = []
 
     def write_compared(to: Path) -> None:
-        to.write_text(text, encoding="utf-8")
+        to.write_bytes(text.encode())
         errors.append(_compared(path, to, name, x, y, limit, notes))
 
     files.write_with(path, write_compared)
@@ -131,17 +136,17 @@ def _compared(path: Path, written: Path, name: str, x: Array, y: Array, limit: f
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, f"{name}.h").write_bytes(written.read_bytes())
         driver = Path(folder, "driver.c")
-        driver.write_text(_DRIVER.replace("NAME", name).replace("UPPER", name.upper()))
-        program = Path(folder, "driver")
-        built = subprocess.run(
-            [cc, *_STRICT, "-O1", driver, "-o", program, "-lm"], capture_output=True, text=True, check=False
-        )
+        driver.write_bytes(_DRIVER.replace("NAME", name).replace("UPPER", name.upper()).encode())
+        program = Path(folder, "driver.exe")
+        command = [cc, *_STRICT, "-O1", driver, "-o", program, *_LIBRARIES]
+        built = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
         if built.returncode:
             raise DataError(
                 f"{path} does not compile, and was removed: {built.stderr[:400]}. This is an error of elman."
             )
-        done = subprocess.run([program], input=x.astype("float32").tobytes(), capture_output=True, check=True)
-    got = np.frombuffer(done.stdout, "float32").reshape(y.shape)
+        Path(folder, "x.bin").write_bytes(x.astype("float32").tobytes())
+        subprocess.run([program], cwd=folder, capture_output=True, check=True)
+        got = np.fromfile(Path(folder, "y.bin"), "float32").reshape(y.shape)
     error = largest_error(got, y)
     if not error <= limit:
         raise DataError(f"{path} differs by {error:.3g} from the network, and was removed; allowed are {limit:.3g}.")
@@ -158,7 +163,7 @@ def _sizes(path: Path, name: str) -> tuple[str, ...]:
         source = Path(folder, "size.c")
         run, begin = f"{{ {name}_step(&s, x, y); }}", f"{{ {name}_init(&s); }}"
         calls = f"void run(const float* x, float* y) {run}\nvoid begin(void) {begin}\n"
-        source.write_text(f'#include "{path.resolve()}"\n{name}_state s;\n{calls}')
+        source.write_bytes(f'#include "{path.resolve().as_posix()}"\n{name}_state s;\n{calls}'.encode())
         flags = ("-mcpu=cortex-m4", "-mthumb", "-mfloat-abi=hard", "-mfpu=fpv4-sp-d16", "-Os", "-std=c99")
         subprocess.run([cc, *flags, "-c", source, "-o", f"{folder}/size.o"], check=True, capture_output=True)
         done = subprocess.run([size, f"{folder}/size.o"], check=True, capture_output=True, text=True)
