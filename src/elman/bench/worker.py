@@ -145,7 +145,7 @@ class Worker:
             pickle.dump((method, arguments), self.process.stdin)
             self.process.stdin.flush()
             return pickle.load(self.process.stdout)
-        except (EOFError, BrokenPipeError, pickle.UnpicklingError) as error:
+        except (EOFError, OSError, pickle.UnpicklingError) as error:  # OSError: the pipe has no reader or writer
             status = self.process.wait()
             self.errors.seek(0)
             words = self.errors.read()[-4000:].decode(errors="replace")

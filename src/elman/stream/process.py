@@ -7,6 +7,7 @@ checkpoint: the input is read from the saved position, and what the output has b
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -215,7 +216,12 @@ def _size(target: int) -> int | None:
 def _write_all(target: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
-        view = view[os.write(target, view) :]
+        try:
+            view = view[os.write(target, view) :]
+        except OSError as error:
+            if sys.platform == "win32" and error.errno == errno.EINVAL:  # its word for a pipe that nobody reads
+                raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE)) from error
+            raise
 
 
 def summary(process: Process) -> str:
