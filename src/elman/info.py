@@ -120,7 +120,8 @@ def _ask(name: str) -> tuple[Framework, Library | None]:
         return Framework(name, None, False, "not installed"), None
     code = f"import sys; sys.path = {sys.path!r}; from elman.info import answer; answer({name!r})"
     try:
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=SECONDS)
+        command = [sys.executable, "-c", code]
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=SECONDS)
     except subprocess.TimeoutExpired:
         return Framework(name, None, False, f"its check did not end within {SECONDS} s"), None
     lines = [line.removeprefix(MARK) for line in done.stdout.splitlines() if line.startswith(MARK)]

@@ -25,6 +25,7 @@ from elman.system import APART
 
 # The file is the same on each. Keras's Normalization imports TensorFlow wherever it is installed, so that comes first.
 _BACKENDS = ("tensorflow", "jax", "torch")
+_ENCODING = "utf-8:surrogateescape"  # of the process, so that any path can be passed to it
 _CODE = """
 import sys
 import keras
@@ -50,14 +51,15 @@ def keras_model() -> Iterator[Callable[[Path], None]]:
         yield lambda folder: None
         return
     # Not on a GPU, and not in reach of the terminal's Ctrl-C.
-    environment = os.environ | {"KERAS_BACKEND": chosen, "JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": ""}
+    own = {"KERAS_BACKEND": chosen, "JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": "", "PYTHONIOENCODING": _ENCODING}
     with subprocess.Popen(
         [sys.executable, "-c", _CODE],
-        env=environment,
+        env=os.environ | own,
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
-        text=True,
+        encoding="utf-8",
+        errors="surrogateescape",
         **APART,
     ) as process:
         try:
