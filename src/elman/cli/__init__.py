@@ -7,6 +7,7 @@ Typer and Rich come with `elman[cli]`; without them the command prints how to in
 from __future__ import annotations
 
 import importlib.util
+import io
 import os
 import sys
 
@@ -22,6 +23,8 @@ def main() -> None:
             file=sys.stderr,
         )
         raise SystemExit(2)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # on Windows a pipe or a file may lack characters of a report
+        sys.stdout.reconfigure(errors="backslashreplace")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # notes on TensorFlow's own build
     from elman.cli.app import app
 

@@ -69,7 +69,7 @@ def predict(
                 typer.echo(json.dumps({"file": str(out), "rows": forecasts.height}))
             return
     if json_:
-        typer.echo(forecasts.write_json())
+        typer.echo(json.dumps(json.loads(forecasts.write_json()), separators=(",", ":")))  # in ASCII
         return
     texts = [[f"{cell:.6g}" if isinstance(cell, float) else str(cell) for cell in row] for row in forecasts.rows()]
     screen().print(table_of(forecasts.columns, texts))
