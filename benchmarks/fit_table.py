@@ -39,7 +39,7 @@ pl.DataFrame({f"c{i}": values[:, i] for i in range(columns)}).write_csv(path)
 
 def resident(field: str) -> int:
     """Bytes of this process: VmRSS now, or VmHWM at most so far."""
-    for line in Path("/proc/self/status").read_text().splitlines():
+    for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
         if line.startswith(field):
             return int(line.split()[1]) * 1024
     raise SystemExit(f"/proc/self/status has no {field}; this needs Linux.")
@@ -87,7 +87,7 @@ def main() -> None:
         subprocess.run([sys.executable, "-c", WRITE, *written], check=True)
         warm()
         before = resident("VmRSS")
-        Path("/proc/self/clear_refs").write_text("5")  # VmHWM counts from here
+        Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")  # VmHWM counts from here
         start = time.perf_counter()
         run = elman.fit(folder / "data.csv", "c0", epochs=1, out=folder / "run")
         seconds = time.perf_counter() - start

@@ -31,7 +31,8 @@ SYSTEM = {
 }
 OWN = r"(@rpath/)?libelman\.(so|dylib)"
 MACHINES = {"x86_64": "X86_64", "amd64": "AMD64", "aarch64": "AARCH64", "arm64": "ARM64"}
-FUNCTIONS = set(re.findall(r"ELMAN_API \w[\w* ]*?[ *](elman_\w+)\(", (ROOT / "native" / "elman.h").read_text()))
+HEADER = (ROOT / "native" / "elman.h").read_text(encoding="utf-8")
+FUNCTIONS = set(re.findall(r"ELMAN_API \w[\w* ]*?[ *](elman_\w+)\(", HEADER))
 
 
 def broken(path: Path) -> Iterator[str]:

@@ -140,7 +140,7 @@ def builds(compiler: str) -> bool:
     """Whether a compiler builds the probe: the command alone may be a stub, or lack its headers or its linker."""
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder, "probe.cc")
-        source.write_text(PROBE)
+        source.write_text(PROBE, encoding="utf-8")
         command = [compiler, "-std=c++17", "-pthread", str(source), "-o", str(source.with_suffix(".out"))]
         return subprocess.run(command, capture_output=True).returncode == 0
 

@@ -36,7 +36,7 @@ TARGETS = {
 def run(command: list[str], log: Path, **environment: str) -> str:
     """The output of a command that must not fail; its lines are in `log` as well."""
     done = subprocess.run(command, cwd=ROOT, env=os.environ | environment, capture_output=True, text=True)
-    log.write_text(done.stdout + done.stderr)
+    log.write_text(done.stdout + done.stderr, encoding="utf-8")
     if done.returncode:
         raise SystemExit(f"`{' '.join(command[:5])} ...` ended with status {done.returncode}; its lines are in {log}.")
     return done.stdout

@@ -66,5 +66,6 @@ def add(wheel: Path, target: str | None) -> None:
         (unpacked,) = Path(folder).iterdir()
         (about,) = unpacked.glob("*.dist-info")
         (about / "sboms").mkdir()
-        (about / "sboms" / "elman.cdx.json").write_text(listing(unpacked.name.partition("-")[2], target))
+        listed = listing(unpacked.name.partition("-")[2], target)
+        (about / "sboms" / "elman.cdx.json").write_bytes(listed.encode())
         subprocess.run([*pack, "pack", "-d", str(wheel.parent), str(unpacked)], check=True, capture_output=True)

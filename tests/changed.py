@@ -53,7 +53,7 @@ def tests_of(path: Path, files: list[Path]) -> set[Path]:
 def imports(file: Path) -> set[str]:
     """The modules that a file imports, in functions too."""
     names = set()
-    for node in ast.walk(ast.parse(file.read_text())):
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:

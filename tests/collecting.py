@@ -67,7 +67,7 @@ def few(items: list[pytest.Item], most: int) -> list[pytest.Item]:
 def missing_imports(path: Path) -> list[str]:
     """The modules that a file imports at its top and that are not installed."""
     names = set()
-    for node in ast.parse(path.read_text()).body:
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
         if isinstance(node, ast.Import):
             names |= {alias.name.partition(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:

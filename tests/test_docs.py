@@ -15,7 +15,7 @@ KERAS = re.compile(r"^(?:import|from) (?:keras|tensorflow\.keras|tf_keras)\b", r
 
 def programs(page: Path) -> list[str]:
     """The blocks of the README one by one, as readers copy one; those of another page in one, as they build up."""
-    blocks = re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
+    blocks = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
     return blocks if page.name == "README.md" else ["\n".join(blocks)]
 
 

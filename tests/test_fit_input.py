@@ -219,7 +219,7 @@ def test_numbers_of_numpy_and_columns_named_by_numbers_are_taken(tmp_path):
     table = pd.DataFrame({0: WAVE, 1: NOISE})
     sizes = {"units": np.array([4, 3]), "window": np.int64(6), "seed": np.uint8(3), "learning_rate": np.float32(0.5)}
     begin(table, 0, features=[1], bidirectional=np.bool_(True), out="run", **sizes)
-    config = json.loads(Path("run/run.json").read_text())
+    config = json.loads(Path("run/run.json").read_text(encoding="utf-8"))
     assert (config["target"], config["features"], config["units"]) == ("0", ["1"], [4, 3])
 
 
@@ -300,7 +300,7 @@ def test_a_folder_that_another_run_took_meanwhile_is_left_alone(monkeypatch):
     monkeypatch.setattr(fitting, "prepare", slow)
     with pytest.raises(elman.DataError, match="holds a run with another seed"):
         elman.fit(frame(), "temp", out="run")
-    assert json.loads(Path("run/run.json").read_text())["seed"] == 1
+    assert json.loads(Path("run/run.json").read_text(encoding="utf-8"))["seed"] == 1
 
 
 def test_foreign_files_are_left_alone(tmp_path):

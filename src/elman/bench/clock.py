@@ -63,9 +63,9 @@ def busy_cpus(seconds: float = 0.25) -> float | None:
     ticks = Path("/proc/stat")
     if not ticks.exists():
         return None
-    before = ticks.read_text().splitlines()
+    before = ticks.read_text(encoding="utf-8").splitlines()
     time.sleep(seconds)
-    after = ticks.read_text().splitlines()
+    after = ticks.read_text(encoding="utf-8").splitlines()
     spent = [int(new) - int(old) for new, old in zip(after[0].split()[1:9], before[0].split()[1:9], strict=True)]
     cpus = sum(line.startswith("cpu") for line in after) - 1
     idle = spent[3] + spent[4]  # of user, nice, system, idle, iowait, irq, softirq, steal

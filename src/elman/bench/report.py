@@ -120,7 +120,7 @@ def machine() -> dict[str, Any]:
     cpu = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.exists():
-        named = re.search(r"^model name\s*: (.+)$", info.read_text(), re.MULTILINE)
+        named = re.search(r"^model name\s*: (.+)$", info.read_text(encoding="utf-8"), re.MULTILINE)
         cpu = named[1] if named else cpu
     return {
         "cpu": cpu,
