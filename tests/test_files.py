@@ -111,3 +111,23 @@ def test_what_a_killed_process_left_is_removed_and_what_a_living_one_writes_is_n
         (tmp_path / name).touch()
     files.clear(tmp_path)
     assert sorted(names(tmp_path)) == [f"{files.PREFIX}{living}-ab-x", "mine"]
+
+
+@pytest.mark.parametrize("refusals", [3, 100])
+def test_windows_lets_a_file_be_replaced_when_no_other_program_reads_it(refusals, tmp_path, monkeypatch):
+    replace, refused = files.Path.replace, iter(range(refusals))
+
+    def busy(path, target):
+        if next(refused, None) is not None:
+            raise PermissionError(13, "Access is denied")
+        replace(path, target)
+
+    monkeypatch.setattr(files.sys, "platform", "win32")
+    monkeypatch.setattr(files.Path, "replace", busy)
+    monkeypatch.setattr(files, "_WAITS", (0, 0, 0))
+    if refusals > 3:
+        with pytest.raises(DataError, match="out.csv cannot be written: Access is denied"):
+            files.write(tmp_path / "out.csv", "new")
+    else:
+        files.write(tmp_path / "out.csv", "new")
+    assert names(tmp_path) == ["out.csv"] * (refusals == 3)

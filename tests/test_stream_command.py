@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +17,7 @@ import pytest
 
 from elman.errors import DataError
 from elman.network import GRU, Dense, Network
-from elman.stream import Stream
+from elman.stream import Stream, process
 from elman.stream.process import Process, summary
 
 STEPS = 400
@@ -183,3 +185,15 @@ def test_the_command(tmp_path, network, x):
     done = subprocess.run(begin, input=csv(x).encode(), capture_output=True, check=True)
     assert len(done.stdout.splitlines()) == STEPS
     assert done.stderr == f"elman: {STEPS} rows\n".encode()
+
+
+def test_windows_has_another_word_for_a_pipe_that_nobody_reads(monkeypatch):
+    def write(*_):
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setattr(process, "os", SimpleNamespace(write=write, strerror=os.strerror))
+    for platform, expected in (("linux", OSError), ("win32", BrokenPipeError)):
+        monkeypatch.setattr(sys, "platform", platform)
+        with pytest.raises(OSError, match=".") as raised:
+            process._write_all(1, b"1\n")
+        assert raised.type is expected
