@@ -5,6 +5,7 @@ import html
 import json
 import re
 import shutil
+import zipfile
 from collections.abc import Callable
 
 import numpy as np
@@ -13,6 +14,7 @@ import polars as pl
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from PIL import Image
+from polars.testing import assert_frame_equal
 from typer.testing import CliRunner
 
 import elman
@@ -179,6 +181,20 @@ def test_a_damaged_run_is_one_sentence(run, tmp_path, name, change):
     if name == "metrics.json":
         with pytest.raises(elman.DataError, match="damaged.*--fresh"):
             elman.fit(frame(), out=folder, **SMALL)
+
+
+def test_a_run_with_a_damaged_keras_model_makes_no_forecast(run, tmp_path):
+    folder = shutil.copytree(run.folder, tmp_path / "run")
+    with zipfile.ZipFile(folder / "model.keras", "w") as archive:
+        archive.writestr("config.json", '{"class_name": "Functional", "config": {}}')
+        archive.writestr("model.weights.h5", bytes(1000))
+    assert_frame_equal(elman.predict(folder, frame()), elman.predict(run, frame()))
+    whole = (folder / "model.keras").read_bytes()
+    for damaged in (flipped(0.5)(whole), whole[:-40], b""):
+        (folder / "model.keras").write_bytes(damaged)
+        with pytest.raises(elman.DataError, match=r"model.keras .*damaged.*remove model.keras"):
+            elman.predict(folder, frame())
+    elman.Run.load(folder)  # which `elman export` writes it again from
 
 
 def test_a_missing_model_is_one_sentence(run, tmp_path):

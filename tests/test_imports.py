@@ -21,7 +21,7 @@ LAYERS = (
     {"system"},
     {"files", "page", "patching", "progress", "torch_forms"},
     {"running"},
-    {"checkpoint"},
+    {"archives", "checkpoint"},
     {"reference", "_plain", "_native", "_portable"},
     {"_calls_torch", "_vmap_torch"},
     {"_operators_torch", "_plain_torch"},

@@ -21,17 +21,13 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
-from elman import compiled, keras_2
+from elman import archives, compiled, keras_2
+from elman.archives import CONFIG, WEIGHTS, damaged
 from elman.errors import DataError
-from elman.files import ARCHIVE_ERRORS
 
 __all__ = ["load_model"]
 
-_CONFIG, _METADATA, _WEIGHTS = "config.json", "metadata.json", "model.weights.h5"  # in a .keras file
 _LONGEST_MESSAGE = 2500  # characters of an error of Keras that is shown whole
-_LONGEST_CONFIG = 1 << 26  # bytes: a thousand times that of a model of a thousand layers
-# Above this size, a part of a .keras file may not unpack to a hundred times its size. Keras does not compress weights.
-_UNPACKED, _EXPANSION = 1 << 28, 100
 _log = logging.getLogger("elman")
 
 
@@ -119,35 +115,11 @@ def _read(path: Path) -> _File | None:
 
 
 def _read_archive(path: Path) -> _File:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            for entry in archive.infolist():
-                _check_size(path, entry)
-            config, metadata = archive.read(_CONFIG), b"{}"
-            if _METADATA in archive.namelist():
-                metadata = archive.read(_METADATA)
-            damaged = archive.testzip()  # Keras reads damaged weights as far as it can
-    except ARCHIVE_ERRORS as error:
-        raise _damaged(path, f"{error}") from error
-    if damaged is not None:
-        raise _damaged(path, f"the checksum of {damaged} is wrong")
+    config, metadata = archives.read_texts(path)
     read, version = _config(path, config), _json(path, metadata).get("keras_version", "")
     version = version if isinstance(version, str) else ""
     settings = read.get("compile_config") if version.startswith(keras_2.PREFIX) else None
     return _File(path, read, version, settings if settings and "optimizer" in settings else None)
-
-
-def _check_size(path: Path, entry: zipfile.ZipInfo) -> None:
-    """Raises if a part of an archive would fill the memory."""
-    size = entry.file_size
-    most = (
-        _LONGEST_CONFIG if entry.filename in {_CONFIG, _METADATA} else max(_UNPACKED, _EXPANSION * entry.compress_size)
-    )
-    if size > most:
-        raise DataError(
-            f"{path} has a part {entry.filename} that unpacks from {entry.compress_size:,} to {size:,} bytes; expected "
-            f"at most {most:,}, more than Keras writes. Open a file whose origin you know."
-        )
 
 
 def _read_hdf5(path: Path) -> _File | None:
@@ -159,7 +131,7 @@ def _read_hdf5(path: Path) -> _File | None:
                 _text(file.attrs.get(key, "")) for key in ("model_config", "keras_version", "training_config")
             )
     except (OSError, RuntimeError, ValueError) as error:  # as h5py reports what HDF5 cannot read
-        raise _damaged(path, f"{error}") from error
+        raise damaged(path, f"{error}") from error
     if not config:
         return None
     settings = None
@@ -176,7 +148,7 @@ def _text(value: Any) -> str:
 def _config(path: Path, text: str | bytes) -> dict[str, Any]:
     config = _json(path, text)
     if not keras_2.is_record(config):
-        raise _damaged(path, 'its config is not that of a model, an object with "class_name" and "config"')
+        raise damaged(path, 'its config is not that of a model, an object with "class_name" and "config"')
     return config
 
 
@@ -185,9 +157,9 @@ def _json(path: Path, text: str | bytes) -> dict[str, Any]:
         with _not_too_deep(path):
             value = json.loads(text)
     except ValueError as error:
-        raise _damaged(path, f"its config is not JSON ({error})") from error
+        raise damaged(path, f"its config is not JSON ({error})") from error
     if not isinstance(value, dict):
-        raise _damaged(path, "its config is not a JSON object")
+        raise damaged(path, "its config is not a JSON object")
     return value
 
 
@@ -202,13 +174,6 @@ def _not_too_deep(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _damaged(path: Path, reason: str) -> DataError:
-    return DataError(
-        f"{path} cannot be read as a {path.suffix} file: it is damaged, or not such a file ({reason.rstrip('.')}). "
-        "Save the model again."
-    )
-
-
 def _optimizer_variables(path: Path) -> list[tuple[str, np.ndarray]]:
     """The optimizer's variables in the file's order, each with its name, which is empty in a .keras file."""
     import h5py
@@ -218,9 +183,9 @@ def _optimizer_variables(path: Path) -> list[tuple[str, np.ndarray]]:
             group = file.get("optimizer_weights", {})
             return [(name, group[name][()]) for name in _names(group, "weight_names")]
     with zipfile.ZipFile(path) as archive:
-        if _WEIGHTS not in archive.namelist():
+        if WEIGHTS not in archive.namelist():
             return []
-        with archive.open(_WEIGHTS) as entry, h5py.File(entry, "r") as file:
+        with archive.open(WEIGHTS) as entry, h5py.File(entry, "r") as file:
             group = file.get("optimizer/vars", {})
             return [("", group[key][()]) for key in sorted(group, key=int)]
 
@@ -281,8 +246,8 @@ def _copy_archive(path: Path, copy: Path, config: str, translation: keras_2.Tran
         )
     with zipfile.ZipFile(path) as old, zipfile.ZipFile(copy, "w") as new:
         for entry in old.infolist():
-            if entry.filename == _CONFIG:
-                new.writestr(_CONFIG, config)
+            if entry.filename == CONFIG:
+                new.writestr(CONFIG, config)
                 continue
             header = zipfile.ZipInfo(entry.filename, entry.date_time)
             header.compress_type = entry.compress_type  # so that the copy is no larger than the file

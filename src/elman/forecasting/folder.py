@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from elman import files, system
+from elman import archives, files, system
 from elman.errors import DataError
 from elman.forecasting.run import CHECKPOINTS, CONFIG, FILES, KERAS_MODEL, METRICS, Run, read_json
 
@@ -155,6 +155,21 @@ def has_keras_model(folder: Path) -> bool:
         config = read_json(folder / CONFIG) or {}
         _write_config(folder, {key: value for key, value in config.items() if key != _FOREIGN})
     return path.exists()
+
+
+def check_keras_model(folder: Path) -> None:
+    """Raises if the `model.keras` of a run is damaged, though forecasts are made with another file: a copy of a folder
+    that broke one of its files is not to be trusted."""
+    path = folder / KERAS_MODEL
+    if not path.exists() or _is_foreign(folder):
+        return
+    try:
+        archives.read_texts(path)
+    except DataError as error:
+        raise DataError(
+            f"{error} It was written by elman fit, so other files of this run may be damaged as well. Copy the folder "
+            f"again, or remove {KERAS_MODEL}: forecasts are made without it."
+        ) from error
 
 
 def _is_foreign(folder: Path) -> bool:

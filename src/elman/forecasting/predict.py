@@ -13,7 +13,7 @@ import polars as pl
 
 from elman.checks import did_you_mean
 from elman.errors import DataError
-from elman.forecasting import reading
+from elman.forecasting import folder, reading
 from elman.forecasting.forecast import as_frame, forecasts_of, last_windows
 from elman.forecasting.intervals import LEVELS, checked
 from elman.forecasting.parts import parts_at_origins
@@ -64,7 +64,8 @@ def predict(
         name ends with `_`.
 
     Raises:
-        elman.DataError: If the run is not finished, or the table does not fit it; a `ValueError`.
+        elman.DataError: If the run is not finished, a file of it is damaged, or the table does not fit it; a
+            `ValueError`.
 
     Example:
 
@@ -73,6 +74,7 @@ def predict(
     levels = checked(interval)
     given = {"sep": sep, "encoding": encoding, "decimal": decimal}
     run, read, source = _read(run, table, {name: value for name, value in given.items() if value is not None})
+    folder.check_keras_model(run.folder)
     name, network = run.named(model)
     rows, ahead = run.rows(name), run.metrics["ahead"]
     starts = _every(read, rows) if every else _last(read, rows)
