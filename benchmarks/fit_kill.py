@@ -56,7 +56,7 @@ def cut_short(folder: Path) -> list[str]:
         try:
             if path.suffix == ".json":
                 json.loads(path.read_text())
-            elif path.name.startswith(("checkpoint-", "intervals")):
+            elif path.name.startswith(("checkpoint", "intervals")):
                 checkpoint.read(path, "")
             elif path.suffix == ".safetensors":
                 elman.Network.load(path)

@@ -229,7 +229,7 @@ def test_the_former_name_of_cell_is_taken_with_a_warning():
 
 
 @pytest.mark.parametrize(
-    "name", ["model.keras", "metrics.json", "forecast.csv", "checkpoint-1-1.safetensors", "run.json"]
+    "name", ["model.keras", "metrics.json", "forecast.csv", "checkpoint.safetensors", "run.json"]
 )
 def test_a_file_of_somebody_else_is_left_alone_whatever_its_name(name, tmp_path):
     csv_file(tmp_path, "{}", name)
@@ -238,7 +238,7 @@ def test_a_file_of_somebody_else_is_left_alone_whatever_its_name(name, tmp_path)
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [(name, "{}")]
 
 
-@pytest.mark.parametrize("name", ["metrics.json", "checkpoint-1-1.safetensors", "run.json"])
+@pytest.mark.parametrize("name", ["metrics.json", "checkpoint.safetensors", "run.json"])
 def test_fresh_renames_a_file_of_somebody_else(name, tmp_path):
     config = {"sha256": "", "elman": "", "target": "temp"}
     for content in ("first", "second"):

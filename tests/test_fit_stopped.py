@@ -68,12 +68,12 @@ def test_a_damaged_checkpoint_is_not_resumed_from(tmp_path):
 
     with pytest.raises(InterruptedError):
         elman.fit(frame(), out=tmp_path, tell=stop, **ONCE)
-    path = tmp_path / "checkpoint-1-1.safetensors"
+    path = tmp_path / "checkpoint.safetensors"
     whole = path.read_bytes()
     changes = [lambda c: b"", lambda c: c[:-1], *(flipped(at) for at in (0, 0.001, 0.05, 0.3, 0.6, 0.999))]
     for change in changes:
         path.write_bytes(change(whole))
-        with pytest.raises(elman.DataError, match="checkpoint-1-1.safetensors is damaged.*Remove it"):
+        with pytest.raises(elman.DataError, match="checkpoint.safetensors is damaged.*Remove it"):
             elman.fit(frame(), out=tmp_path, **ONCE)
         assert path.read_bytes() == change(whole)
     path.write_bytes(whole)
@@ -101,7 +101,7 @@ def test_killed_at_three_moments_it_ends_with_the_same_numbers(tmp_path):
     choose = random.Random(20)  # the moments are random, and the same in every run of the test
     moments = [
         ("batch", choose.randint(1, 4)),  # of the first epoch
-        ("checkpoint-1-2.safetensors", choose.randint(3, 6)),
+        ("checkpoint-2.safetensors", choose.randint(3, 6)),
         (choose.choice([name for name in FINAL if name.endswith(("sors", "csv"))]), choose.randint(1, 2)),
     ]
     for what, moment in moments:
@@ -110,7 +110,7 @@ def test_killed_at_three_moments_it_ends_with_the_same_numbers(tmp_path):
         assert done.returncode == -signal.SIGKILL, done.stderr
         assert json.loads((folder / "run.json").read_text())
         assert not (folder / "metrics.json").exists()
-        for path in folder.glob("checkpoint-*"):
+        for path in folder.glob("checkpoint*"):
             arrays, _ = checkpoint.read(path, "")
             assert all(np.isfinite(array).all() for array in arrays.values())
     resumed = elman.fit(frame(), out=folder, **SMALL)
@@ -135,7 +135,7 @@ def test_ctrl_c_ends_the_epoch_and_the_same_call_goes_on(ctrl_c, tmp_path):
     assert stopped.metrics["training"]["interrupted"]
     assert stopped.metrics["training"]["epochs"] == 1
     assert signal.getsignal(signal.SIGINT) is ctrl_c
-    assert names(stopped.folder) == ["checkpoint-1-1.safetensors", *FINAL]
+    assert names(stopped.folder) == ["checkpoint.safetensors", *FINAL]
     resumed = elman.fit(wave, out=tmp_path / "run", **arguments)
     assert numbers(resumed) == numbers(whole)
 
@@ -172,7 +172,7 @@ def test_fresh_starts_again(tmp_path):
 
     with pytest.raises(InterruptedError):
         elman.fit(frame(), out=tmp_path, tell=after_an_epoch, **ONCE)
-    assert names(tmp_path) == ["checkpoint-1-1.safetensors", "run.json"]
+    assert names(tmp_path) == ["checkpoint.safetensors", "run.json"]
     (tmp_path / "model.keras").write_text("of the run that is replaced")
     (tmp_path / "notes.txt").write_text("precious")
     with pytest.raises(InterruptedError):
@@ -187,7 +187,7 @@ def test_a_checkpoint_of_another_training_is_not_resumed_from(tmp_path):
 
     with pytest.raises(InterruptedError):
         elman.fit(frame(), out=tmp_path, tell=stop, **ONCE)
-    path = tmp_path / "checkpoint-1-1.safetensors"
+    path = tmp_path / "checkpoint.safetensors"
     arrays, texts = checkpoint.read(path, "")
     checkpoint.write(path, arrays, texts | {"identity": "another"})
     with pytest.raises(elman.DataError, match="is the checkpoint of a training with another network"):
@@ -206,7 +206,7 @@ def test_a_disk_that_fills_while_training_is_one_sentence(tmp_path, monkeypatch)
     write = files.write
 
     def full(path, content):
-        if path.name.startswith("checkpoint-"):
+        if path.name.startswith("checkpoint"):
             with files.file_errors(path):
                 raise OSError(28, "No space left on device")
         write(path, content)

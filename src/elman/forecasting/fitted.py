@@ -48,7 +48,7 @@ def fit_all(prepared: Prepared, settings: Settings, path: Path, stages: Stages) 
         linear.append(baselines.fit_linear(origin.windows, origin.mean, origin.std))
         for k in range(settings.seeds):
             network = forecaster.build(origin.windows, linear[-1], settings, settings.seed + k)
-            checkpoint = path / checkpoint_name(i, k)
+            checkpoint = path / checkpoint_name(len(jobs) + 1)
             jobs.append(training.Job(network, origin.windows, origin.scale, settings.seed + k, checkpoint))
         untrained.append(models.average([jobs[-1].network], *origin.scale))
     histories = training.train_all(jobs, settings, prepared.batch_size, stages.training)

@@ -28,15 +28,15 @@ CONFIG, METRICS, MODEL, FORECAST = "run.json", "metrics.json", "model.safetensor
 KERAS_MODEL = "model.keras"  # written by the command `elman fit` if Keras is installed, and not by the function
 FORECAST_PICTURE, LEARNING_PICTURE = "forecast.png", "learning.png"
 MODELS = {name: f"model-{name}.safetensors" for name in settings.MODELS}
-CHECKPOINTS = "checkpoint-*.safetensors"  # one of each training
+CHECKPOINTS = "checkpoint*.safetensors"  # one of each training
 # What a new start removes, in this order: first the file whose presence means that the run is finished.
 FILES = (METRICS, MODEL, *MODELS.values(), INTERVALS, FORECAST, FORECAST_PICTURE, LEARNING_PICTURE)
 _CHECKSUM, _TIMES = "checksum", {"seconds", "seconds_per_epoch"}  # the latter in runs of elman 0.1
 
 
-def checkpoint_name(origin: int, seed: int) -> str:
-    """The checkpoint of a training: `checkpoint-1-1.safetensors` of the first seed at the first origin."""
-    return f"checkpoint-{origin + 1}-{seed + 1}.safetensors"
+def checkpoint_name(training: int) -> str:
+    """The checkpoint of a training, by its number from 1: `checkpoint.safetensors`, `checkpoint-2.safetensors`, ..."""
+    return "checkpoint.safetensors" if training == 1 else f"checkpoint-{training}.safetensors"
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
