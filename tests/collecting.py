@@ -12,6 +12,7 @@ import ast
 import importlib.util
 import os
 import shutil
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     import pytest
 
 TESTS = Path(__file__).parent
+EACH = "on_each_backend"
+# Of ten cases that run on one backend, how many each takes: a case on JAX, which compiles it, takes five times as long.
+SHARES = {"torch": 6, "tensorflow": 3, "jax": 1}
 
 
 def keras_backend() -> str | None:
@@ -57,11 +61,39 @@ def not_here(kind: str, chosen: str | None) -> str | None:
 
 def few(items: list[pytest.Item], most: int) -> list[pytest.Item]:
     """The items with at most so many cases of each test, evenly spread over its cases."""
+    kept = {id(cases[i * len(cases) // most]) for cases in cases_of(items) for i in range(most)}
+    return [item for item in items if id(item) in kept]
+
+
+def share(items: list[pytest.Item], chosen: str | None, tested: list[str]) -> list[pytest.Item]:
+    """The items that one of several tested backends runs, so that together they run every case.
+
+    Of a test in on_each_backend/ the first case runs on every backend and each other case on one. A test that is marked
+    `shared` has no case on every backend, and one that is marked `once` runs on the first backend.
+    """
+    left = set()
+    for cases in cases_of(items):
+        for i, item in enumerate(cases):
+            shared = bool(item.get_closest_marker("shared")) or (i > 0 and item.path.parent.name == EACH)
+            if item.get_closest_marker("once"):
+                left |= {id(item)} if tested[0] != chosen else set()
+            elif shared and one_of(tested, item.name) != chosen:
+                left.add(id(item))
+    return [item for item in items if id(item) not in left]
+
+
+def one_of(tested: list[str], name: str) -> str:
+    """The backend for a case: a fixed choice that mixes the parameters, in proportion to SHARES."""
+    places = [backend for backend in tested for _ in range(SHARES[backend])]
+    return places[zlib.crc32(name.encode()) % len(places)]
+
+
+def cases_of(items: list[pytest.Item]) -> list[list[pytest.Item]]:
+    """The items of each test, in their order."""
     cases: dict[tuple[str, str], list[pytest.Item]] = {}
     for item in items:
         cases.setdefault((item.nodeid.rpartition("::")[0], getattr(item, "originalname", item.name)), []).append(item)
-    kept = {id(each[i * len(each) // most]) for each in cases.values() for i in range(most)}
-    return [item for item in items if id(item) in kept]
+    return list(cases.values())
 
 
 def missing_imports(path: Path) -> list[str]:

@@ -5,7 +5,6 @@ test."""
 from __future__ import annotations
 
 import os
-import zlib
 from collections.abc import Iterator
 
 import numpy as np
@@ -52,6 +51,9 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Drops the tests that cannot run here and those that are too long for this size."""
     kept = [item for item in items if runs_here(item)]
+    tested = os.environ.get("ELMAN_TEST_BACKENDS", "").split()  # those of a run of all suites
+    if tested and size.SIZE != "large":
+        kept = collecting.share(kept, KERAS_BACKEND, tested)
     if takes_few_cases(config):
         kept = collecting.few(kept, CASES)
     here = set(kept)
@@ -70,22 +72,9 @@ def runs_here(item: pytest.Item) -> bool:
     """Whether a test's marks agree with the size, the backend and what is installed."""
     if any(item.get_closest_marker(name) for name in size.SIZES[size.SIZES.index(size.SIZE) + 1 :]):
         return False
-    if is_for_another_backend(item):
-        return False
     needs = [name for mark in item.iter_markers("needs") for name in mark.args]
     backends = item.get_closest_marker("backends")
     return all(map(collecting.is_installed, needs)) and (backends is None or KERAS_BACKEND in backends.args)
-
-
-def is_for_another_backend(item: pytest.Item) -> bool:
-    """Whether another of the backends tests an item. ELMAN_TEST_BACKENDS lists those that a run of all suites has."""
-    tested = os.environ.get("ELMAN_TEST_BACKENDS", "").split()
-    if item.get_closest_marker("once") and tested:
-        return tested[0] != KERAS_BACKEND
-    if item.get_closest_marker("shared") and tested and size.SIZE != "large":
-        # A fixed choice that mixes the parameters.
-        return tested[zlib.crc32(item.name.encode()) % len(tested)] != KERAS_BACKEND
-    return False
 
 
 @pytest.fixture(autouse=True)

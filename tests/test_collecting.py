@@ -137,6 +137,22 @@ def test_each_shared_case_runs_on_one_backend_and_on_all_in_the_large_size(tmp_p
     assert set(SHARED) <= set(everything)
 
 
+@pytest.mark.needs("keras")
+def test_a_test_for_each_backend_has_its_first_case_on_each_and_every_case_on_one(tmp_path):
+    folder = tmp_path / "on_each_backend"
+    folder.mkdir()
+    (folder / "test_marked.py").write_text(
+        'import pytest\n@pytest.mark.parametrize("n", range(30))\ndef test_case(n): pass\ndef test_single(): pass'
+    )
+    cases = [f"test_case[{n}]" for n in range(30)]
+    tested = {"ELMAN_TEST_BACKENDS": "torch jax"}
+    shares = [collected(folder, KERAS_BACKEND=name, **tested) for name in ("torch", "jax")]
+    assert sorted(shares[0] + shares[1]) == sorted([*cases, cases[0], "test_single", "test_single"])
+    assert all(share[0] == cases[0] and len(share) > 2 for share in shares)
+    assert collected(folder, KERAS_BACKEND="jax", ELMAN_TEST_SIZE="large", **tested) == [*cases, "test_single"]
+    assert collected(folder, KERAS_BACKEND="jax", ELMAN_TEST_BACKENDS="") == [*cases, "test_single"]
+
+
 HIDING = "import sys\nfor name in {}: sys.modules[name] = None"
 OPTIONAL = ("keras", "tensorflow", "jax", "torch", "onnx", "onnxruntime", "onnxscript", "tf2onnx", "statsmodels")
 

@@ -228,9 +228,7 @@ def test_the_former_name_of_cell_is_taken_with_a_warning():
         elman.fit(frame(), "temp", layer="GURU")
 
 
-@pytest.mark.parametrize(
-    "name", ["model.keras", "metrics.json", "forecast.csv", "checkpoint.safetensors", "run.json"]
-)
+@pytest.mark.parametrize("name", ["model.keras", "metrics.json", "forecast.csv", "checkpoint.safetensors", "run.json"])
 def test_a_file_of_somebody_else_is_left_alone_whatever_its_name(name, tmp_path):
     csv_file(tmp_path, "{}", name)
     with pytest.raises(elman.DataError, match=f"{name}.*expected.*--out.*rename those files with fresh"):
