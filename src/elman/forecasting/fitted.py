@@ -43,8 +43,8 @@ class Fitted(NamedTuple):
 def fit_all(prepared: Prepared, settings: Settings, path: Path, stages: Stages) -> list[Fitted]:
     """Fits all models at each origin."""
     stages.begin("fitting the linear model")
-    linear, jobs, untrained = [], [], []
-    for i, origin in enumerate(prepared.origins):
+    linear, untrained, jobs = [], [], list[training.Job]()
+    for origin in prepared.origins:
         linear.append(baselines.fit_linear(origin.windows, origin.mean, origin.std))
         for k in range(settings.seeds):
             network = forecaster.build(origin.windows, linear[-1], settings, settings.seed + k)
