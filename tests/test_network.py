@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -204,11 +206,25 @@ def test_any_batch_and_time(shape):
     assert network(np.zeros(shape)).shape == (shape[0], 3)
 
 
+def test_threads_that_call_a_network_at_once_get_their_own_results():
+    network = Network([LSTM(16, return_sequences=True), Dense(3)])  # built by whichever thread is first
+    inputs = [RNG.normal(size=(8, 20, 4)) for _ in range(4)]
+    barrier = threading.Barrier(len(inputs))
+
+    def results(x):
+        barrier.wait()
+        return {network(x).tobytes() for _ in range(50)}
+
+    with ThreadPoolExecutor(len(inputs)) as pool:
+        found = list(pool.map(results, inputs))
+    assert found == [{network(x).tobytes()} for x in inputs]
+
+
 def test_many_shapes_keep_only_a_few_in_memory():
     network = Network([GRU(4), Dense(1)], input_shape=(None, 2))
     for time in range(1, 40):
         network(np.zeros((2, time, 2)))
-    assert len(network._ops[False]) <= 4
+    assert len(network._kept.ops[False]) <= 4
 
 
 def test_weights_are_the_networks_own_memory():

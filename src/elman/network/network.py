@@ -2,13 +2,14 @@
 """`Network`: a nested list of layers with all its parameters in one vector; forward, backward, summary.
 
 A network is bound to a shape of input when it meets it: each layer gets an `Op` with the memory that a pass needs. The
-ops of a few shapes are kept.
+ops of a few shapes are kept, by each thread for itself.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -25,6 +26,17 @@ from elman.network.sequences import Flatten
 
 _KEPT = 4  # shapes whose ops are kept, of training and of inference each: whole batch, last batch, validation, one more
 DTYPES = ("float32", "float64")
+
+
+_building = threading.Lock()  # two threads may call a network first
+
+
+class _Kept(threading.local):
+    """The ops of a thread, for training and for inference, by the shape of the input: they write to their own memory,
+    so two threads cannot share one."""
+
+    def __init__(self) -> None:
+        self.ops: dict[bool, OrderedDict[tuple[int, ...], Op]] = {True: OrderedDict(), False: OrderedDict()}
 
 
 class Bound(NamedTuple):
@@ -57,6 +69,8 @@ class Network:
     >>> net = Network([SimpleRNN(32), Dense(1)])
     >>> net(np.zeros((8, 20, 3))).shape  # batch, time, features
     (8, 1)
+
+    Several threads may call a network at once, but not while it is trained.
     """
 
     def __init__(
@@ -74,7 +88,7 @@ class Network:
         self.output_shape: Shape = ()
         self._names = _named(self.layers)
         self._bound: list[Bound] = []
-        self._ops: dict[bool, OrderedDict[tuple[int, ...], Op]] = {True: OrderedDict(), False: OrderedDict()}
+        self._kept = _Kept()
         self._arrays: dict[str, Array] = {}
         self._gradients: dict[str, Array] = {}
         self.generator = np.random.default_rng(seed)
@@ -163,7 +177,7 @@ class Network:
                 raise ValueError(f"{name} has shape {array.shape}; expected {self._arrays[name].shape}.")
         for name, array in arrays.items():
             self._arrays[name][...] = array
-        self._ops = {True: OrderedDict(), False: OrderedDict()}  # an op may have computed from a constant
+        self._kept = _Kept()  # an op may have computed from a constant
 
     # --- computing ----------------------------------------------------------------------------------------------
 
@@ -207,18 +221,19 @@ class Network:
         Returns:
             As `gradients`.
         """
-        (op,) = list(self._ops[True].values())[-1:]
+        (op,) = list(self._kept.ops[True].values())[-1:]
         op.backward(np.ascontiguousarray(dy, self.dtype))
         return self.gradients
 
     def op(self, shape: tuple[int, ...], training: bool) -> Op:
         """The operation for an input of that shape, batch first."""
-        ops = self._ops[training]
+        ops = self._kept.ops[training]
         if shape in ops:
             ops.move_to_end(shape)
             return ops[shape]
-        if self.input_shape is None:
-            self.build(self._open(shape[1:]))
+        with _building:
+            if self.input_shape is None:
+                self.build(self._open(shape[1:]))
         if len(ops) >= _KEPT:
             ops.popitem(last=False)
         ops[shape] = self._bind(self.layers, shape, iter(self._bound), False, training, _own_op)[0]
