@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import pickle
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -231,6 +233,19 @@ def test_weights_are_the_networks_own_memory():
     network = Network([Dense(2)], input_shape=(3,))
     network.weights["dense/kernel"][:] = 1
     np.testing.assert_allclose(network(np.ones((1, 3))), 3)
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, copy.copy, lambda network: pickle.loads(pickle.dumps(network))])
+def test_a_copy_computes_the_same_and_learns_by_itself(copied):
+    network = Network([Normalize(0.5, 2.0), GRU(4), Sum([[Dense(4)], []])], seed=3)
+    assert copied(network).input_shape is None  # not built yet
+    x = RNG.normal(size=(16, 5, 2))
+    expected = network(x)
+    other = copied(network)
+    np.testing.assert_array_equal(other(x), expected)
+    losses = other.fit(x, expected + 1, epochs=3, learning_rate=0.1).loss
+    assert losses[-1] < losses[0]
+    np.testing.assert_array_equal(network(x), expected)
 
 
 def test_a_changed_constant_counts():

@@ -179,6 +179,21 @@ class Network:
             self._arrays[name][...] = array
         self._kept = _Kept()  # an op may have computed from a constant
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy or a pickle is made of: arrays are views of one vector, and ops hold addresses."""
+        return {
+            "layers": self.layers,
+            "input_shape": self.input_shape,
+            "dtype": self.dtype.name,
+            "seed": self.seed,
+            "weights": self.weights,
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        weights = state.pop("weights")
+        Network.__init__(self, **state)
+        self.set_weights(weights)
+
     # --- computing ----------------------------------------------------------------------------------------------
 
     def __call__(self, x: Any, mask: Any = None, lengths: Any = None) -> Array:
