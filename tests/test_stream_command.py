@@ -110,9 +110,10 @@ def test_each_key_has_its_state(tmp_path, network, x):
         ("\x00\xff,", "could not convert"),
     ],
 )
-def test_wrong_lines_are_named_and_counted(tmp_path, network, x, bad, reason):
+@pytest.mark.parametrize("blank", ["", "  ", "\r"])
+def test_wrong_lines_are_named_and_counted(tmp_path, network, x, bad, reason, blank):
     lines = csv(x[:6]).splitlines()
-    done = run(tmp_path, "\n".join(["a,b", *lines[:3], bad, "", *lines[3:]]))
+    done = run(tmp_path, "\n".join(["a,b", blank, *lines[:2], bad, *lines[2:]]))
     assert done.stderr[0].startswith(f"line 5: {reason}")
     assert done.stderr[1] == "6 rows, 1 lines that are not rows"
     np.testing.assert_array_equal(np.array(done.stdout.split(), "float32"), Stream(network).run(x[:6])[:, 0])

@@ -84,7 +84,7 @@ class Process:
             self.reader = format_of(lines[0], self.stream.features, self.key, self.form)
             if self.reader.header(lines[0]):
                 lines, self.line = lines[1:], self.line + 1
-        kept = [line for line in lines if line.strip()] if b"" in lines or b"\r" in lines else lines
+        kept = [line for line in lines if line.strip()]
         found = self.reader.read(kept)
         if found.errors:
             numbers = [i for i, line in enumerate(lines, self.line + 1) if line.strip()]
