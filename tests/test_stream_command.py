@@ -131,6 +131,21 @@ def test_wrong_objects_are_named(tmp_path, network):
     assert len(done.stdout.splitlines()) == 2
 
 
+def test_the_names_of_the_first_object_say_the_order(tmp_path, network):
+    lines = ['{"a": 1, "b": 2}', '{"b": 4, "a": 3}', "[5, 6]", '{"a": 1, "c": 2}', '{"b": 8, "a": 7}']
+    expected = Stream(network).run(np.arange(1.0, 9).reshape(4, 2))[:, 0]
+    done = run(tmp_path, "\n".join(lines))
+    assert done.stderr[0] == "line 4: the names a, c; expected a, b"
+    got = [json.loads(line)["y"] for line in done.stdout.splitlines()]
+    np.testing.assert_array_equal(np.array(got, "float32"), expected)
+    for some in (lines[:1], lines[:2]):  # a process that goes on knows the names
+        (tmp_path / "in").write_text("".join(f"{line}\n" for line in some))
+        with (tmp_path / "in").open("rb") as source, (tmp_path / "out").open("ab" if some[1:] else "wb") as out:
+            Process(Stream(network), None, None, tmp_path / "state", 32, print).run(source.fileno(), out.fileno())
+    got = [json.loads(line)["y"] for line in (tmp_path / "out").read_text().splitlines()]
+    np.testing.assert_array_equal(np.array(got, "float32"), expected[:2])
+
+
 def test_what_is_wrong_does_not_depend_on_the_lines_next_to_it(tmp_path, network):
     done = run(tmp_path, '{"a": 1, "b": 2}\n{"a": true, "b": 2}\n{"a": 1' + "0" * 400 + ', "b": 2}\n{"a": 3, "b": 4}\n')
     assert [line.split(":")[0] for line in done.stderr[:2]] == ["line 2", "line 3"]

@@ -103,15 +103,19 @@ class Csv:
 
 
 class Ndjson:
-    """An object or an array of numbers on each line.
+    """An object or an array of numbers on each line. The names in the first object say the order for all.
 
     Args:
         features: Numbers of a row.
         key: Name of the key, or `None`; lines are objects then.
+
+    Attributes:
+        names: Those of the numbers, once an object has come.
     """
 
     def __init__(self, features: int, key: str | None) -> None:
         self.features, self.key = features, key
+        self.names: list[str] | None = None
 
     def header(self, line: bytes) -> bool:
         """Whether the first line is a header: none is."""
@@ -121,24 +125,32 @@ class Ndjson:
         """Rows of lines, all at once where each is one flat object."""
         text = b",".join(lines)
         # NumPy would take a boolean among numbers for a number.
-        numbers = b"true" not in text and b"false" not in text
+        numbers = text and b"true" not in text and b"false" not in text
         if numbers and all(line.count(b"{") == 1 and line[:1] == b"{" and line[-1:] == b"}" for line in lines):
             try:
                 objects = json.loads(b"[" + text + b"]")
                 keys = [] if self.key is None else [str(each.pop(self.key)) for each in objects]
-                x = np.array([list(each.values()) for each in objects])
+                names = self.names or list(objects[0])
+                in_order = all(list(each) == names for each in objects)
+                x = np.array([list(each.values()) for each in objects] if in_order else [])
             except (ValueError, KeyError, RecursionError):
                 return _each(lines, self._row, self.features)
             if x.shape == (len(lines), self.features) and x.dtype.kind in "iuf":
+                self.names = names
                 return Rows(x.astype("float64"), keys, list(range(len(lines))), [])
         return _each(lines, self._row, self.features)
 
     def _row(self, line: bytes) -> tuple[list[float], str]:
         found = json.loads(line)
-        key = ""
+        key, names = "", None
         if isinstance(found, dict):
             if self.key is not None:
                 key = str(found.pop(self.key))
+            names = self.names or list(found)
+            if len(found) == self.features:
+                if found.keys() != set(names):
+                    raise ValueError(f"the names {', '.join(found)}; expected {', '.join(names)}")
+                found = {name: found[name] for name in names}
             found = list(found.values())
         elif self.key is not None or not isinstance(found, list):
             raise ValueError(f"{type(found).__name__}; expected an object{'' if self.key else ' or an array'}")
@@ -146,6 +158,7 @@ class Ndjson:
             raise ValueError(f"{len(found)} numbers; expected {self.features}")
         if not all(isinstance(each, (int, float)) and not isinstance(each, bool) for each in found):
             raise ValueError("a value that is not a number")
+        self.names = self.names or names
         return found, key
 
     def write(self, y: Array, keys: Sequence[str]) -> bytes:

@@ -135,7 +135,8 @@ class Process:
         facts = {
             "position": self.position, "line": self.line, "rows": self.rows, "wrong": self.wrong, "size": size,
             "reader": None if self.reader is None else type(self.reader).__name__.lower(),
-            "column": getattr(self.reader, "column", -1), "keys": list(self.states),
+            "column": getattr(self.reader, "column", -1), "names": getattr(self.reader, "names", None),
+            "keys": list(self.states),
         }  # fmt: skip
         if self.current is not None:
             self.states[self.current] = self.stream.flat_state()
@@ -174,7 +175,15 @@ class Process:
         if facts["reader"]:
             self.reader = format_of(b"", self.stream.features, self.key, facts["reader"])
             self.reader.column = int(facts["column"])  # type: ignore[union-attr]
+            self.reader.names = _names(facts.get("names"))  # type: ignore[union-attr]
         return facts
+
+
+def _names(value: Any) -> list[str] | None:
+    """The names of a checkpoint; of an older one there are none."""
+    if value is not None and not (isinstance(value, list) and all(isinstance(name, str) for name in value)):
+        raise ValueError(f"its names are {value!r:.100}")
+    return value
 
 
 def _lines(source: int, most: int) -> Iterator[tuple[list[bytes], int]]:
