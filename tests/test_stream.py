@@ -218,8 +218,10 @@ def test_words():
     np.testing.assert_array_equal(y, Stream(network).run(x))
     tolerance.Grid().check("y", y[-1][None], wide(network)(x[None]), network(x[None]), "words")
     before = stream.state
-    with pytest.raises(ValueError, match="not the number of a word"):
+    with pytest.raises(ValueError, match="x goes from 7 to 7; expected the numbers of words, 0 to 6"):
         stream.step(7)
+    with pytest.raises(ValueError, match="x goes from 1 to 7"):
+        stream.run(np.array([1, 2, 7]))
     np.testing.assert_equal(stream.state, before)
     with pytest.raises(TypeError, match="expected integers"):
         stream.step(1.5)

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from elman.errors import DataError
-from elman.network import GRU, Dense, Network
+from elman.network import GRU, Dense, Embedding, Network
 from elman.stream import Stream, process
 from elman.stream.process import Process, summary
 
@@ -129,6 +129,21 @@ def test_wrong_objects_are_named(tmp_path, network):
     done = run(tmp_path, '{"a": 1, "b": 2}\n{"a": 1}\n[1, "2"]\n{"a": 1, "b":\n7\n{"a": 1, "b": null}\n[3, 4]\n')
     assert [line.split(":")[0] for line in done.stderr[:5]] == [f"line {n}" for n in (2, 3, 4, 5, 6)]
     assert len(done.stdout.splitlines()) == 2
+
+
+@pytest.mark.parametrize("keyed", [False, True])
+def test_rows_of_words(tmp_path, keyed):
+    made = Network([Embedding(5, 3), GRU(4), Dense(1)], input_shape=(None,), seed=1)
+    made.save(tmp_path / "net.safetensors")
+    lines = ["word", "1", "4", "5", "-1", "0.5", "a", "", "0", "2.0"]
+    if keyed:
+        lines = [f"{line},{'key' if line == 'word' else 'k'}" if line else line for line in lines]
+    done = run(tmp_path, "\n".join(lines), "key" if keyed else None)
+    assert done.stderr[:2] == [f"line {n}: {x}; expected the number of a word, 0 to 4" for n, x in ((4, 5), (5, -1))]
+    assert [line.split(":")[0] for line in done.stderr[2:4]] == ["line 6", "line 7"]
+    assert done.stderr[4] == "4 rows, 4 lines that are not rows"
+    got = [float(line.split(b",")[-1]) for line in done.stdout.splitlines()]
+    np.testing.assert_array_equal(np.array(got, "float32"), Stream(made).run(np.array([1, 4, 0, 2]))[:, 0])
 
 
 def test_the_names_of_the_first_object_say_the_order(tmp_path, network):

@@ -22,7 +22,7 @@ import numpy as np
 from elman import checkpoint
 from elman.checks import is_integer
 from elman.errors import DataError
-from elman.stream.lines import Csv, Ndjson, format_of
+from elman.stream.lines import Csv, Ndjson, Rows, format_of
 from elman.stream.stream import Stream
 
 Array = np.ndarray
@@ -85,7 +85,7 @@ class Process:
             if self.reader.header(lines[0]):
                 lines, self.line = lines[1:], self.line + 1
         kept = [line for line in lines if line.strip()]
-        found = self.reader.read(kept)
+        found = _with_words(self.reader.read(kept), self.stream.words)
         if found.errors:
             numbers = [i for i, line in enumerate(lines, self.line + 1) if line.strip()]
             for i, reason in found.errors:
@@ -97,6 +97,8 @@ class Process:
         return self.reader.write(y, found.keys if self.key is not None else []) if len(y) else b""
 
     def _outputs(self, x: Array, keys: list[str]) -> Array:
+        if self.stream.words is not None:
+            x = x[:, 0].astype("int64")
         if self.key is None:
             self._turn_to("")
             return self.stream.run(x)
@@ -177,6 +179,20 @@ class Process:
             self.reader.column = int(facts["column"])  # type: ignore[union-attr]
             self.reader.names = _names(facts.get("names"))  # type: ignore[union-attr]
         return facts
+
+
+def _with_words(rows: Rows, words: int | None) -> Rows:
+    """The rows that are numbers of words; the others are errors."""
+    if words is None:
+        return rows
+    x = rows.x[:, 0]
+    right = (x >= 0) & (x < words) & (np.floor(x) == x)
+    good = np.flatnonzero(right).tolist()
+    wrong = [
+        (rows.lines[i], f"{x[i]:g}; expected the number of a word, 0 to {words - 1}") for i in np.flatnonzero(~right)
+    ]
+    keys = [rows.keys[i] for i in good] if rows.keys else []
+    return Rows(rows.x[good], keys, [rows.lines[i] for i in good], sorted([*rows.errors, *wrong]))
 
 
 def _names(value: Any) -> list[str] | None:

@@ -83,6 +83,12 @@ class Program(NamedTuple):
     output: int
     outputs: int
 
+    @property
+    def words(self) -> int | None:
+        """How many words there are, if a row is the number of one."""
+        sizes = [each.layer.size for each in self.operations if each.kind == "embedding"]
+        return min(sizes) if self.integers else None
+
 
 class _Writer:
     """The operations so far."""

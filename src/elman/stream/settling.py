@@ -75,9 +75,8 @@ def _mean_row(program: Program) -> Array:
 
 def typical_rows(program: Program, rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
     """Random rows, (*shape, features): around the mean that the network knows, words of its `Embedding`."""
-    if program.integers:
-        words = min(each.layer.size for each in program.operations if each.kind == "embedding")
-        return rng.integers(0, words, (*shape, 1))
+    if program.words is not None:
+        return rng.integers(0, program.words, (*shape, 1))
     first, rows = _normalize(program), rng.normal(size=(*shape, program.features))
     return rows if first is None else rows * first["std"] + first["mean"]
 

@@ -48,6 +48,7 @@ class Stream:
         window: Rows that the network sees at a time, or `None` for all.
         features: Numbers of a row.
         outputs: Numbers of an output.
+        words: How many words there are, if a row is the number of one (`Embedding`); else `None`.
         dtype: Of rows and outputs.
 
     Raises:
@@ -84,7 +85,7 @@ class Stream:
         self.window, self.features, self.outputs = (
             self._program.window, self._program.features, self._program.outputs,
         )  # fmt: skip
-        self.dtype = self._program.dtype
+        self.dtype, self.words = self._program.dtype, self._program.words
         self._row_shape = () if self._program.integers else (self._program.features,)
         self._shape: tuple[int, ...] | None = None  # of the rows of a step, once it is known
 
@@ -149,9 +150,16 @@ class Stream:
             self._begin(batch)
         if array.shape != self._shape:
             raise ValueError(f"x has shape {array.shape}; expected {self._expected()}.")
-        if self._program.integers and array.size and not 0 <= array.min() <= array.max() < 1 << 53:
-            raise ValueError(f"x goes from {array.min()} to {array.max()}; expected the numbers of words, from 0.")
+        self._check_words(array)
         return array
+
+    def _check_words(self, array: Array) -> None:
+        words = self.words
+        if words is not None and array.size and not 0 <= array.min() <= array.max() < words:
+            raise ValueError(
+                f"x goes from {array.min()} to {array.max()}; expected the numbers of words, 0 to {words - 1}. Number "
+                "the words from 0, as when the network was trained."
+            )
 
     def _checked_resets(self, resets: Any, time: tuple[int, ...]) -> Array:
         """Booleans (batch,) or (batch, time), also of a stream that is alone."""
@@ -192,8 +200,7 @@ class Stream:
         steps = array.shape[axis]
         self._checked(array.take(0, axis) if steps else np.zeros((*array.shape[:axis], *array.shape[axis + 1 :])))
         assert self._shape is not None
-        if self._program.integers and steps and not 0 <= array.min() <= array.max() < 1 << 53:
-            raise ValueError(f"x goes from {array.min()} to {array.max()}; expected the numbers of words, from 0.")
+        self._check_words(array)
         y = np.empty((*array.shape[:axis], steps, self._program.outputs), self._program.dtype)
         again = None if resets is None else self._checked_resets(resets, (steps,))
         begins = {*range(0, steps, _CHUNK), *([] if again is None else np.flatnonzero(again.any(axis=0)).tolist())}
@@ -299,7 +306,7 @@ class Stream:
         other = object.__new__(Stream)
         other.network, other._program = self.network, self._program
         other.window, other.features, other.outputs = self.window, self.features, self.outputs
-        other.dtype = self.dtype
+        other.dtype, other.words = self.dtype, self.words
         other._settle, other._warmup = self._settle, self._warmup
         other._settled = self._settled_state() if self._settle else None  # measured once for all copies
         other._row_shape, other._shape = self._row_shape, None
