@@ -284,6 +284,8 @@ def test_summary_counts_as_keras_does():
         ([Latest(5)], {"input_shape": (3, 2)}, "last 5 steps; got sequences of 3"),
         ([Sum([[Dense(3)], [Dense(2)]])], {"input_shape": (2,)}, "Sum got branches with the output shapes"),
         ([Normalize([1.0, 2.0], 1.0)], {"input_shape": (3,)}, "mean has 2 numbers, and the input 3 features"),
+        ([SimpleRNN(3), Embedding(9, 2)], {"input_shape": (None, 2)}, "embedding comes after another layer; expected"),
+        ([Embedding(9, 2), Last(), [[Embedding(9, 2)]]], {"input_shape": (4,)}, "embedding_1 comes after another"),
         ([Dense(3)], {"input_shape": (0,)}, "the number of features is 0; expected a positive integer"),
         ([Dense(3)], {"dtype": "float16"}, "dtype is 'float16'"),
     ],

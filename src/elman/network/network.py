@@ -591,19 +591,24 @@ def _first_layers(entry: Any) -> Iterator[Layer]:
             yield from _first_layers(branch)
 
 
-def _walk(entry: Any, shape: Shape, names: Iterator[str], bound: list[Bound]) -> Shape:
-    """Gives each layer its input's shape; returns that of the output."""
+def _walk(entry: Any, shape: Shape, names: Iterator[str], bound: list[Bound], is_first: bool = True) -> Shape:
+    """Gives each layer its input's shape; returns that of the output. The first layers see the network's input."""
     if isinstance(entry, Layer):
         name = next(names)
+        if entry.integers and not is_first:
+            raise ValueError(
+                f"{name} comes after another layer; expected it to be the first, as it takes the integers of the "
+                "input. Put it at the beginning of the list, or of a branch with which the list begins."
+            )
         _check_axes(entry, shape, name, bound)
         entry.check(shape, name)
         bound.append(Bound(name, entry, shape, entry.parameters(shape)))
         return entry.output(shape)
     if isinstance(entry, Chain):
-        for each in entry.entries:
-            shape = _walk(each, shape, names, bound)
+        for i, each in enumerate(entry.entries):
+            shape = _walk(each, shape, names, bound, is_first and i == 0)
         return shape
-    return entry.output([_walk(branch, shape, names, bound) for branch in entry.branches])
+    return entry.output([_walk(branch, shape, names, bound, is_first) for branch in entry.branches])
 
 
 def _check_axes(layer: Layer, shape: Shape, name: str, bound: list[Bound]) -> None:

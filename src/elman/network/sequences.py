@@ -146,6 +146,8 @@ class _Reverse(Op):
 class Embedding(Layer):
     """y = W[x]: a trained vector for each of `size` words, categories or symbols, which x gives as integers from 0.
 
+    It sees the network's input: nothing comes before it.
+
     Args:
         size: How many there are (Keras: `input_dim`).
         units: Size of a vector (Keras: `output_dim`).
