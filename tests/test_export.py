@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import subprocess
 from pathlib import Path
@@ -199,6 +200,16 @@ def test_a_cell_is_one_node_and_a_step_is_none(tmp_path, kind, node):
 
 
 @pytest.mark.needs("onnx", "onnxruntime")
+def test_without_onnx_runtime_the_notes_say_what_was_compared(tmp_path, monkeypatch):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "onnxruntime" else find(name))
+    network = Network([LSTM(3)], input_shape=(None, 2))
+    assert elman.export(network, tmp_path / "a.onnx").notes == ("compared in the reference evaluator",)
+    backwards = elman.export(Network([LSTM(3, go_backwards=True)], input_shape=(None, 2)), tmp_path / "b.onnx")
+    assert backwards.error is None
+    assert backwards.notes[0].startswith("not compared: ONNX Runtime is not installed")
+
+
 @pytest.mark.parametrize("kind", CELLS)
 def test_masked_steps_at_the_end_are_lengths(tmp_path, kind):
     """`export` compares sequences that end early."""

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A network as an ONNX file: written, run by ONNX Runtime and the reference evaluator, and left only where both agree.
 
-In: a network. Out: the file and what was found. Without ONNX Runtime the reference evaluator runs it alone.
+In: a network. Out: the file and what was found. Without ONNX Runtime the reference evaluator runs it alone; where that
+one lacks an operation nothing is compared, and the notes say so.
 """
 
 from __future__ import annotations
@@ -62,7 +63,9 @@ def write(network: Network, path: Path, *, step: bool = False, state: bool = Fal
             notes.append(f"compared in {name}")
 
     files.write_with(path, write_compared)
-    return Exported(path, len(content), max(errors), tuple(notes))
+    if not errors:
+        notes.append("not compared: ONNX Runtime is not installed, and the reference evaluator lacks what the file has")
+    return Exported(path, len(content), max(errors, default=None), tuple(notes))
 
 
 def _runners(path: Path, model: Any) -> list[tuple[str, Run]]:
