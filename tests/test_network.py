@@ -254,6 +254,8 @@ def test_a_changed_constant_counts():
     network(x)
     network.set_weights({"normalize/mean": [1, 1], "normalize/std": [2, 2]})
     np.testing.assert_array_equal(network(x), np.zeros((1, 2)))
+    network.weights["normalize/std"][:] = 4
+    np.testing.assert_array_equal(network(x + 2), np.full((1, 2), 0.5))
 
 
 # --- what it says and refuses ----------------------------------------------------------------------------------------

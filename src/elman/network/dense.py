@@ -193,9 +193,11 @@ class _Normalize(_Affine):
     """Subtracts first: x std^-1 - mean std^-1 would lose the digits of an x with a large mean."""
 
     def __init__(self, place: Place) -> None:
-        super().__init__(place, 1 / place.weights["std"], place.weights["mean"])
+        self.std = place.weights["std"]
+        super().__init__(place, np.empty_like(self.std), place.weights["mean"])
 
     def forward(self, x: Array, mask: Array | None) -> tuple[Array, Array | None]:
+        np.reciprocal(self.std, out=self.scale)  # each time, since the user may write into `Network.weights`
         np.subtract(x, self.offset, out=self.y)
         np.multiply(self.y, self.scale, out=self.y)
         return self.y, mask

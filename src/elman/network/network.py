@@ -177,7 +177,6 @@ class Network:
                 raise ValueError(f"{name} has shape {array.shape}; expected {self._arrays[name].shape}.")
         for name, array in arrays.items():
             self._arrays[name][...] = array
-        self._kept = _Kept()  # an op may have computed from a constant
 
     def __getstate__(self) -> dict[str, Any]:
         """What a copy or a pickle is made of: arrays are views of one vector, and ops hold addresses."""
