@@ -12,7 +12,7 @@ import inspect
 import logging
 from collections.abc import Callable
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -54,6 +54,21 @@ _BACKEND = keras.config.backend()  # it cannot change while Keras is loaded
 _ADAPTER = _adapter_of(_BACKEND)
 
 
+class _Steps(NamedTuple):
+    """What a call passes to its time loop in the place of the mask, the one argument that Keras hands on as it is. An
+    attribute of the layer would be another call's where two threads call it at once.
+
+    Attributes:
+        mask: Booleans (batch, time), or `None`.
+        resets: Booleans (batch, time), or `None`.
+        begins_learned: Whether the call starts from the learned initial state.
+    """
+
+    mask: Any
+    resets: Any = None
+    begins_learned: bool = False
+
+
 class _NativeLoop(keras.layers.RNN):
     """What elman's layers change in Keras's: a base class in front of Keras's class."""
 
@@ -63,8 +78,6 @@ class _NativeLoop(keras.layers.RNN):
     _initial_weights: tuple[Any, ...] = ()
     _route: Route | None = None
     _warned = False
-    _begins_learned = False  # whether the present call starts from the learned initial state
-    _resets: Any = None  # those of the present call, for which Keras's `call` has no argument
     _made = False  # whether the constructor has run
 
     # --- the route ---------------------------------------------------------------------------------------------
@@ -171,13 +184,11 @@ class _NativeLoop(keras.layers.RNN):
         portable = _portable.active() or (_ADAPTER and _ADAPTER.is_traced(sequences) and _portable.exporting())
         if _ADAPTER is not None and not portable:
             sequences = layer_checks.check_when_run(self, sequences, _ADAPTER)
-        self._note("_begins_learned", initial_state is None and bool(self._initial_weights))
-        if self._begins_learned:
+        begins_learned = initial_state is None and bool(self._initial_weights)
+        if begins_learned:
             initial_state = self._learned_states(ops.shape(sequences)[0], self.compute_dtype)
-        self._note("_resets", resets)
-        result = super().call(sequences, initial_state=initial_state, mask=mask, training=training)
-        self._note("_resets", None)
-        return result
+        steps = _Steps(mask, resets, begins_learned)
+        return super().call(sequences, initial_state=initial_state, mask=steps, training=training)
 
     def _learned_states(self, batch: Any, dtype: str) -> States:
         return [ops.broadcast_to(ops.cast(w, dtype), (batch, *w.shape)) for w in self._initial_weights]
@@ -186,16 +197,17 @@ class _NativeLoop(keras.layers.RNN):
         self, sequences: Tensor, initial_state: Any, mask: Any, training: bool = False
     ) -> tuple[Tensor, Tensor, States]:
         """The time loop, called by Keras. Returns the last output, all outputs and the final states."""
+        steps = mask if isinstance(mask, _Steps) else _Steps(mask)
         if self.stateful and _BACKEND == "torch":  # Keras writes the new states into tensors that the backward reads
             initial_state = [ops.copy(state) for state in _listed(initial_state)]
         options = options_of(self, self._cell)
         decision = self._decide(options, sequences)
         if decision.reason and not self._has_keras_cell():
-            layer_checks.check_cell(self, self._resets)
-            return super().inner_loop(sequences, initial_state, mask, training)
-        if _ADAPTER is None or (decision.reason and not self._differs_from_stock(decision, sequences, mask, training)):
-            return super().inner_loop(sequences, initial_state, mask, training)
-        operands = self._operands(sequences, initial_state, mask, training)
+            layer_checks.check_cell(self, steps.resets)
+            return super().inner_loop(sequences, initial_state, steps.mask, training)
+        if _ADAPTER is None or (decision.reason and not self._differs_from_stock(decision, sequences, steps, training)):
+            return super().inner_loop(sequences, initial_state, steps.mask, training)
+        operands = self._operands(sequences, initial_state, steps, training)
         y, states = (_ADAPTER.plain if decision.reason else _ADAPTER.recurrence)(options, *operands)
         last = y[:, -1] if self.return_sequences else y
         return last, y, list(states)
@@ -204,15 +216,16 @@ class _NativeLoop(keras.layers.RNN):
         """True if the cell is of the class that the layer makes, and was not replaced by another one."""
         return type(self.cell) is self._keras_cell
 
-    def _differs_from_stock(self, decision: Decision, sequences: Tensor, mask: Any, training: bool) -> bool:
+    def _differs_from_stock(self, decision: Decision, sequences: Tensor, steps: _Steps, training: bool) -> bool:
         """True if Keras's own loop would give another result than this layer promises: it has no resets, no gradient
         options, and the defects that `stock_defects` lists."""
-        if self._resets is not None:
+        if steps.resets is not None:
             return True
         gradients = not decision.portable  # an exported file has none
         if gradients and not (self.truncate_gradient is self.clip_state_gradient is None):
             return True
-        call = stock_defects.Call(self, self.compute_dtype, mask is not None, training, self._is_eager(sequences))
+        masked = steps.mask is not None
+        call = stock_defects.Call(self, self.compute_dtype, masked, training, self._is_eager(sequences))
         return stock_defects.any_applies(call, _BACKEND, gradients)
 
     def _is_eager(self, sequences: Tensor) -> bool:
@@ -221,24 +234,23 @@ class _NativeLoop(keras.layers.RNN):
             return False
         return _ADAPTER.facts(sequences).device is None
 
-    def _operands(self, sequences: Tensor, initial_state: Any, mask: Any, training: bool) -> Operands:
+    def _operands(self, sequences: Tensor, initial_state: Any, steps: _Steps, training: bool) -> Operands:
         """The operands of the recurrence. Half types are computed in float32, each weight rounded as in Keras."""
-        dtype = _computed_in(self.compute_dtype)
+        dtype, mask = _computed_in(self.compute_dtype), steps.mask
         cell = self.cell
 
         def tensor(value: Any) -> Tensor:
             return None if value is None else ops.cast(value, dtype)
 
         states = _listed(initial_state)
-        if (
-            self._begins_learned and dtype != self.compute_dtype
-        ):  # so that a batch's gradients are not rounded one by one
+        # So that a batch's gradients are not rounded one by one:
+        if steps.begins_learned and dtype != self.compute_dtype:
             states = self._learned_states(ops.shape(sequences)[0], dtype)
         if mask is not None:
             mask = ops.cast(mask, "bool")
             mask = mask[:, :, 0] if len(mask.shape) == 3 else mask
-        if self._resets is not None and _ADAPTER is not None:
-            mask = _ADAPTER.codes(mask, ops.cast(self._resets, "bool"))
+        if steps.resets is not None and _ADAPTER is not None:
+            mask = _ADAPTER.codes(mask, ops.cast(steps.resets, "bool"))
         dropout, recurrent_dropout = (
             tensor(ops.stack(m) if isinstance(m, list) else m[None]) if training and m is not None else None
             for m in (cell.get_dropout_mask(None), cell.get_recurrent_dropout_mask(None))

@@ -5,6 +5,8 @@ operations, in models that are called, fitted and saved."""
 from __future__ import annotations
 
 import itertools
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import keras
@@ -55,6 +57,21 @@ def test_what_follows_a_reset_is_a_sequence_of_its_own(kind, native):
         assert layer.route.path == ("keras" if native is False else "native")
         expected = np.stack([apart(layer, row, mask, backwards=backwards) for row in range(BATCH)])
         assert tolerance.error(got, expected) <= tolerance.ULPS * tolerance.ulp(expected, np.float32)
+
+
+def test_threads_that_call_a_layer_at_once_have_their_own_resets():
+    layer = elman.SimpleRNN(UNITS, return_sequences=True)
+    expected = [ops.convert_to_numpy(layer(X, resets=resets)) for resets in (RESETS, None)]
+    before, together = layer._maybe_config_dropout_masks, threading.Barrier(2)
+
+    def meet(*arguments):
+        together.wait(60)  # between the call and its time loop
+        before(*arguments)
+
+    layer._note("_maybe_config_dropout_masks", meet)
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(lambda resets: ops.convert_to_numpy(layer(X, resets=resets)), (RESETS, None)))
+    np.testing.assert_array_equal(found, expected)
 
 
 @pytest.mark.parametrize("kind", LAYERS)
