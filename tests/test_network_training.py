@@ -252,6 +252,9 @@ def test_a_checkpoint_of_another_training_is_refused(tmp_path):
         network().fit(X, Y, epochs=2, learning_rate=0.5, checkpoint=path)
     with pytest.raises(DataError, match="another network, data or options"):
         network().fit(X, Y, epochs=2, loss="mae", checkpoint=path)
+    for other in ({"y": Y + 1}, {"sample_weight": np.ones(len(X))}, {"validation_data": (X, Y)}):
+        with pytest.raises(DataError, match="another network, data or options"):
+            network().fit(**{"x": X, "y": Y, "epochs": 2, "checkpoint": path, **other})
     path.write_bytes(path.read_bytes()[:-9])
     with pytest.raises(DataError, match="damaged"):
         network().fit(X, Y, epochs=2, checkpoint=path)

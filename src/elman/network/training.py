@@ -9,6 +9,8 @@ epoch depend on the seed and the epoch alone.
 from __future__ import annotations
 
 import dataclasses
+import functools
+import hashlib
 import json
 import math
 import time
@@ -229,6 +231,17 @@ def _check_targets(network: Network, source: Source, loss: losses.Loss) -> None:
         losses.check_classes(source.y, y.shape[-1])
 
 
+def _digest(source: Source) -> str | int:
+    """What stands for the examples: a hash of arrays, of other sources the number."""
+    if not isinstance(source, Arrays):
+        return len(source)
+    digest = hashlib.sha256()
+    for array in (source.x, source.y, source.weight, source.mask):
+        digest.update(b"none" if array is None else f"{array.dtype.str}{array.shape}".encode())
+        digest.update(b"" if array is None else np.ascontiguousarray(array))
+    return digest.hexdigest()
+
+
 class _Run:
     """One training: the network, what it learns from, and everything a checkpoint holds."""
 
@@ -317,12 +330,14 @@ class _Run:
 
     # --- the checkpoint ------------------------------------------------------------------------------------------
 
+    @functools.cached_property
     def identity(self) -> str:
         """What must be the same for a checkpoint to be of this training."""
         options = {
             f.name: getattr(self.options, f.name) for f in dataclasses.fields(self.options) if f.name != "epochs"
         }
-        return json.dumps([self.network.describe(), options, len(self.source)], default=str)
+        data = [None if source is None else _digest(source) for source in (self.source, self.validation)]
+        return json.dumps([self.network.describe(), options, data], default=str)
 
     def arrays(self) -> dict[str, Array]:
         """What changes while training, apart from the history."""
@@ -338,7 +353,7 @@ class _Run:
             "learning_rate": self.optimizer.learning_rate,
             "steps": self.optimizer.steps,
         }
-        checkpoint.write(path, self.arrays(), {"state": json.dumps(state), "identity": self.identity()})
+        checkpoint.write(path, self.arrays(), {"state": json.dumps(state), "identity": self.identity})
 
     def load(self, path: Path) -> None:
         """Reads it back.
@@ -349,7 +364,7 @@ class _Run:
         from elman import checkpoint
 
         arrays, texts = checkpoint.read(path, "Remove it; training then starts again.")
-        if texts.get("identity") != self.identity():
+        if texts.get("identity") != self.identity:
             raise DataError(
                 f"{path} is the checkpoint of a training with another network, data or options; expected one of this "
                 "training. Remove it, or choose another file."
