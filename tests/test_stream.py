@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -16,7 +17,7 @@ import elman
 import isa
 import network_cases as cases
 import tolerance
-from elman import _native
+from elman import _native, checkpoint
 from elman.errors import DataError
 from elman.network import (
     GRU,
@@ -182,6 +183,20 @@ def test_a_stream_goes_on_from_its_file(network, tmp_path):
         (tmp_path / "bad").write_bytes(data[:place])
         with pytest.raises(DataError):
             Stream.load(tmp_path / "bad")
+
+
+@pytest.mark.parametrize("layers", [[Latest(1 << 29)], [SimpleRNN(2)]])
+def test_a_file_that_asks_for_more_rows_than_it_has_takes_no_memory(layers, tmp_path, monkeypatch):
+    network = Network(layers, input_shape=(None if isinstance(layers[0], Latest) else 1 << 29, 1))
+    arrays = {f"weights/{name}": array for name, array in network.weights.items()}
+    texts = {"description": json.dumps(network.describe()), "format": "elman.Stream", "version": "1"}
+    facts = {"settle": False, "warmup": 1, "batch": []}
+    checkpoint.write(
+        tmp_path / "s", arrays | {"state": np.zeros((1, 3), "float32")}, texts | {"stream": json.dumps(facts)}
+    )
+    monkeypatch.setattr("elman.stream.stream.native_stream", lambda *_: pytest.fail("memory is taken"))
+    with pytest.raises(DataError, match="its states have 3 numbers; expected 536870912 and more"):
+        Stream.load(tmp_path / "s")
 
 
 def test_a_network_comes_from_a_file_or_a_folder(network, tmp_path):

@@ -84,6 +84,13 @@ class Program(NamedTuple):
     outputs: int
 
     @property
+    def kept_numbers(self) -> int:
+        """How many numbers of rows a stream keeps in its state."""
+        if self.window is not None:
+            return self.window * self.features
+        return sum(each.size for each in self.operations if each.kind == "latest")
+
+    @property
     def words(self) -> int | None:
         """How many words there are, if a row is the number of one."""
         sizes = [each.layer.size for each in self.operations if each.kind == "embedding"]

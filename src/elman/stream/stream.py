@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -369,6 +370,9 @@ class Stream:
         if state is not None:
             if batch not in ([], [len(state)]) or len(state) != (batch or [1])[0]:  # before memory is taken for them
                 raise ValueError(f"it has the states of {len(state)} streams; expected those of batch {batch!r:.50}")
+            numbers, least = math.prod(state.shape[1:]), stream._program.kept_numbers
+            if numbers < least:
+                raise ValueError(f"its states have {numbers} numbers; expected {least} and more")
             stream._begin(tuple(batch))
             expected = stream.flat_state()
             if state.shape != expected.shape or state.dtype != expected.dtype:
