@@ -140,6 +140,19 @@ def test_steps_are_a_run(network):
     np.testing.assert_array_equal(Stream(network).run(x[0].astype("float64")), Stream(network).run(x[0]))
 
 
+def test_a_long_run_is_cut_into_calls_that_end_soon(monkeypatch):
+    small, large = (
+        Stream(Network([LSTM(units)], input_shape=(window, 1)), batch=4) for units, window in ((4, None), (64, 500))
+    )
+    steps: list[int] = []
+    for stream in (small, large):
+        monkeypatch.setattr(stream._native, "run", lambda x, y, n: steps.append(n))
+        stream.run(np.zeros((4, 100, 1)))
+    assert steps[0] == sum(steps[1:]) == 100
+    work = 4 * 500 * 4 * 64 * 65  # multiply-adds of a step
+    assert 1 < max(steps[1:]) <= 1e9 // work + 1
+
+
 def test_a_state_is_read_set_and_reset(network):
     x = rows(np.random.default_rng(1), 3, 8)
     stream = Stream(network, batch=3)

@@ -91,6 +91,12 @@ class Program(NamedTuple):
         return sum(each.size for each in self.operations if each.kind == "latest")
 
     @property
+    def multiply_adds(self) -> int:
+        """How many a step of one row takes, about: one for each weight, and for each row of a window."""
+        weights = sum(a.size for each in self.operations if each.kind != "embedding" for a in each.weights.values())
+        return (weights + 1) * (self.window or 1)
+
+    @property
     def words(self) -> int | None:
         """How many words there are, if a row is the number of one."""
         sizes = [each.layer.size for each in self.operations if each.kind == "embedding"]

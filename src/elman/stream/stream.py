@@ -27,7 +27,8 @@ from elman.stream.sources import network_from
 
 Array = np.ndarray
 FORMAT, VERSION = "elman.Stream", 1
-_CHUNK = 1 << 16  # steps of one native call of `run`, after which Python handles signals
+_CHUNK, _MULTIPLY_ADDS = 1 << 16, 10**9  # steps of one native call of `run`, after which Python handles signals: half
+# a second at most where a core makes 2e9 multiply-adds a second
 
 
 class Stream:
@@ -204,7 +205,8 @@ class Stream:
         self._check_words(array)
         y = np.empty((*array.shape[:axis], steps, self._program.outputs), self._program.dtype)
         again = None if resets is None else self._checked_resets(resets, (steps,))
-        begins = {*range(0, steps, _CHUNK), *([] if again is None else np.flatnonzero(again.any(axis=0)).tolist())}
+        chunk = min(_CHUNK, _MULTIPLY_ADDS // (self._program.multiply_adds * self._batch) + 1)
+        begins = {*range(0, steps, chunk), *([] if again is None else np.flatnonzero(again.any(axis=0)).tolist())}
         for first, end in itertools.pairwise(sorted({*begins, steps})):
             if again is not None:
                 self.reset(again[:, first])
