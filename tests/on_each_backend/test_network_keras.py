@@ -175,16 +175,25 @@ def refused():
     yield "activation is 'gelu'", keras.Model(x, layers.Dense(3, "gelu")(x))
     yield "joins branches in another way", keras.Model(x, layers.Multiply()([x, dense]))
     yield "2 outputs", keras.Model(x, [x, dense])
+    yield "layer 'all' (Dropout): rate is 1", keras.Model(x, layers.Dropout(1, name="all")(x))
+    yield "noise_shape=(None, 5, 1)", keras.Model(x, layers.Dropout(0.5, noise_shape=(None, 5, 1))(x))
     inner = layers.Add()([dense, layers.Dense(3)(dense)])
     yield "do not share all", keras.Model(x, layers.Add()([inner, layers.Add()([layers.Dense(3)(x), dense])]))
 
 
-@pytest.mark.parametrize("case", range(8))
+@pytest.mark.parametrize("case", range(10))
 def test_what_a_network_cannot_hold_is_named(case):
     words, model = list(refused())[case]
     with pytest.raises(ValueError) as caught:  # noqa: PT011 - the words are asserted below
         Network.from_keras(model)
     assert words in str(caught.value)
+
+
+def test_dropout_of_whole_features_is_kept():
+    x = keras.Input((5, 3))
+    for layer in (layers.SpatialDropout1D(0.5), layers.Dropout(0.5, noise_shape=(None, 1, 3))):
+        (bound,) = Network.from_keras(keras.Model(x, layer(x))).bound
+        assert bound.layer == Dropout(0.5, each_step=False)
 
 
 # --- to Keras -------------------------------------------------------------------------------------------------------

@@ -375,6 +375,15 @@ def _rescaling(layer: Any) -> list[Any]:
     return [Loaded(Rescale(scale, offset), (scale, offset))]
 
 
+def _dropout(layer: Any) -> list[Any]:
+    """With a noise_shape (batch, 1, features) all steps of a sequence lose the same features."""
+    noise = layer.noise_shape
+    alike = noise is not None and [size == 1 for size in noise] == [False, True, False]
+    if noise is not None and not alike:
+        raise _refused(layer, f"it has noise_shape={noise}; a Network has None, or (batch, 1, features)")
+    return [Loaded(_made(layer, lambda: Dropout(layer.rate, each_step=not alike)))]
+
+
 def _activation(layer: Any) -> list[Any]:
     name = _activation_name(layer, "activation", layer.activation)
     return [Loaded(_made(layer, lambda: Activation(name)))]
@@ -413,9 +422,9 @@ LAYERS: dict[type, Callable[[Any], list[Any]]] = {
     keras.layers.ELU: _elu,
     keras.layers.Softmax: _softmax,
     keras.layers.Flatten: lambda layer: [Loaded(Flatten())],
-    keras.layers.Masking: lambda layer: [Loaded(Mask(layer.mask_value))],
-    keras.layers.Dropout: lambda layer: [Loaded(Dropout(layer.rate))],
-    keras.layers.SpatialDropout1D: lambda layer: [Loaded(Dropout(layer.rate, each_step=False))],
+    keras.layers.Masking: lambda layer: [Loaded(_made(layer, lambda: Mask(layer.mask_value)))],
+    keras.layers.Dropout: _dropout,
+    keras.layers.SpatialDropout1D: lambda layer: [Loaded(_made(layer, lambda: Dropout(layer.rate, each_step=False)))],
     # These act on training alone, and on numbers that a Network does not have while it trains.
     keras.layers.GaussianNoise: lambda layer: [],
     keras.layers.GaussianDropout: lambda layer: [],
