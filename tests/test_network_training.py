@@ -319,10 +319,13 @@ def test_a_weight_of_zero_is_an_example_left_out():
         ({"learning_rate": -1}, "learning_rate is -1"),
         ({"patience": 3}, "patience needs validation_data"),
         ({"sample_weight": [1.0]}, "x has 50 examples, and sample_weight has 1"),
+        ({"sample_weight": np.ones((50, 6))}, r"sample_weight has shape \(batch, 6\), .* expected \(batch,\)"),
+        ({"validation_data": X}, r"validation_data got ndarray; expected \(x, y\)"),
+        ({"validation_data": (X,)}, "validation_data got 1 of them"),
     ],
 )
 def test_what_fit_refuses(options, words):
-    with pytest.raises(ValueError, match=words):
+    with pytest.raises((ValueError, TypeError), match=words):
         network().fit(X, Y, **options)
 
 

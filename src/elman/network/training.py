@@ -189,11 +189,18 @@ def fit(
         raise ValueError("x has no example; expected at least one.")
     validation: Source | None = None
     if validation_data is not None:
-        validation = validation_data if hasattr(validation_data, "batch") else Arrays(network, *validation_data)
+        validation = validation_data if hasattr(validation_data, "batch") else _validation(network, validation_data)
     for each in filter(None, (source, validation)):
         _check_targets(network, each, options.loss)
     run = _Run(network, source, validation, options)
     return run.train(tell, stop, None if checkpoint is None else Path(checkpoint))
+
+
+def _validation(network: Network, data: Any) -> Arrays:
+    if not isinstance(data, tuple | list) or len(data) not in (2, 3):
+        got = f"{len(data)} of them" if isinstance(data, tuple | list) else type(data).__name__
+        raise TypeError(f"validation_data got {got}; expected (x, y) or (x, y, sample_weight). Pass such a tuple.")
+    return Arrays(network, *data)
 
 
 def evaluate(network: Network, source: Source, loss: losses.Loss, batch_size: int) -> float:
@@ -227,6 +234,12 @@ def _check_targets(network: Network, source: Source, loss: losses.Loss) -> None:
         )
     if batch.y.dtype.kind not in "iufb":
         raise ValueError(f"y has dtype {batch.y.dtype}; expected numbers.")
+    if batch.weight is not None and batch.weight.shape not in {y.shape[:n] for n in range(1, y.ndim)}:
+        raise ValueError(
+            f"sample_weight has shape (batch, {', '.join(map(str, batch.weight.shape[1:]))}), and the network returns "
+            f"(batch, {', '.join(map(str, y.shape[1:]))}); expected (batch,), or (batch, time) where there is an "
+            "output for each step. Leave out the other axes."
+        )
     if loss.classes and isinstance(source, Arrays):  # all at once, before training changes the weights
         losses.check_classes(source.y, y.shape[-1])
 
