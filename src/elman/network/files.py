@@ -50,7 +50,7 @@ def load(path: Any) -> Network:
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
     except FileNotFoundError as error:
         raise DataError(f"{path} does not exist.") from error
-    except (OSError, SafetensorError) as error:
+    except (OSError, SafetensorError, TypeError) as error:  # of a dtype that NumPy lacks, too
         raise DataError(f"{path} is not a safetensors file, or is damaged: {error}.") from error
     if metadata.get("format") != FORMAT:
         raise DataError(f"{path} is a safetensors file, but not of an elman.Network.")
