@@ -146,6 +146,13 @@ def test_a_recurrent_layer_computes_what_the_function_does():
     np.testing.assert_array_equal(network(x, lengths=[7, 3, 0, 5]), expected)
 
 
+def test_a_cut_beyond_all_steps_is_none():
+    cut, whole = (Network([LSTM(3, truncate_gradient=k)], input_shape=(None, 2)) for k in (10**30, None))
+    x = RNG.normal(size=(2, 5, 2)).astype("float32")
+    found = [{**network.backward(network.forward(x)[0])} for network in (cut, whole)]
+    np.testing.assert_equal(*found)
+
+
 def test_two_directions_are_two_branches():
     forward, backward = LSTM(3, return_sequences=True), LSTM(2, return_sequences=True, go_backwards=True)
     network = Network([Concat([[forward], [backward, Reverse()]])], input_shape=(None, 4))

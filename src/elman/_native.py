@@ -214,7 +214,7 @@ def spec(
             time,
             features,
             units,
-            options.truncate_gradient or 0,
+            min(options.truncate_gradient or 0, MOST_STEPS),
             options.clip_state_gradient or 0.0,
             CELLS[options.cell].number,
             DTYPES.index(dtype),
