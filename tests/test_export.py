@@ -305,6 +305,13 @@ def test_what_cannot_be_written_is_a_sentence(tmp_path, name, options, words):
     assert not list(tmp_path.iterdir())
 
 
+def test_weights_that_are_not_finite_are_no_header(tmp_path):
+    network = Network([SimpleRNN(2)], input_shape=(None, 2))
+    network.weights["simple_rnn/bias"][0] = np.inf
+    with pytest.raises(DataError, match="simple_rnn/bias has numbers that are not finite"):
+        elman.export(network, tmp_path / "net.h")
+
+
 def test_a_window_has_no_graph_of_one_step(tmp_path):
     network = Network([Sum([[SimpleRNN(2)], [Latest(2), Dense(2)]])], input_shape=(5, 2))
     with pytest.raises(ValueError, match=r"sees a window of 5 rows.*Leave out step=True"):

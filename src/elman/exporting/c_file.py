@@ -67,6 +67,12 @@ def write(network: Network, path: Path, *, name: str | None = None, int8: bool =
     name = path.stem if name is None else name
     if not re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII):
         raise DataError(f"name is {name!r}; expected letters, digits and _, not beginning with a digit. Pass name=.")
+    for weight, array in network.weights.items():
+        if not np.isfinite(array).all():
+            raise DataError(
+                f"the network's {weight} has numbers that are not finite; expected numbers that C can write. Train it "
+                "again, with a smaller learning rate or with clip_norm."
+            )
     single = twin(network)
     scales, integers = _quantized(single) if int8 else (None, single)
     program, stream = program_of(integers), Stream(integers)
