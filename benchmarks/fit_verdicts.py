@@ -30,6 +30,7 @@ from elman.forecasting.prepared import prepare
 from elman.forecasting.settings import Settings
 from elman.forecasting.source import open_table
 from elman.forecasting.stages import Stages
+from elman.forecasting.windows import moments_of
 from elman.network import Network
 
 FUTURES, LENGTH = 200, 40  # continuations of a series, and rows of those of the whole table
@@ -98,7 +99,8 @@ def draw(step: Step, rows: int, ahead: int, seed: int) -> dict[str, Any]:
         windows = prepared.windows
         truth = windows.targets(windows.starts["test"]).astype("float64")
         left = {name: each - truth for name, each in forecasts(prepared, fitted)[0].items()}
-        said = verdict.errors({name: each**2 for name, each in left.items()}, ahead)
+        moments = moments_of(prepared.table, windows.starts["test"], windows.window)
+        said = verdict.errors({name: each**2 for name, each in left.items()}, ahead, moments, rows)
         conformal = intervals.save(Path(folder), left)[said["use"]]
     networks = [models_of(prepared, each) for each in fitted]
     sizes = {name: rows_of(name, windows, prepared.period) for name in networks[0]}

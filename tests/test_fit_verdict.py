@@ -18,8 +18,10 @@ RNG = np.random.default_rng(0)
 GOOD, BAD = RNG.normal(size=(500, 2)) ** 2, 2 * RNG.normal(size=(500, 2)) ** 2
 
 
-def errors(network, **baselines):
-    return verdict.errors(baselines | {"network": network}, network.shape[1])
+def errors(network, moments=None, rows=None, **baselines):
+    count, ahead = network.shape
+    moments = np.arange(count) if moments is None else moments
+    return verdict.errors(baselines | {"network": network}, ahead, moments, rows or round((count + ahead - 1) / 0.3))
 
 
 # --- the verdict -----------------------------------------------------------------------------------------------------
@@ -60,6 +62,28 @@ def test_few_windows_have_no_winner(windows, ahead, better):
     assert found["rows_needed"] > windows
 
 
+def test_series_that_share_their_events_count_as_one():
+    one = errors(GOOD[:60], last_value=BAD[:60], linear=0.8 * BAD[:60])
+    many = errors(
+        np.tile(GOOD[:60], (20, 1)),
+        moments=np.tile(np.arange(60), 20),
+        last_value=np.tile(BAD[:60], (20, 1)),
+        linear=np.tile(0.8 * BAD[:60], (20, 1)),
+    )
+    assert (one["windows"], many["windows"]) == (60, 1200)
+    assert_allclose(many["effective"], one["effective"])
+    for name, score in one["models"].items():
+        assert_allclose([many["models"][name][end] for end in ("rmse", "low", "high")], [*score.values()][:3])
+    uneven = errors(GOOD[:90], moments=np.r_[:60, 30:60], last_value=BAD[:90], linear=BAD[:90])
+    assert_allclose(uneven["models"]["network"]["rmse"], np.sqrt(GOOD[:90].mean()))
+
+
+@pytest.mark.parametrize("rows", [300, 700, 5000])
+def test_more_rows_are_needed_than_there_are(rows):
+    found = errors(GOOD[:11], rows=rows, last_value=BAD[:11], linear=BAD[:11])  # gaps leave few windows of the rows
+    assert found["rows_needed"] > rows
+
+
 def test_an_exact_baseline_is_called_exact():
     zero, some = np.zeros((90, 1)), np.full((90, 1), 0.04)
     found = errors(some, last_value=zero, linear=some)
@@ -74,8 +98,8 @@ def test_one_outlier_does_not_decide():
     outlier = np.where(np.arange(500)[:, None] == 250, 1e4, 0)
     lucky, plain = 1.1 * GOOD + 0.99 * outlier, GOOD + outlier  # better at one window, worse at the others
     assert lucky.mean() < plain.mean()
-    assert not verdict.surely_better(lucky, plain, 2)
-    assert verdict.surely_better(GOOD, BAD, 2)
+    assert not verdict.surely_better(lucky, plain, 2, np.arange(500))
+    assert verdict.surely_better(GOOD, BAD, 2, np.arange(500))
     assert errors(lucky, last_value=BAD + outlier, linear=plain)["winner"] != "network"
 
 

@@ -83,6 +83,22 @@ def windows_needed(losses: np.ndarray, ahead: int = 1) -> int:
     return math.ceil(len(losses) * LEAST_EFFECTIVE / max(effective_windows(losses, ahead), 1e-9))
 
 
+def by_moment(losses: np.ndarray, moments: np.ndarray) -> np.ndarray:
+    """Losses of several series as those of one, in order of time, with the same mean.
+
+    Windows of one moment share its events: 20 shops on one day are not 20 independent days.
+
+    Args:
+        losses: `(windows,)`.
+        moments: `(windows,)`: when each is; windows of several series may share one.
+
+    Returns:
+        `(moments,)`: of each moment the sum of its losses, in units of the mean number of windows of a moment.
+    """
+    found, member = np.unique(moments, return_inverse=True)
+    return np.bincount(member, losses) * (len(found) / len(losses))
+
+
 def mean_interval(losses: np.ndarray, ahead: int = 1, *, level: float = 0.95, seed: int = 0) -> Interval:
     """The interval of a mean of losses, or of differences of losses, of any sign.
 

@@ -16,7 +16,7 @@ from elman.errors import DataError
 from elman.forecasting import baselines, checks
 from elman.forecasting.forecast import forecasts_of
 from elman.forecasting.table import Table
-from elman.forecasting.windows import Windows, training_series, windows_of
+from elman.forecasting.windows import Windows, moments_of, training_series, windows_of
 from elman.forecasting.words import counted
 
 Array = np.ndarray
@@ -144,20 +144,13 @@ def fold_of(table: Table, part: Array, window: int, ahead: int, period: int | No
     changes = np.concatenate([np.diff(values) for values in series])
     seasonal = [np.abs(values[period:] - values[:-period]) for values in series if period and len(values) > period]
     scale = float(np.concatenate(seasonal or [np.abs(changes)]).mean())
-    return Fold(table, windows, mean, std, period, float(changes.mean()), scale, _moments(table, windows))
+    moments = moments_of(table, windows.starts["test"], window)
+    return Fold(table, windows, mean, std, period, float(changes.mean()), scale, moments)
 
 
 def _thinned(starts: Array, most: int) -> Array:
     """Every so manieth of them, so that at most `most` are left."""
     return starts[:: -(-len(starts) // most)]
-
-
-def _moments(table: Table, windows: Windows) -> Array:
-    last = windows.starts["test"] + windows.window - 1
-    if table.times is not None:
-        return table.times[last]
-    firsts = np.searchsorted(table.groups, table.groups[last])
-    return (last - firsts).astype("float64")
 
 
 def shortened(windows: Windows, rows: int) -> Windows:

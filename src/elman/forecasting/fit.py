@@ -40,7 +40,7 @@ from elman.forecasting.stages import Stages
 from elman.forecasting.table import Table
 from elman.forecasting.training import Progress
 from elman.forecasting.verdict import NETWORK
-from elman.forecasting.windows import Windows
+from elman.forecasting.windows import Windows, moments_of
 from elman.forecasting.words import listed
 from elman.network import Network
 from elman.plain_values import plain
@@ -206,7 +206,8 @@ def _run(prepared: Prepared, source: Source, settings: Settings, path: Path, sta
     forecasts, single = fitted_forecasts(prepared, fitted)
     truth = windows.targets(windows.starts["test"]).astype("float64")
     left = {name: values - truth for name, values in forecasts.items()}
-    errors = verdict.errors({name: each**2 for name, each in left.items()}, windows.ahead)
+    moments = moments_of(table, windows.starts["test"], windows.window)
+    errors = verdict.errors({name: each**2 for name, each in left.items()}, windows.ahead, moments, len(table.rows))
     errors["models"][NETWORK]["by_seed"] = [float(np.sqrt(((each - truth) ** 2).mean())) for each in single]
     folder.remove_keras_model(path)  # of an interrupted run
     later, kept = _keep(prepared, source, fitted[-1], left, settings.model or errors["use"], path)
@@ -238,6 +239,7 @@ def _keep(
 ) -> tuple[pl.DataFrame, dict[str, Any]]:
     """Writes the models, their intervals and the forecast of the one to use; the forecast, and facts of the models."""
     windows = prepared.windows
+    in_time = np.argsort(moments_of(prepared.table, windows.starts["test"], windows.window), kind="stable")
     networks = models_of(prepared, last)
     rows = {name: rows_of(name, windows, prepared.period) for name in networks}
     for name, network in networks.items():
@@ -249,7 +251,7 @@ def _keep(
     return later, {
         "model": use,
         "models": {name: {"rows": size} for name, size in rows.items()},
-        "intervals": intervals.measured(left[use]),
+        "intervals": intervals.measured(left[use][in_time]),
         "penalty": last.linear.penalty,
     }
 

@@ -19,6 +19,7 @@ from elman.forecasting.run import checkpoint_name
 from elman.forecasting.settings import Settings
 from elman.forecasting.stages import Stages
 from elman.forecasting.verdict import NETWORK, surely_better
+from elman.forecasting.windows import moments_of
 from elman.network import History, Network
 
 
@@ -74,7 +75,8 @@ def _learned(network: Network, prepared: Prepared, origin: Origin, linear: basel
     starts = windows.starts["validation"]
     truth = windows.targets(starts)
     own = (forecasts_of(network, prepared.table, starts, windows.window, windows.ahead) - truth) ** 2
-    return surely_better(own, (linear(windows, starts) - truth) ** 2, windows.ahead)
+    moments = moments_of(prepared.table, starts, windows.window)
+    return surely_better(own, (linear(windows, starts) - truth) ** 2, windows.ahead, moments)
 
 
 def forecasts(prepared: Prepared, fitted: list[Fitted]) -> tuple[dict[str, np.ndarray], list[np.ndarray]]:

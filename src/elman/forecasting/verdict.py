@@ -17,13 +17,14 @@ import numpy as np
 
 from elman.assessment import (
     LEAST_EFFECTIVE,
+    by_moment,
     effective_windows,
     ratio_interval,
     rmse_interval,
     share_of_draws_below,
     windows_needed,
 )
-from elman.forecasting.parts import rows_for
+from elman.forecasting.parts import rows_for, share_held_out
 from elman.forecasting.words import counted
 
 NETWORK = "network"
@@ -33,12 +34,14 @@ _SAME = 5e-4  # relative; a network that stays the linear model differs from it 
 _SURELY = 0.95
 
 
-def errors(squares: dict[str, np.ndarray], ahead: int) -> dict[str, Any]:
+def errors(squares: dict[str, np.ndarray], ahead: int, moments: np.ndarray, rows: int) -> dict[str, Any]:
     """The scores of all models, and whether the network and the best baseline can be told apart.
 
     Args:
         squares: For each model `(windows, ahead)` squared errors, from the simplest to the network.
         ahead: Steps.
+        moments: `(windows,)`: when each is; windows of several series may share one.
+        rows: Of the table.
 
     Returns:
         `windows`; `effective`, how many independent windows they are worth; `least_effective`, below which no winner
@@ -46,15 +49,15 @@ def errors(squares: dict[str, np.ndarray], ahead: int) -> dict[str, Any]:
         `difference`, the ratio of the network's RMSE to its, with its 95 % interval, or `None` if that is 0;
         `winner`, or `None`; `use`, the model to use; `verdict`.
     """
-    losses = {name: values.mean(1) for name, values in squares.items()}
-    scores = {name: _score(values, ahead) for name, values in squares.items()}
+    losses = {name: by_moment(values.mean(1), moments) for name, values in squares.items()}
+    scores = {name: _score(values, losses[name], ahead) for name, values in squares.items()}
     best = min((name for name in scores if name != NETWORK), key=lambda name: scores[name]["rmse"])
     compared = [losses[name] for name in (NETWORK, best) if scores[name]["rmse"] > 0]
     effective = min((effective_windows(each, ahead) for each in compared), default=float(len(losses[best])))
     needed = max((windows_needed(each, ahead) for each in compared), default=0)
     difference = _difference(losses[NETWORK], losses[best], ahead)
     found = {
-        "windows": len(losses[best]),
+        "windows": len(squares[best]),
         "effective": effective,
         "least_effective": LEAST_EFFECTIVE,
         "enough": effective >= LEAST_EFFECTIVE,
@@ -64,21 +67,23 @@ def errors(squares: dict[str, np.ndarray], ahead: int) -> dict[str, Any]:
     }
     exact = scores[best]["rmse"] == 0
     enough = found["enough"] or exact
-    found["rows_needed"] = None if enough else rows_for(needed + ahead - 1)
+    held_out = share_held_out(rows) * rows  # in which gaps and short series leave fewer windows than rows
+    found["rows_needed"] = None if enough else rows_for(math.ceil(held_out * needed / len(losses[best])))
     wins = enough and difference is not None and difference["distinct"] and difference["ratio"] < 1 - _SAME
     found["winner"] = NETWORK if wins else best if enough else None
     found["use"] = found["winner"] or best
     return found | {"verdict": _verdict(found)}
 
 
-def surely_better(first: np.ndarray, second: np.ndarray, ahead: int) -> bool:
+def surely_better(first: np.ndarray, second: np.ndarray, ahead: int, moments: np.ndarray) -> bool:
     """Whether the first of two `(windows, ahead)` squared errors has the lower mean in 95 % of the draws."""
-    return share_of_draws_below(first.mean(1), second.mean(1), ahead) >= _SURELY
+    one, other = (by_moment(squares.mean(1), moments) for squares in (first, second))
+    return share_of_draws_below(one, other, ahead) >= _SURELY
 
 
-def _score(squares: np.ndarray, ahead: int) -> dict[str, Any]:
+def _score(squares: np.ndarray, losses: np.ndarray, ahead: int) -> dict[str, Any]:
     """The error of one model; the ends of its interval are `None` if there is one window."""
-    rmse, low, high = rmse_interval(squares.mean(1), ahead)
+    rmse, low, high = rmse_interval(losses, ahead)
     return {
         "rmse": rmse,
         "low": low if math.isfinite(high) else None,

@@ -134,6 +134,14 @@ def _too_short(table: Table, window: int, ahead: int, part: str) -> str:
     )
 
 
+def moments_of(table: Table, starts: np.ndarray, window: int) -> np.ndarray:
+    """When each of some windows ends: the time of its last row, or the number of that row in its series."""
+    last = starts + window - 1
+    if table.times is not None:
+        return table.times[last]
+    return (last - np.searchsorted(table.groups, table.groups[last])).astype("float64")
+
+
 def evenly(starts: np.ndarray, most: int) -> np.ndarray:
     """At most so many of some windows, evenly spaced."""
     return starts[np.linspace(0, len(starts) - 1, min(len(starts), most), dtype=int)]
