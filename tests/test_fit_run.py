@@ -262,6 +262,13 @@ def test_groups_times_and_several_steps(tmp_path):
     assert_allclose(found["temp"], run.forecast["temp"], rtol=1e-6)
 
 
+def test_a_report_says_how_many_of_the_held_out_values_were_filled(tmp_path):
+    table = frame(temp=[None if i in {20, 180} else value for i, value in enumerate(WAVE)])
+    run = elman.fit(table, fill="previous", out=tmp_path, **SMALL | {"epochs": 1, "seeds": 1, "origins": 1})
+    held_out = run.metrics["windows"]["test"]
+    assert f"Of the held-out values {100 / held_out:.2g} % were empty and are filled" in run.metrics["notes"][-1]
+
+
 def test_a_table_that_ends_with_a_gap_has_no_forecast(tmp_path):
     table = frame(day=np.where(np.arange(ROWS) < ROWS - 3, DAYS, DAYS + 9))
     run = elman.fit(table, fill="split", out=tmp_path, **SMALL | {"epochs": 1})

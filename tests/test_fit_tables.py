@@ -9,8 +9,10 @@ from numpy.testing import assert_array_equal
 
 from elman import DataError
 from elman.forecasting import reading
+from elman.forecasting.parts import parts_at_origins
 from elman.forecasting.settings import Settings
 from elman.forecasting.source import open_table
+from elman.forecasting.windows import windows_of
 from fit_cases import DATED, DAYS, LINES, NOISE, ROWS, WAVE, csv_file, frame
 
 WANTED = np.column_stack([WAVE, NOISE]).astype("float32")
@@ -209,6 +211,35 @@ def test_fill(fill, tmp_path):
     np.testing.assert_allclose(found.rows[49, 0], between, rtol=1e-6)
     assert_array_equal(np.delete(found.rows[:, 0], [49, 100, 101]), np.delete(wave, [49, 100, 101]))
     assert_array_equal(np.diff(found.times), 86_400e6)
+
+
+@pytest.mark.parametrize("fill", ["linear", "previous"])
+def test_no_window_ends_in_a_row_that_was_filled_by_what_is_to_be_forecast(fill):
+    empty = {20, 21, 150, 199}
+    found = read(frame(temp=[None if i in empty else v for i, v in enumerate(WAVE)]), fill)
+    (part,) = parts_at_origins(found, 1)
+    starts = np.concatenate([*windows_of(found, part, 4, 2).starts.values()])
+    ends = set((starts + 3).tolist())
+    assert set(range(60, 100)) <= ends
+    assert bool(ends & {20, 21, 150}) == (fill == "previous")
+    assert set(np.flatnonzero(found.made)) == empty
+
+
+def test_a_table_with_an_empty_cell_in_most_rows_is_not_interpolated():
+    found = read(frame(wind=[v if i % 4 == 0 else None for i, v in enumerate(NOISE)]), "linear")
+    (part,) = parts_at_origins(found, 1)
+    assert len(windows_of(found, part, 4, 2).starts["test"])
+    found = read(
+        frame(
+            temp=[v if i % 2 else None for i, v in enumerate(WAVE)],
+            wind=[v if i % 2 == 0 else None for i, v in enumerate(NOISE)],
+        ),
+        "linear",
+    )
+    with pytest.raises(
+        DataError, match="fill is 'linear', which reads the value after an empty cell, and 100 % of the rows"
+    ):
+        windows_of(found, part, 4, 2)
 
 
 def test_split_cuts_at_gaps_and_empty_cells(tmp_path):

@@ -203,6 +203,7 @@ def _run(prepared: Prepared, source: Source, settings: Settings, path: Path, sta
     stages.begin("judging on the held-out rows")
     table, windows = prepared.table, prepared.windows
     _note_learning(table, fitted)
+    _note_made_values(table, windows)
     forecasts, single = fitted_forecasts(prepared, fitted)
     truth = windows.targets(windows.starts["test"]).astype("float64")
     left = {name: values - truth for name, values in forecasts.items()}
@@ -264,6 +265,20 @@ def _note_learning(table: Table, fitted: list[Fitted]) -> None:
         table.notes.append(
             f"What the network learned is no more than chance on the validation part{where}, so it stays the linear "
             "model there."
+        )
+
+
+def _note_made_values(table: Table, windows: Windows) -> None:
+    """Says so if errors are measured on values that were filled."""
+    if table.made is None:
+        return
+    share = table.made[
+        windows.starts["test"][:, None] + np.arange(windows.window, windows.window + windows.ahead)
+    ].mean()
+    if share:
+        table.notes.append(
+            f"Of the held-out values {100 * share:.2g} % were empty and are filled; the errors there are those of "
+            "values that nobody measured."
         )
 
 

@@ -123,6 +123,7 @@ def _filled(
     everywhere = np.arange(len(raw.rows) + more)
     rows = np.full((len(everywhere), raw.rows.shape[1]), np.nan, "float32")
     rows[place] = raw.rows
+    empty_cells = np.isnan(rows)
     times = None
     if raw.times is not None:
         even = raw.clock.axis(raw.times)
@@ -148,4 +149,6 @@ def _filled(
     empty = int(missing.sum())
     note = f"Filled ({fill}): {counted(empty, 'row')} with empty cells, {counted(more, 'row')} added in gaps."
     new = raw._replace(rows=rows, times=times, groups=groups)
-    return _table(chosen, new, np.diff(groups) == 0, empty + more, [*notes, note])
+    found = _table(chosen, new, np.diff(groups) == 0, empty + more, [*notes, note])
+    interpolated = empty_cells.any(1) if fill == "linear" else None
+    return found._replace(interpolated=interpolated, made=empty_cells[:, found.target])

@@ -53,6 +53,8 @@ class Table(NamedTuple):
         filled: How many rows were filled or added.
         notes: Sentences about what was decided.
         form: How the times are written, a key of `times.FORMS` or `COMPACT`; `None` if they are not text.
+        interpolated: `(rows,)`: whether a cell of the row was filled by the value after it; `None` if none was.
+        made: `(rows,)`: whether the target of the row was filled; `None` if none was.
     """
 
     rows: np.ndarray
@@ -65,6 +67,8 @@ class Table(NamedTuple):
     filled: int
     notes: list[str]
     form: str | None = None
+    interpolated: np.ndarray | None = None
+    made: np.ndarray | None = None
 
     @property
     def target(self) -> int:

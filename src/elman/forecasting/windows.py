@@ -20,6 +20,7 @@ _SHORTEST, _LONGEST = 8, 64  # rows of a window that is chosen here
 _WITHOUT_PERIOD = 24
 _STEPS = 100  # of an epoch, at least, if there are windows enough
 _LEAST_EXAMPLES, _EXAMPLES = 16, 1024  # held-out windows on which memory is measured
+_MOSTLY = 0.5  # share of the rows
 _LONG_ENOUGH = 8  # how often a window that is chosen here fits into the series, at least
 
 
@@ -103,6 +104,8 @@ def batch_size_for(windows: int) -> int:
 def windows_of(table: Table, part: np.ndarray, window: int, ahead: int) -> Windows:
     """All windows of a table, by their part. Inputs may reach back into the part before, and targets may not.
 
+    No window ends in a row that was filled by the value after it, which is what is to be forecast.
+
     The targets of a held-out window may reach into the block of the next origin, which no model has learned from yet.
 
     Raises:
@@ -113,6 +116,8 @@ def windows_of(table: Table, part: np.ndarray, window: int, ahead: int) -> Windo
     found: dict[str, list[np.ndarray]] = {name: [] for name in PARTS}
     for first, end in table.segments.tolist():
         starts = np.arange(first, end - window - ahead + 1, dtype=index)
+        if table.interpolated is not None:
+            starts = starts[~table.interpolated[starts + window - 1]]
         begins, ends = part[starts + window], part[starts + window + ahead - 1]
         for i, name in enumerate(PARTS):
             last = LATER if name == "test" else i
@@ -120,6 +125,13 @@ def windows_of(table: Table, part: np.ndarray, window: int, ahead: int) -> Windo
     parted = {name: np.concatenate(each) for name, each in found.items()}
     for name, each in parted.items():
         if not len(each):
+            share = 0.0 if table.interpolated is None else float(table.interpolated.mean())
+            if share > _MOSTLY:
+                raise DataError(
+                    f"fill is 'linear', which reads the value after an empty cell, and {100 * share:.0f} % of the rows "
+                    "have such a cell, so that too few windows end in a row whose values were known then. Use "
+                    "'previous' (--fill previous)."
+                )
             raise DataError(_too_short(table, window, ahead, name))
     return Windows(table.rows, table.target, window, ahead, parted)
 
