@@ -175,6 +175,12 @@ def test_a_candidate_whose_package_is_missing_is_skipped(tmp_path, monkeypatch):
     assert "not installed" in found.rows[-1]["why"]
 
 
+def test_without_any_result_there_is_one_sentence(tmp_path):
+    for _ in range(2):  # what is stored is not judged either
+        with pytest.raises(DataError, match="no candidate has a result: seasonal .no period was found.*--only"):
+            elman.compare(autoregression(100), only=["seasonal"], out=tmp_path / "run")
+
+
 @pytest.mark.medium
 @pytest.mark.needs("sklearn")
 def test_boosted_trees_see_a_product(tmp_path):
@@ -222,7 +228,7 @@ def test_diebold_mariano_errs_as_often_as_it_says(steps, level):
     ("arguments", "sentence"),
     [
         ({"fill": "linear"}, "a forecast does not know"),
-        ({"only": ["linaer"]}, "Did you mean 'linear'"),
+        ({"only": ["linaer"]}, "only has 'linaer'.*Did you mean 'linear'"),
         ({"task": "guess"}, "expected one of auto"),
         ({"folds": 1}, "expected 2 or more"),
         ({"trials": 0}, "trials is 0"),

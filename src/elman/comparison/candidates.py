@@ -108,7 +108,7 @@ def chosen(task: str, names: Sequence[str] | None) -> list[Candidate]:
     for name in names:
         if name not in known:
             raise DataError(
-                f"candidates has {name!r}; expected some of {listed(known, 20)}, which take the task {task!r}."
+                f"only has {name!r}; expected some of {listed(known, 20)}, which take the task {task!r}."
                 f"{did_you_mean(name, known)}"
             )
     return [candidate for candidate in takes if candidate.name in names]

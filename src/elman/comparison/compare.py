@@ -26,7 +26,9 @@ from elman.comparison.problem import Problem
 from elman.comparison.result import Comparison
 from elman.comparison.store import Store
 from elman.comparison.verdict import SURE, verdict
+from elman.errors import DataError
 from elman.forecasting import folder
+from elman.forecasting.words import listed
 from elman.plain_values import plain
 
 _MEASURES = {"forecast": "RMSE", "classify": "error rate", "text": "error rate"}
@@ -163,6 +165,9 @@ def _judged(
     """The whole result as plain data."""
     found = {candidate.name: _row(candidate, outcomes, len(problem.folds)) for candidate in rows}
     compared = [name for name, row in found.items() if row["status"] == "compared"]
+    if not compared:
+        reasons = listed(f"{name} ({row['why']})" for name, row in found.items())
+        raise DataError(f"no candidate has a result: {reasons}. Choose others with only (--only), or leave it out.")
     assert problem.scores is not None
     scores = problem.scores({name: _predictions(name, problem, outcomes, asked) for name in compared})
     for name in compared:
