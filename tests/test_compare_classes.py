@@ -72,6 +72,20 @@ def test_the_next_category_of_a_series_is_forecast(tmp_path):
         assert fold.train.max() < fold.validation.min() <= fold.validation.max() < fold.test.min()
 
 
+def test_rows_are_in_order_of_time_however_times_are_written():
+    days = np.datetime64("2024-01-20") + np.arange(40)
+    written = [f"{day.item():%d.%m.%Y}" for day in days]  # as text the 1st of February comes before the 20th of January
+    symbols = np.array(list("abcd"))[np.arange(40) % 4]
+    table = pl.DataFrame({"day": written, "symbol": symbols})
+    found = labelled.of_symbols(open_table(table[::-1]), "symbol", "day", 4)
+    assert (found.y == np.arange(36) % 4).all()
+    long = pl.concat([table.with_columns(who=pl.lit(who), kind=pl.lit(kind)) for who, kind in ("ax", "bx", "cy", "dy")])
+    by_group = labelled.of_table(open_table(long[::-1]), "kind", "who", "day", ["symbol"])
+    assert (by_group.codes == np.arange(40) % 4 + 1).all()
+    with pytest.raises(DataError, match=r"row 39 .*, column 'day' .the time.: 'soon' is not a time like"):
+        labelled.of_symbols(open_table(table.with_columns(day=pl.Series([*written[:39], "soon"]))), "symbol", "day", 4)
+
+
 def test_numbers_of_different_lengths_are_masked(tmp_path):
     x, y = last_sign()
     found = elman.compare((x, y), only=["majority", "linear", "GRU"], trials=1, folds=2, out=tmp_path / "run")

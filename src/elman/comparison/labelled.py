@@ -18,8 +18,9 @@ from elman.checks import did_you_mean
 from elman.comparison.model import Array
 from elman.comparison.sequences import Sequences, padded
 from elman.errors import DataError
-from elman.forecasting import cells, columns
+from elman.forecasting import cells, columns, reading
 from elman.forecasting.source import Source
+from elman.forecasting.times import times
 from elman.forecasting.words import listed
 
 _TEXT = ("text", "categories")  # kinds of columns
@@ -83,8 +84,7 @@ def of_table(
         DataError: If a column is missing, a label is empty or changes inside a sequence, or a cell is empty.
     """
     frame = read(source, [label, group, time, *(features or ())])
-    if time is not None:
-        frame = frame.sort(_sortable(frame[time]), maintain_order=True)
+    order = np.arange(frame.height) if time is None else _in_time(source, frame[time])
     used = [name for name in features or frame.columns if name not in {label, group, time}]
     if not used:
         raise DataError(f"the table has no column other than {listed(n for n in (label, group, time) if n)}.")
@@ -99,13 +99,13 @@ def of_table(
             raise DataError(
                 f"column {text[0]!r} holds text; expected numbers, one step in each column. Choose features."
             )
-        y, classes = classes_of(labels, frame.height)
+        y, classes = classes_of(labels[order], frame.height)
         whole = np.arange(frame.height)
         if numbers is not None:
-            return Sequences(numbers.astype("float32")[:, :, None], None, None, y, classes, whole)
-        names, joined = np.unique(np.column_stack(codes), return_inverse=True)
+            return Sequences(numbers[order].astype("float32")[:, :, None], None, None, y, classes, whole)
+        names, joined = np.unique(np.column_stack(codes)[order], return_inverse=True)
         return Sequences(None, joined.reshape(frame.height, -1) + 1, None, y, classes, whole, len(names))
-    return _long(source, frame[group], labels, label, numbers, dict(zip(text, codes, strict=True)))
+    return _long(source, frame[group], labels, label, numbers, dict(zip(text, codes, strict=True)), order)
 
 
 def is_text(source: Source, name: Any) -> bool:
@@ -123,9 +123,9 @@ def of_symbols(source: Source, target: str, time: str | None, window: int) -> Se
         DataError: If a cell is empty, or there are too few rows.
     """
     frame = read(source, [target, time])
-    if time is not None:
-        frame = frame.sort(_sortable(frame[time]), maintain_order=True)
     symbols = texts_of(source, frame[target])
+    if time is not None:
+        symbols = symbols[_in_time(source, frame[time])]
     if len(symbols) <= 2 * window:
         raise DataError(f"the table has {len(symbols)} rows; expected more than {2 * window} for a window of {window}.")
     names, codes = np.unique(symbols, return_inverse=True)
@@ -149,9 +149,15 @@ def read(source: Source, named: Sequence[str | None]) -> pl.DataFrame:
 
 
 def _long(
-    source: Source, group: pl.Series, labels: Array, label: str, numbers: Array | None, text: dict[str, Array]
+    source: Source,
+    group: pl.Series,
+    labels: Array,
+    label: str,
+    numbers: Array | None,
+    text: dict[str, Array],
+    order: Array,
 ) -> Sequences:
-    """Sequences of the rows of each group."""
+    """Sequences of the rows of each group; `order` is that of their steps."""
     member = texts_of(source, group)
     names, first, number = np.unique(member, return_index=True, return_inverse=True)
     if (wrong := labels != labels[first][number]).any():
@@ -161,7 +167,7 @@ def _long(
             f"{labels[first][number[row]]!r}; expected one label for each group."
         )
     y, classes = classes_of(labels[first], len(names))
-    rows = [np.flatnonzero(number == i) for i in range(len(names))]
+    rows = [order[number[order] == i] for i in range(len(names))]
     own = np.arange(len(names))
     if numbers is None and len(text) == 1:
         symbols, codes = np.unique(next(iter(text.values())), return_inverse=True)
@@ -224,7 +230,19 @@ def texts_of(source: Source, series: pl.Series) -> Array:
     return text.to_numpy().astype(str)
 
 
-def _sortable(series: pl.Series) -> pl.Series:
-    """Times as text in order, or numbers."""
-    numbers = series.cast(pl.Float64, strict=False) if cells.is_text(series) else series
-    return series if numbers.null_count() else numbers
+def _in_time(source: Source, series: pl.Series) -> Array:
+    """The rows in order of time; those of one time stay as they come.
+
+    Raises:
+        DataError: If a cell is not a time, or is empty.
+    """
+    form = reading.time_form(source, series.head(cells.LOOK))
+    found = times(series, form)
+    wrong = np.flatnonzero(np.isnan(found.values))
+    if found.wrong is not None or len(wrong):
+        at = int(wrong[0]) if found.wrong is None else found.wrong
+        raise DataError(
+            f"{source.row(at)}, column {series.name!r} (the time): {cells.shown(series[at])} is not a time like the "
+            "ones before it. Correct it, or delete the row."
+        )
+    return np.argsort(found.values, kind="stable")

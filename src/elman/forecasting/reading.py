@@ -74,7 +74,7 @@ def read(source: Source, settings: Settings, known: Known | None = None) -> Tabl
         source = time_parts.with_time(source, chosen.parts)
         head = next(source.frames(source.columns))
     chosen = _with_categories(source, chosen, known, with_calendar=settings.calendar)
-    form = _form(source, chosen.time, head.head(LOOK), known)
+    form = None if chosen.time is None else time_form(source, head[chosen.time].head(LOOK), known)
     raw = _Reader(source, chosen, head, form).read()
     notes = [*source.notes, *_notes(chosen, settings, raw.clock, form)]
     if settings.fill != "keep":
@@ -270,18 +270,26 @@ def _wrong_number(place: str, cell: object, decimal: str | None, *, comma: bool)
     return f"{place} is not a number. {_CHOOSE}"
 
 
-def _form(source: Source, time: str | None, head: pl.DataFrame, known: Known | None) -> str | None:
-    """The form of a time column that is text or numbers such as 20240131: the one that a run knows, if it fits."""
-    if time is None or not (is_text(head[time]) or head[time].dtype.is_numeric()):
+def time_form(source: Source, series: pl.Series, known: Known | None = None) -> str | None:
+    """The form of a time column that is text or numbers such as 20240131: the one that a run knows, if it fits.
+
+    Args:
+        source: The table.
+        series: The first cells of the column.
+        known: What a run knows of its table.
+
+    Raises:
+        DataError: If the cells are text, and not times or numbers.
+    """
+    if not (is_text(series) or series.dtype.is_numeric()):
         return None
-    if known is not None and known.form is not None and times.times(head[time], known.form).wrong is None:
+    if known is not None and known.form is not None and times.times(series, known.form).wrong is None:
         return known.form
-    form = times.time_format(head[time])
-    if form is None and numbers(head[time].head(100), source.decimal_comma, decimal=source.decimal).wrong is not None:
-        cell = cleaned(head[time]).drop_nulls()[0]
+    form = times.time_format(series)
+    if form is None and numbers(series.head(100), source.decimal_comma, decimal=source.decimal).wrong is not None:
         raise DataError(
-            f"column {time!r} has times such as {shown(cell)}; expected dates as 2024-01-31, with a time as 2024-01-31 "
-            "12:30, or numbers. Write them so."
+            f"column {series.name!r} has times such as {shown(cleaned(series).drop_nulls()[0])}; expected dates as "
+            "2024-01-31, with a time as 2024-01-31 12:30, or numbers. Write them so."
         )
     return form
 
