@@ -73,6 +73,30 @@ KINDS = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:'epoch' date format is deprecated")
+@pytest.mark.parametrize("orient", ["columns", "split"])
+@pytest.mark.parametrize("form", ["epoch", "iso"])
+def test_the_times_of_an_index_of_pandas_are_read_from_json(tmp_path, orient, form):
+    table = pd.DataFrame({"temp": WAVE}, index=pd.DatetimeIndex(DAYS))
+    found = read(csv_file(tmp_path, table.to_json(orient=orient, date_format=form), "data.json"))
+    assert found.rows[:, 0].tolist() == WAVE.astype("float32").tolist()
+    assert (found.times == DAYS.astype("datetime64[us]").astype("int64")).all()
+    assert found.chosen.features == ["temp"]
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ('{"a": {"0": 1, "1": 2}, "b": {"1": 3, "0": 4}}', "names the rows of column 'b' otherwise"),
+        ('{"columns": ["a"], "data": [[1], [2, 3]]}', "row 1 .counted from 0. has 2 cells, and there are 1 column"),
+        ('{"columns": ["a", "a"], "data": [[1, 2]]}', "has the column 'a' 2 times"),
+    ],
+)
+def test_json_whose_cells_do_not_fit_is_one_sentence(tmp_path, content, sentence):
+    with pytest.raises(DataError, match=sentence):
+        open_table(csv_file(tmp_path, content, "data.json"))
+
+
 @pytest.mark.parametrize(("name", "content"), KINDS.values(), ids=KINDS)
 def test_every_kind_of_file_is_the_same_table(name, content, tmp_path):
     found = read(csv_file(tmp_path, content, name))

@@ -18,7 +18,7 @@ import polars as pl
 from elman.errors import DataError
 from elman.forecasting.csv_files import BATCH, first_line
 from elman.forecasting.headers import check_header
-from elman.forecasting.words import listed
+from elman.forecasting.words import counted, listed
 
 EXPECTED = "expected a table as CSV, Parquet, Excel or JSON, also packed as .gz or .zip"
 REFUSED = {  # how files of other kinds begin
@@ -35,6 +35,7 @@ REFUSED = {  # how files of other kinds begin
     b"Rar!": "a RAR archive; {}. Unpack it",
     b"<": "HTML or XML; {}. Download the table itself, or save it as CSV",
 }
+_MILLISECONDS = 10**10  # since 1970, from April of that year on; smaller names of rows are their numbers
 OLD_EXCEL = b"\xd0\xcf\x11\xe0"
 _PACKAGE = "fastexcel"
 
@@ -134,6 +135,23 @@ def open_json(path: Path, shown: Path) -> Found:
         raise DataError(f"{shown} is JSON, but not a table: {first_line(error)}. Write it as CSV.") from error
 
 
+def _labels(labels: Any, columns: dict[str, Any]) -> dict[str, pl.Series]:
+    """The names of rows as a column: the times that pandas writes as milliseconds, or text; none for row numbers.
+
+    Args:
+        labels: The names, or `None`.
+        columns: The other columns.
+    """
+    texts = [str(label) for label in labels or ()]
+    if all(text.isdigit() and int(text) < _MILLISECONDS for text in texts):
+        return {}
+    numbers = all(text.isdigit() for text in texts)
+    name = "time" if numbers else "index"
+    while name in columns:
+        name += "_"
+    return {name: pl.Series(list(map(int, texts))).cast(pl.Datetime("ms")) if numbers else pl.Series(texts)}
+
+
 def _is_by_lines(text: str) -> bool:
     """Whether each line is an object of its own."""
     first, _, rest = text.strip().partition("\n")
@@ -146,18 +164,33 @@ def _is_by_lines(text: str) -> bool:
 def _frame_of(content: Any, shown: Path) -> pl.DataFrame:
     """A table of a list of objects, of an object with a list or an object for each column (as pandas writes), or of an
     object with `columns` and `data`."""
+    labels: Any = None  # of the rows
     if isinstance(content, dict) and isinstance(content.get("data"), list):
         names = content.get("columns")
         if isinstance(names, list) and all(isinstance(row, list) for row in content["data"]):
-            content = [dict(zip(map(str, names), row, strict=False)) for row in content["data"]]
+            if wrong := [i for i, row in enumerate(content["data"]) if len(row) != len(names)]:
+                raise DataError(
+                    f"{shown}, row {wrong[0]} (counted from 0) has {counted(len(content['data'][wrong[0]]), 'cell')}, "
+                    f"and there are {counted(len(names), 'column')}; expected as many in every row. Correct the row."
+                )
+            check_header([str(name) for name in names], str(shown))
+            labels = content.get("index")
+            content = {str(name): [row[i] for row in content["data"]] for i, name in enumerate(names)}
         else:
             content = content["data"]
     if isinstance(content, list) and content and all(isinstance(row, dict) for row in content):
         return pl.from_dicts(content, infer_schema_length=None, strict=False)
     if isinstance(content, dict) and content:
-        columns = {name: list(cells.values()) if isinstance(cells, dict) else cells for name, cells in content.items()}
-        if all(isinstance(cells, list) for cells in columns.values()):
-            return pl.DataFrame(columns, strict=False)
+        if all(isinstance(cells, dict) for cells in content.values()):
+            labels = list(next(iter(content.values())))
+            if other := [name for name, cells in content.items() if list(cells) != labels]:
+                raise DataError(
+                    f"{shown} names the rows of column {other[0]!r} otherwise than those of the first column; expected "
+                    "the same rows in the same order. Write it again."
+                )
+            content = {name: list(cells.values()) for name, cells in content.items()}
+        if all(isinstance(cells, list) for cells in content.values()):
+            return pl.DataFrame(_labels(labels, content) | content, strict=False)
     raise DataError(
         f"{shown} is JSON, but not a table; expected a list of objects, one object on each line, or what pandas writes "
         "with to_json. Write it so, or as CSV."
