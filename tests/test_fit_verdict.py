@@ -107,7 +107,7 @@ def test_one_outlier_does_not_decide():
 
 
 def said(errors, left, horizon=3, **asked):
-    facts = {"cell": "SimpleRNN", "window": 8, "features": 1, "target": "temp"} | asked
+    facts = {"cell": "SimpleRNN", "units": [32], "window": 8, "features": 1, "target": "temp"} | asked
     return advice.next_step(errors, {"horizon": horizon}, left, **facts)
 
 
@@ -116,9 +116,11 @@ def test_the_next_thing_to_try_is_chosen_by_rule():
     beats, worse = errors(GOOD, last_value=BAD, linear=BAD), errors(BAD, last_value=BAD, linear=GOOD)
     assert "--window 16" in said(beats, noise, horizon=8)
     assert "--cell LSTM" in said(beats, noise)
-    assert "--units 64" in said(beats, noise, cell="GRU")
+    assert "--units 64." in said(beats, noise, cell="GRU")
+    assert "--units 256,64." in said(beats, noise, cell="GRU", units=[128, 32])
     assert "nothing. The data hold no more" in said(worse, noise)
     assert "--window 16" in said(worse, slow)
+    assert "depends on what it left before, and the window of 400 rows is long" in said(worse, slow, window=400)
     assert "--features temp" in said(errors(BAD, last_value=GOOD, linear=BAD), noise, features=3)
     assert "more rows" in said(errors(GOOD[:5], last_value=BAD[:5], linear=BAD[:5]), noise)
     assert "exact" in said(errors(GOOD, last_value=0 * GOOD, linear=BAD), noise)

@@ -7,6 +7,7 @@ option to set, or "Nothing".
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ def next_step(
     left: np.ndarray,
     *,
     cell: str,
+    units: Sequence[int],
     window: int,
     features: int,
     target: str,
@@ -36,6 +38,7 @@ def next_step(
         memory: The horizon of the network, or `None` if it was not measured.
         left: `(windows,)` errors of the model to use, one step ahead, in order of time.
         cell: Of the network.
+        units: Sizes of its recurrent layers.
         window: Rows of it.
         features: Columns that it sees.
         target: The column that is forecast.
@@ -52,16 +55,23 @@ def next_step(
             return f"Next: {longer}. The network's state looks back to the first row of the window."
         if cell == "SimpleRNN":
             return "Next: --cell LSTM or --cell GRU. The network has found more than a line does, and these keep more."
-        return "Next: more units, --units 64. The network has found more than a line does."
+        more = ",".join(str(2 * size) for size in units)
+        return f"Next: more units, --units {more}. The network has found more than a line does."
     if features > 1 and best != "linear":
         return (
             f"Next: fewer columns, --features {target}. The linear model of all {features} columns is worse than "
             f"{BASELINES[best]}."
         )
-    if depends(left) and longer:
+    depends_on_itself = depends(left)
+    if depends_on_itself and longer:
         return f"Next: {longer}. What {BASELINES[best]} leaves depends on what it left before."
     if errors["difference"]["ratio"] < _WORTH:
         return "Next: more rows. The network is better here, by no more than chance can do."
+    if depends_on_itself:
+        return (
+            f"Next: nothing that is sure to help. What {BASELINES[best]} leaves depends on what it left before, and "
+            f"the window of {window} rows is long already."
+        )
     return f"Next: nothing. The data hold no more: what {BASELINES[best]} leaves looks like noise."
 
 

@@ -308,6 +308,7 @@ def _next(
         memory,
         left[errors["use"]][:, 0],
         cell=settings.cell,
+        units=settings.units,
         window=windows.window,
         features=windows.rows.shape[1],
         target=table.chosen.target,
