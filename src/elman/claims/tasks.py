@@ -61,8 +61,7 @@ def marked(rng: Generator, examples: int, time: int, distractors: float = 1.0) -
 
 
 def waves(rng: Generator, examples: int, time: int) -> Data:
-    """Windows of a noisy sum of two waves with random phases; the target is the next value. A window holds all there "
-    "is."""
+    """Windows of a noisy sum of two waves with random phases; the target is the next value, which a window decides."""
     at = np.arange(examples + time) + rng.uniform(0, 1000)
     series = np.sin(2 * np.pi * at / 12) + 0.5 * np.sin(2 * np.pi * at / 31) + 0.1 * rng.normal(size=len(at))
     windows = np.lib.stride_tricks.sliding_window_view(series.astype("float32"), time + 1)[:examples]
