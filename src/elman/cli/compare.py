@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from elman import datasets
-from elman.cli.help import RECORDING, option
+from elman.cli.help import RECORDING, TABLE, option
 from elman.cli.progress import count
 from elman.cli.screen import say, screen, table_of, usage_errors
 from elman.comparison import Comparison, report
@@ -49,9 +49,7 @@ _FRESH = (
 
 
 def compare(
-    table: Annotated[
-        Path | None, typer.Argument(metavar="DATA", help="The table: a CSV or Parquet file, oldest row first.")
-    ] = None,
+    table: Annotated[Path | None, typer.Argument(metavar="DATA", help=TABLE)] = None,
     data: Annotated[str | None, _table("NAME", RECORDING, words=datasets.names())] = None,
     target: Annotated[str | None, _table("COLUMN", _TARGET)] = None,
     features: Annotated[str | None, _table("A,B,...", _FEATURES)] = None,

@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 
 from elman import datasets
-from elman.cli.help import RECORDING, option
+from elman.cli.help import RECORDING, TABLE, option
 from elman.cli.keras_model import keras_model
 from elman.cli.screen import say, screen, table_of, usage_errors
 from elman.forecasting import Run, report
@@ -23,7 +23,6 @@ _table = functools.partial(option, "The table")
 _model = functools.partial(option, "The forecasts and the model")
 _run = functools.partial(option, "The run")
 
-_DATA = "The table, oldest row first: a file of CSV, Excel, Parquet or JSON, also packed as .gz or .zip."
 _TARGET = "The column to forecast. Only a table with one column of numbers needs no target."
 _FEATURES = (
     "The columns that forecasts are made from, as well as the target.  [default: all columns of numbers and of "
@@ -56,7 +55,7 @@ _FRESH = (
 
 
 def fit(
-    table: Annotated[str | None, typer.Argument(metavar="DATA", help=_DATA)] = None,
+    table: Annotated[str | None, typer.Argument(metavar="DATA", help=TABLE)] = None,
     data: Annotated[str | None, _table("NAME", RECORDING, words=datasets.names())] = None,
     target: Annotated[str | None, _table("COLUMN", _TARGET)] = None,
     features: Annotated[str | None, _table("A,B,...", _FEATURES)] = None,

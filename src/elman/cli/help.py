@@ -14,6 +14,7 @@ from typer.core import TyperCommand
 
 from elman import datasets
 
+TABLE = "The table, oldest row first: a file of CSV, Excel, Parquet or JSON, also packed as .gz or .zip."
 RECORDING = f"Use a recording that ships with elman instead of DATA: {' or '.join(datasets.names())}."
 
 
