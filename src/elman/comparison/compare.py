@@ -62,16 +62,17 @@ def compare(
     """Compares models of many kinds on data, from the last value to an LSTM, and recommends the smallest good one.
 
     A forecast is judged at origins that roll forward. Everything that is estimated, from scales to windows, is
-    estimated on the rows before an origin; a gap as long as the forecast lies between them. Each network gets the same
-    small search. The candidates that cannot be told apart from the best by a Diebold-Mariano test are tied, and the
-    smallest of them is recommended. A killed comparison goes on where it stopped, to the same table. Sequences and
-    texts with labels are classified: the folds are stratified, and pairs are compared by a paired bootstrap.
+    estimated on rows that end as many rows before the first one that is judged as a forecast is long. Each network gets
+    the same small search. The candidates that cannot be told apart from the best by a Diebold-Mariano test are tied,
+    and the smallest of them is recommended. A killed comparison goes on where it stopped, to the same table. Sequences
+    and texts with labels are classified: the folds are stratified, and pairs are compared by a paired bootstrap.
 
     Args:
-        table: Path of a `.csv` or `.parquet` file, a NumPy array `(rows, columns)`, or a pandas or Polars frame. Or
-            `(x, y)` to classify: x `(sequences, time, features)`, a list of arrays `(time, features)` of any lengths,
-            integers `(sequences, time)` for categories, or a list of texts; y a label for each. A third array names
-            what must not be parted by a fold, such as the person that several sequences come from.
+        table: Any kind of table that `elman.fit` takes: the path of a file, a NumPy array `(rows, columns)`, or a
+            pandas or Polars frame. Or `(x, y)` to classify: x `(sequences, time, features)`, a list of arrays
+            `(time, features)` of any lengths, integers `(sequences, time)` for categories, or a list of texts; y a
+            label for each. A third array names what must not be parted by a fold, such as the person that several
+            sequences come from.
         target: The column to forecast. It may be left out if the table has one column of numbers.
         task: `"forecast"`, `"classify"` or `"text"`; `"auto"` finds it by what is passed.
         seed: Seed of first weights, of the order of examples, and of searches.

@@ -15,7 +15,7 @@ _TITLE = "Which model is worth having"
 _FORECAST = {
     "RMSE": (
         "The root mean square error over all forecasts and steps ahead, in the target's units. Its interval is from a "
-        "moving-block bootstrap, which draws stretches of neighbouring forecasts together (Kuensch 1989)."
+        "circular block bootstrap, which draws stretches of neighbouring forecasts together (Politis and Romano 1992)."
     ),
     "MASE": (
         "The mean absolute error divided by the mean absolute change over a period, or from row to row, in the "
@@ -29,8 +29,9 @@ _FORECAST = {
     ),
     "Origins": (
         "Each candidate is fitted to the rows before an origin and forecasts the rows after it; then the origin rolls "
-        "forward. A gap as long as the forecast is left out before each part. Scales, window, period and the sizes of "
-        "networks are decided on rows before the first or the fold's own origin."
+        "forward. What is learned from ends as many rows before each part as a forecast is long, so that no row is a "
+        "target of both. Scales, window, period and the sizes of networks are decided on rows before the first or the "
+        "fold's own origin."
     ),
 }
 _COMMON = {

@@ -128,7 +128,8 @@ def _forecast(source: Source, asked: Asked) -> Problem:
     about = [
         f"{source.name}: {counted(len(table.rows), 'row')}, {counted(len(chosen.features), 'column')}",
         f"Task: forecast of {chosen.target!r}, {rows} ahead, from a window of {counted(window, 'row')}.",
-        f"{counted(count, 'origin')}, {rows} before each left out. Windows to train: {train}; held out: {held_out}.",
+        f"{counted(count, 'origin')}; what is learned from ends {rows} before what is judged.",
+        f"Windows to train: {train}; held out: {held_out}.",
         "No period found, so there is no seasonal repeat." if period is None else f"Period: {counted(period, 'row')}.",
     ]
     facts = {
