@@ -72,6 +72,15 @@ def test_runs_on_one_table_stand_together_the_smallest_error_first(folder):
     assert "photos" not in shown
 
 
+def test_runs_on_other_data_of_the_same_name_do_not_stand_between(folder):
+    (folder / "b").rename(folder / "other")  # as good as b
+    config = folder / "other" / "run.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"sha256": "f" * 64}))
+    elman.fit(frame(), out=folder / "b", **FAST | {"model": "linear"})
+    tables = [run.sha256 for run in runs.listed([folder]) if run.state == "finished"]
+    assert [table == "f" * 64 for table in tables] in ([True, False, False], [False, False, True])
+
+
 def test_a_damaged_run_is_listed(folder):
     (folder / "a" / "metrics.json").write_text("{")
     assert {run.state for run in runs.listed([folder])} == {"finished", "not finished", "damaged"}

@@ -75,7 +75,8 @@ def listed(folders: Sequence[Path]) -> list[Listed]:
     names = {each.question: each.table or "" for each in found.values() if each.table}
 
     def order(run: Listed) -> tuple[Any, ...]:
-        return names.get(run.question, ""), run.question[1] or "", run.question[2], run.rmse is None, run.rmse or 0.0
+        sha256, target, ahead = run.question
+        return names.get(run.question, ""), target or "", ahead, sha256, run.rmse is None, run.rmse or 0.0
 
     return sorted(found.values(), key=order)
 
