@@ -197,10 +197,11 @@ def test_a_run_with_a_damaged_keras_model_makes_no_forecast(run, tmp_path):
     elman.Run.load(folder)  # which `elman export` writes it again from
 
 
-def test_a_missing_model_is_one_sentence(run, tmp_path):
+@pytest.mark.parametrize("name", ["model.safetensors", "intervals.safetensors"])
+def test_a_missing_file_of_a_run_is_one_sentence(run, tmp_path, name):
     folder = shutil.copytree(run.folder, tmp_path / "run")
-    (folder / "model.safetensors").unlink()
-    with pytest.raises(elman.DataError, match="model.safetensors is missing"):
+    (folder / name).unlink()
+    with pytest.raises(elman.DataError, match=f"{name} is missing"):
         elman.predict(folder, frame())
 
 

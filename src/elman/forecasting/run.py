@@ -184,7 +184,7 @@ class Run:
     @property
     def has_intervals(self) -> bool:
         """Whether the run has intervals; one of an earlier elman has none."""
-        return (self.folder / INTERVALS).exists()
+        return "intervals" in self.metrics
 
     def half_widths(self, level: float, model: str | None = None) -> np.ndarray:
         """`(ahead,)`: how far above and below each step of a forecast its interval reaches, in the target's units.
