@@ -309,7 +309,9 @@ def test_a_constant_column_is_left_out_with_a_note():
     kept, mean, std = checks.moments(found, parts_at_origins(found, 1)[0])
     assert kept.chosen.features == ["temp", "wind"]
     assert_array_equal(kept.rows, WANTED)
-    assert kept.notes == ["Left out, as constant over the training part, the first 70 %: flat (1), late (1)."]
+    assert kept.notes == [
+        "Left out, as constant over the training part, the first 55 % of the rows: flat (1), late (1)."
+    ]
     assert len(mean) == len(std) == 2
 
 

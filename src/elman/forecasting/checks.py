@@ -40,13 +40,14 @@ def moments(table: Table, part: np.ndarray) -> tuple[Table, np.ndarray, np.ndarr
     for start in range(0, len(table.rows), CHUNK):
         sums.add(table.rows[start : start + CHUNK][part[start : start + CHUNK] == 0])
     mean, std = sums.mean, sums.std
+    where = f"the training part, the first {100 * (part == 0).mean():.0f} % of the rows"
     if std[table.target] == 0:
         raise DataError(
-            f"column {table.chosen.target!r} is constant over the training part, the first 70 %, at "
+            f"column {table.chosen.target!r} is constant over {where}, at "
             f"{mean[table.target]:g}, so there is nothing to learn from it. It is the target. Choose another one."
         )
     if (std == 0).any():
-        table = _without_constants(table, mean, std > 0)
+        table = _without_constants(table, mean, std > 0, where)
         mean, std = mean[std > 0], std[std > 0]
     for name, each in zip(table.chosen.features, std, strict=True):
         if not _LEAST_VARIANCE <= each**2 <= _LARGEST_VARIANCE:
@@ -57,14 +58,14 @@ def moments(table: Table, part: np.ndarray) -> tuple[Table, np.ndarray, np.ndarr
     return table, mean, std
 
 
-def _without_constants(table: Table, mean: np.ndarray, kept: np.ndarray) -> Table:
-    """The table without some columns, and a note that names them."""
+def _without_constants(table: Table, mean: np.ndarray, kept: np.ndarray, where: str) -> Table:
+    """The table without some columns, which are constant `where`, and a note that names them."""
     chosen = table.chosen
     features = [name for name, keep in zip(chosen.features, kept, strict=True) if keep]
     values = [value for value, keep in zip(mean, kept, strict=True) if not keep]
     names = [name for name in chosen.features if name not in features]
     each = [f"{name} ({value:g})" for name, value in zip(names, values, strict=True)]
-    note = f"Left out, as constant over the training part, the first 70 %: {listed(each, 6)}."
+    note = f"Left out, as constant over {where}: {listed(each, 6)}."
     made = {name: [of_category(name, value) for value in values] for name, values in chosen.categories.items()}
     inputs = [name for name in chosen.inputs if name in features or set(made.get(name, ())) & set(features)]
     categories = {name: values for name, values in chosen.categories.items() if name in inputs}
