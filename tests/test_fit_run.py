@@ -239,6 +239,8 @@ def test_predict_refuses_what_the_run_was_not_trained_on(run):
         elman.predict(run, frame().rename({"wind": "wnid"}))
     with pytest.raises(elman.DataError, match="fewer than 6 rows without a gap"):
         elman.predict(run, frame().tail(5))
+    with pytest.raises(elman.DataError, match="fewer than 19 rows without a gap; the seasonal repeat needs 19"):
+        elman.predict(run, frame().tail(7), model="seasonal")
     with pytest.raises(elman.DataError, match="row 3 .*'wind' is empty"):
         elman.predict(run, frame(wind=[None if i == 3 else v for i, v in enumerate(NOISE)]))
     with pytest.raises(elman.DataError, match="does not hold a finished run"):

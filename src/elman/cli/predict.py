@@ -43,7 +43,8 @@ def predict(
 ) -> None:
     """Forecast the rows that follow a table, with a run of elman fit.
 
-    DATA holds new rows, at least as many as the window of the run.
+    DATA holds new rows, at least as many as the model reads: the window of the
+    run, or a period for the seasonal repeat.
 
     \b
     elman fit --data walk --out my-run

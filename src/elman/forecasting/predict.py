@@ -21,7 +21,7 @@ from elman.forecasting.run import Run
 from elman.forecasting.settings import Settings
 from elman.forecasting.source import Form, Source, open_table
 from elman.forecasting.table import Table
-from elman.forecasting.verdict import NETWORK
+from elman.forecasting.verdict import NAMES, NETWORK
 from elman.forecasting.windows import Windows, evenly, examples_of, windows_of
 from elman.forecasting.words import listed
 
@@ -44,8 +44,8 @@ def predict(
 
     Args:
         run: What `fit` returned, or the path of its folder.
-        table: New rows, in order of time, with the columns that the run was trained on; as many as its window, or more.
-            Any kind of table that `fit` takes.
+        table: New rows, in order of time, with the columns that the run was trained on; as many as the model reads, or
+            more: `run.rows(run.name)`. Any kind of table that `fit` takes.
         every: Whether to forecast after every window of the table, and not only after the last one of each series.
         model: A model of the run, `"last_value"`, `"seasonal"`, `"linear"` or `"network"`. `None` takes the one that
             the run forecasts with: the one that won.
@@ -77,7 +77,7 @@ def predict(
     folder.check_keras_model(run.folder)
     name, network = run.named(model)
     rows, ahead = run.rows(name), run.metrics["ahead"]
-    starts = _every(read, rows) if every else _last(read, rows)
+    starts = _every(read, rows, NAMES[name]) if every else _last(read, rows, NAMES[name])
     widths = {level: run.half_widths(level, name) for level in levels if run.has_intervals}
     return as_frame(read, starts, rows, forecasts_of(network, read, starts, rows, ahead), source.first_row, widths)
 
@@ -99,7 +99,11 @@ def examples(run: Any, table: Any) -> tuple[Any, np.ndarray, np.ndarray]:
     run, read, source = _read(run, table)
     window, ahead = run.metrics["window"], run.metrics["ahead"]
     held_out = _held_out(run, read) if source.sha256 == run.metrics["table"]["sha256"] else None
-    starts = evenly(_every(read, window + ahead), _MOST) if held_out is None else held_out
+    starts = (
+        evenly(_every(read, window + ahead, f"a window of {window} with its targets"), _MOST)
+        if held_out is None
+        else held_out
+    )
     of = Windows(read.rows, read.target, window, ahead, {})
     return run.models[NETWORK], of.inputs(starts), of.targets(starts)
 
@@ -140,18 +144,20 @@ def _held_out(run: Run, table: Table) -> np.ndarray | None:
     return examples_of(np.concatenate([windows_of(table, part, window, ahead).starts["test"] for part in parts]))
 
 
-def _last(table: Table, window: int) -> np.ndarray:
-    starts, short = last_windows(table, window)
+def _last(table: Table, rows: int, what: str) -> np.ndarray:
+    """The last window of each series; `what` needs so many rows."""
+    starts, short = last_windows(table, rows)
     if short:
         of_group = (
             f"group {short[0]!r} of the table ends with" if table.chosen.group is not None else "the table ends with"
         )
-        raise DataError(f"{of_group} fewer than {window} rows without a gap; the run's window needs {window}.")
+        raise DataError(f"{of_group} fewer than {rows} rows without a gap; {what} needs {rows}. Pass more rows.")
     return starts
 
 
-def _every(table: Table, window: int) -> np.ndarray:
-    starts = [np.arange(first, end - window + 1) for first, end in table.segments.tolist() if end - first >= window]
+def _every(table: Table, rows: int, what: str) -> np.ndarray:
+    """All windows; `what` needs so many rows."""
+    starts = [np.arange(first, end - rows + 1) for first, end in table.segments.tolist() if end - first >= rows]
     if not starts:
-        raise DataError(f"the table has no {window} consecutive rows without a gap; the run's window needs as many.")
+        raise DataError(f"the table has no {rows} rows without a gap; {what} needs as many. Pass more rows.")
     return np.concatenate(starts)
