@@ -144,6 +144,7 @@ FILES = {
     "JSON of numbers": ("[1, 2, 3]", "is JSON, but not a table"),
     "JSON deep inside": ("[" * 100_000, "is not correct JSON"),
     "HTML": ("<!DOCTYPE html><html>", "is HTML or XML; expected a table as CSV"),
+    "NetCDF": (b"CDF\x01\0\0\0\0", "is a NetCDF file; expected a table as CSV"),
     "SQLite": (b"SQLite format 3\0", "is an SQLite database; .*Export"),
     "NumPy": (b"\x93NUMPY\1\0", "is a NumPy file; .*numpy.load"),
     "zstd": (b"\x28\xb5\x2f\xfd\x04", "is packed with zstd"),
@@ -170,6 +171,12 @@ def test_a_bad_file_is_one_short_sentence(content, sentence, tmp_path):
     with pytest.raises(DataError, match=sentence) as raised:
         read(csv_file(tmp_path, content), target=None if "columns are" in sentence else "temp")
     assert len(str(raised.value)) < 500
+
+
+@pytest.mark.parametrize("name", ["<TICKER>", "CDF"])
+def test_a_name_that_begins_as_another_kind_of_file_is_a_name(tmp_path, name):
+    found = read(csv_file(tmp_path, "\n".join([f"{name},temp", *LINES[1:]])))
+    assert found.chosen.features == [name, "temp"]
 
 
 def test_a_header_may_have_quotes_and_line_ends_in_a_name(tmp_path):

@@ -24,7 +24,9 @@ EXPECTED = "expected a table as CSV, Parquet, Excel or JSON, also packed as .gz 
 REFUSED = {  # how files of other kinds begin
     b"SQLite format 3": "an SQLite database; {}. Export the table as CSV",
     b"\x89HDF": "an HDF5 or NetCDF file; {}. Write its columns as CSV or Parquet",
-    b"CDF": "a NetCDF file; {}. Write its columns as CSV or Parquet",
+    b"CDF\x01": "a NetCDF file; {}. Write its columns as CSV or Parquet",
+    b"CDF\x02": "a NetCDF file; {}. Write its columns as CSV or Parquet",
+    b"CDF\x05": "a NetCDF file; {}. Write its columns as CSV or Parquet",
     b"\x93NUMPY": "a NumPy file; {}. Open it with numpy.load, and pass the array to elman.fit",
     b"MATLAB": "a MATLAB file; {}. Write its columns as CSV or Parquet",
     b"%PDF": "a PDF file; {}. Copy the table to a spreadsheet and save it as CSV",
@@ -36,6 +38,7 @@ REFUSED = {  # how files of other kinds begin
     b"<": "HTML or XML; {}. Download the table itself, or save it as CSV",
 }
 _MILLISECONDS = 10**10  # since 1970, from April of that year on; smaller names of rows are their numbers
+NAMES_IN_BRACKETS = rb"<\w+>[,;\t|]"  # <DATE>,<TIME>,<OPEN>: a header of programs for prices, and not HTML
 OLD_EXCEL = b"\xd0\xcf\x11\xe0"
 _PACKAGE = "fastexcel"
 

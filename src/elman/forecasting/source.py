@@ -135,7 +135,8 @@ def _opened(path: Path, shown: Path, form: Form, depth: int) -> Source:
     if not beginning:
         raise DataError(f"{shown} is empty; expected a header and rows.")
     for mark, kind in other_files.REFUSED.items():
-        if beginning.removeprefix(codecs.BOM_UTF8).startswith(mark):
+        begins = beginning.removeprefix(codecs.BOM_UTF8)
+        if begins.startswith(mark) and not re.match(other_files.NAMES_IN_BRACKETS, begins):
             raise DataError(f"{shown} is {kind.format(other_files.EXPECTED)}.")
     name = shown.name.partition(".")[0] if depth else shown.stem
     if beginning.startswith((b"PAR1", b"ARROW1")):
