@@ -86,6 +86,14 @@ def test_a_network_is_recommended_where_the_linear_model_cannot_see(tmp_path):
     assert "linear" not in found.tied
 
 
+def test_data_that_cannot_be_used_replace_nothing(linear, tmp_path):
+    folder = shutil.copytree(linear.folder, tmp_path / "run")
+    before = {path: path.read_bytes() for path in folder.rglob("*.*")}
+    with pytest.raises(DataError, match="Choose a smaller window"):
+        elman.compare(autoregression(300), window=4000, out=folder, fresh=True)
+    assert {path: path.read_bytes() for path in folder.rglob("*.*")} == before
+
+
 def test_the_same_call_shows_the_stored_comparison(linear):
     again = elman.compare(autoregression(), only=SMALL, trials=1, out=linear.folder, ahead=2, unit="K")
     assert again.to_dict() == linear.to_dict()

@@ -117,8 +117,8 @@ def compare(
     rows = candidates.chosen(given.task, asked.only)
     config = asked.to_dict() | {"comparison": given.task, "sha256": given.sha256, "elman": elman.__version__}
     path = folder.path_for(f"{given.name}-compared", config, out)
-    if not path.exists():
-        _ = given.problem  # raises before a folder is made for data that cannot be used
+    if fresh or not path.exists():
+        _ = given.problem  # raises before a folder is made, or replaced, for data that cannot be used
     with folder.held(path, config, fresh=fresh):
         store = Store(path, fresh=fresh)
         data = store.finished()
