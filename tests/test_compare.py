@@ -46,7 +46,7 @@ def product(rows=900):
 
 def without_times(data):
     return {
-        **{key: value for key, value in data.items() if key not in {"rows", "command"}},
+        **{key: value for key, value in data.items() if key not in {"rows", "command", "checksum"}},
         "rows": [{key: value for key, value in row.items() if key not in TIMES} for row in data["rows"]],
     }
 
@@ -99,6 +99,16 @@ def test_the_same_call_shows_the_stored_comparison(linear):
     assert again.to_dict() == linear.to_dict()
     with pytest.raises(DataError, match="another seed"):
         elman.compare(autoregression(), only=SMALL, trials=1, out=linear.folder, ahead=2, unit="K", seed=1)
+
+
+@pytest.mark.parametrize("damage", [("linear", "drift"), ("{", "[")])
+def test_a_damaged_comparison_is_found_again(linear, tmp_path, damage):
+    path = shutil.copytree(linear.folder, tmp_path / "run") / "comparison.json"
+    whole = path.read_text()
+    path.write_text(whole.replace(*damage))
+    found = elman.compare(autoregression(), only=SMALL, trials=1, out=path.parent, ahead=2, unit="K")
+    assert without_times(found.to_dict()) == without_times(linear.to_dict())
+    assert without_times(json.loads(path.read_text())) == without_times(json.loads(whole))
 
 
 @pytest.mark.parametrize("lost", [1, 4, 99])

@@ -126,7 +126,7 @@ def compare(
             with contextlib.nullcontext() if ray is None else on_ray.connected(ray):
                 work = local.run if ray is None else on_ray.run
                 data = _compared(given.problem, rows, asked, functools.partial(work, store=store), tell)
-            store.finish(data)
+            data = store.finish(data)
     return Comparison(data, path)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from elman import checkpoint, files
 from elman.comparison.jobs import Job, Outcome
 from elman.errors import DataError
-from elman.forecasting.run import read_json
+from elman.forecasting.run import is_intact, read_json, signed
 
 RESULT, PAGE, _OUTCOMES = "comparison.json", "report.html", "outcomes"
 
@@ -57,9 +57,12 @@ class Store:
         return self.outcomes / f"{job.name}.safetensors"
 
     def finished(self) -> dict[str, Any] | None:
-        """The data of a comparison that ran to its end."""
-        return read_json(self.folder / RESULT)
+        """The data of a comparison that ran to its end; `None` if it did not, or if the file is damaged."""
+        data = read_json(self.folder / RESULT)
+        return data if data is not None and is_intact(data) else None
 
-    def finish(self, data: dict[str, Any]) -> None:
-        """Writes the data of the comparison."""
-        files.write(self.folder / RESULT, json.dumps(data, indent=2, allow_nan=False) + "\n")
+    def finish(self, data: dict[str, Any]) -> dict[str, Any]:
+        """Writes the data of the comparison, with a checksum, and returns what is written."""
+        whole = signed(data)
+        files.write(self.folder / RESULT, json.dumps(whole, indent=2, allow_nan=False) + "\n")
+        return whole

@@ -49,7 +49,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
 
 
 def signed(metrics: dict[str, Any]) -> dict[str, Any]:
-    """The metrics with a checksum, which is the same whenever the numbers of a run are."""
+    """Metrics, or what `elman compare` found, with a checksum, which is the same whenever the numbers are."""
     return metrics | {_CHECKSUM: _checksum(metrics)}
 
 
@@ -67,7 +67,8 @@ def _without_times(value: Any, *, timed: bool = False) -> Any:
     return None if timed and isinstance(value, int | float) else value
 
 
-def _is_intact(metrics: dict[str, Any]) -> bool:
+def is_intact(metrics: dict[str, Any]) -> bool:
+    """Whether the content of `signed` is what was written."""
     try:
         return metrics.get(_CHECKSUM) == _checksum(metrics)
     except RecursionError:  # lists in lists in lists
@@ -121,7 +122,7 @@ class Run:
         if not (path / METRICS).exists():
             raise DataError(f"{path} does not hold a finished run ({METRICS} is missing); expected a folder of fit.")
         metrics = read_json(path / METRICS)
-        if metrics is None or not _is_intact(metrics):
+        if metrics is None or not is_intact(metrics):
             raise DataError(
                 f"{path / METRICS} is damaged, or was not written by this version of elman. Run elman fit again with "
                 "fresh (--fresh), or in another folder (--out)."
