@@ -195,6 +195,13 @@ def test_an_index_of_pandas_is_the_time_in_its_zone():
     assert found.clock.text(found.times[0]) == "2024-03-30 00:00:00+01:00"
 
 
+def test_an_index_of_pandas_may_be_called_as_a_column():
+    found = read(pd.DataFrame({"temp": WAVE, "time": NOISE}, index=pd.DatetimeIndex(DAYS)))
+    assert (found.chosen.time, found.chosen.features) == ("time_", ["temp", "time"])
+    with pytest.raises(DataError, match="the table has the column 'temp' 2 times; expected distinct names"):
+        read(pd.DataFrame({"temp": WAVE}, index=pd.DatetimeIndex(DAYS, name="temp")))
+
+
 def test_a_clock_that_jitters_is_the_time():
     clock = np.arange(ROWS) * 0.02 + np.where(np.arange(ROWS) % 2, 0.002, 0)
     assert read(frame(seconds=clock)).chosen.time == "seconds"

@@ -17,6 +17,7 @@ import numpy as np
 import polars as pl
 
 from elman.errors import DataError
+from elman.forecasting.headers import free_name
 from elman.forecasting.intervals import columns as interval_columns
 from elman.forecasting.table import Table
 from elman.forecasting.windows import gathered
@@ -77,7 +78,7 @@ def as_frame(
     ahead, chosen = values.shape[1], table.chosen
     last = np.repeat(starts + window - 1, ahead)
     theirs = {chosen.target, chosen.group} | ({chosen.time} if table.times is not None else set())
-    after, step = (_free(name, theirs) for name in (AFTER, AHEAD))
+    after, step = (free_name(name, theirs) for name in (AFTER, AHEAD))
     columns: dict[str, Any] = {}
     if chosen.group is not None:
         columns[chosen.group] = pl.Series([table.group_names[g] for g in table.groups[last]], dtype=pl.String)
@@ -90,14 +91,8 @@ def as_frame(
     for level, width in (widths or {}).items():
         for name, sign in zip(interval_columns(level), (-1, 1), strict=True):
             ends = (values + sign * width).reshape(-1).astype("float64")
-            columns[_free(name, set(columns))] = pl.Series(ends).replace([-np.inf, np.inf], [None, None])
+            columns[free_name(name, set(columns))] = pl.Series(ends).replace([-np.inf, np.inf], [None, None])
     return pl.DataFrame(columns)
-
-
-def _free(name: str, taken: set[str | None]) -> str:
-    while name in taken:
-        name += "_"
-    return name
 
 
 def _times(table: Table, last: np.ndarray, ahead: int, after: str) -> dict[str, pl.Series]:

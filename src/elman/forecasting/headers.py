@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 from elman.errors import DataError
 from elman.forecasting.words import listed
@@ -16,6 +16,13 @@ from elman.forecasting.words import listed
 _DATE = r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}(?:\D.*)?$"
 _NUMBER = r"[-+]?\d*[.,]?\d+(?:[eE][-+]?\d+)?$"
 _VALUE = rf"{_DATE}|{_NUMBER}"
+
+
+def free_name(name: str, taken: Container[object]) -> str:
+    """A name that no other column has: with `_` at its end, as often as is needed."""
+    while name in taken:
+        name += "_"
+    return name
 
 
 def check_header(columns: list[str], what: str) -> None:

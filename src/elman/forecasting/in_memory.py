@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 
 from elman.errors import DataError
-from elman.forecasting.headers import check_header
+from elman.forecasting.headers import check_header, free_name
 from elman.forecasting.zones import fixed_zone
 
 BATCH = 50_000  # rows
@@ -50,7 +50,8 @@ def from_pandas(table: Any) -> pl.DataFrame:
         frame = frame.set_axis(frame.index.to_timestamp(), axis=0)
     named = any(name is not None for name in frame.index.names)
     if named or type(frame.index).__name__ == "DatetimeIndex":
-        frame = frame.reset_index(names=None if named else "time")
+        # A name that is there twice is an error below, with a sentence of its own.
+        frame = frame.reset_index(names=None if named else free_name("time", frame.columns), allow_duplicates=True)
     names = [str(name) for name in frame.columns]
     check_header(names, "the table")
     return pl.DataFrame([_pandas_series(name, frame.iloc[:, i]) for i, name in enumerate(names)])

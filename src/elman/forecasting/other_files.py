@@ -17,7 +17,7 @@ import polars as pl
 
 from elman.errors import DataError
 from elman.forecasting.csv_files import BATCH, first_line
-from elman.forecasting.headers import check_header
+from elman.forecasting.headers import check_header, free_name
 from elman.forecasting.words import counted, listed
 
 EXPECTED = "expected a table as CSV, Parquet, Excel or JSON, also packed as .gz or .zip"
@@ -149,9 +149,7 @@ def _labels(labels: Any, columns: dict[str, Any]) -> dict[str, pl.Series]:
     if all(text.isdigit() and int(text) < _MILLISECONDS for text in texts):
         return {}
     numbers = all(text.isdigit() for text in texts)
-    name = "time" if numbers else "index"
-    while name in columns:
-        name += "_"
+    name = free_name("time" if numbers else "index", columns)
     return {name: pl.Series(list(map(int, texts))).cast(pl.Datetime("ms")) if numbers else pl.Series(texts)}
 
 
