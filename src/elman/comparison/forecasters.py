@@ -12,17 +12,16 @@ from typing import Any
 
 import numpy as np
 
-from elman.assessment import share_of_draws_below
 from elman.comparison.forecast import Fold, lengths, predicted, shortened
 from elman.comparison.model import Array, Choice, Model, Unfit, horizon_of
 from elman.forecasting import baselines, forecaster
 from elman.forecasting.baselines import Linear
 from elman.forecasting.training import Examples
-from elman.forecasting.windows import batch_size_for
+from elman.forecasting.verdict import surely_better
+from elman.forecasting.windows import batch_size_for, moments_of
 from elman.network import LAYERS, Dense, Flatten, Network
 
 _EPOCHS, _PATIENCE, _NORM = 100, 9, 1.0
-_SURELY = 0.95  # share of draws in which a network must be better than the linear model that it starts as
 _NEARLY = 1.005  # times the least error; fewer rows that reach it are preferred to more
 TREES = {"early_stopping": True, "max_leaf_nodes": 15, "max_bins": 63, "n_iter_no_change": 5}
 _ROUNDS, _LEAST_ROUNDS = 150, 25  # trees over all steps ahead, and of each
@@ -142,7 +141,7 @@ def _learned(fold: Fold, trained: Network, untrained: Network) -> bool:
     starts = fold.windows.starts["validation"]
     truth = fold.windows.targets(starts)
     after, before = ((predicted(model, fold, starts) - truth) ** 2 for model in (trained, untrained))
-    return share_of_draws_below(after.mean(1), before.mean(1), fold.windows.ahead) >= _SURELY
+    return surely_better(after, before, fold.windows.ahead, moments_of(fold.table, starts, fold.windows.window))
 
 
 def boosting(fold: Fold, choice: Choice, seed: int) -> Model:
