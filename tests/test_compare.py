@@ -17,6 +17,7 @@ from elman.cli.app import app
 from elman.comparison import candidates, forecast, pairs
 from elman.comparison.asked import Asked
 from elman.comparison.candidates import Candidate
+from elman.comparison.forecast_scores import Scores
 from elman.comparison.model import Choice
 from elman.comparison.tasks import given
 from elman.errors import DataError
@@ -171,6 +172,20 @@ def test_several_series_are_cut_at_the_same_times():
         assert fold.table.times[part].min() > fold.table.times[fold.windows.starts["train"] + 3].max()
         assert set(fold.table.groups[part]) == {0, 1}
         assert len(np.unique(fold.moment)) == len(fold.moment) / 2
+
+
+def test_thinned_windows_of_several_series_have_the_same_moments(monkeypatch):
+    monkeypatch.setattr(forecast, "_MOST_TEST", 60)
+    table = pl.DataFrame({"day": np.tile(np.arange(307), 3), "shop": np.repeat(["a", "b", "c"], 307)})
+    table = table.with_columns(sales=RNG.normal(size=3 * 307))
+    asked = Asked(target="sales", time="day", group="shop", window=3, ahead=4)
+    for fold in given(table, asked).problem.folds:
+        moments = np.unique(fold.moment)
+        assert len(fold.moment) == 3 * len(moments)
+        (step,) = np.unique(np.diff(moments))
+        assert step == 2
+        predictions = {"last value": [[fold.truth()]]}
+        assert Scores([fold], predictions).overlap == 2  # forecasts of 4 rows, one every 2
 
 
 def test_a_candidate_that_fails_is_a_row(tmp_path, monkeypatch):

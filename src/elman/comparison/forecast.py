@@ -128,7 +128,11 @@ def fold_of(table: Table, part: Array, window: int, ahead: int, period: int | No
     """
     windows = windows_of(table, part, window, ahead)
     most = {"train": _MOST_TRAIN, "validation": _MOST_TEST, "test": _MOST_TEST}
-    windows = windows._replace(starts={name: _thinned(each, most[name]) for name, each in windows.starts.items()})
+    windows = windows._replace(
+        starts={
+            name: _thinned(each, moments_of(table, each, window), most[name]) for name, each in windows.starts.items()
+        }
+    )
     for name, each in windows.starts.items():
         if len(each) < _LEAST:
             raise DataError(
@@ -148,9 +152,9 @@ def fold_of(table: Table, part: Array, window: int, ahead: int, period: int | No
     return Fold(table, windows, mean, std, period, float(changes.mean()), scale, moments)
 
 
-def _thinned(starts: Array, most: int) -> Array:
-    """Every so manieth of them, so that at most `most` are left."""
-    return starts[:: -(-len(starts) // most)]
+def _thinned(starts: Array, moments: Array, most: int) -> Array:
+    """Those of every so manieth moment, so that about `most` are left; all series keep the same moments."""
+    return starts[np.isin(moments, np.unique(moments)[:: -(-len(starts) // most)])]
 
 
 def shortened(windows: Windows, rows: int) -> Windows:
