@@ -53,7 +53,7 @@ def load(path: Any) -> Network:
     except (OSError, SafetensorError, TypeError) as error:  # of a dtype that NumPy lacks, too
         raise DataError(f"{path} is not a safetensors file, or is damaged: {error}.") from error
     if metadata.get("format") != FORMAT:
-        raise DataError(f"{path} is a safetensors file, but not of an elman.Network.")
+        raise DataError(f"{path} is a safetensors file, but not of an elman.Network, or it is damaged.")
     if not checkpoint.is_intact(weights, metadata):
         raise DataError(f"{path} is damaged: its checksum is not that of its content.")
     version = metadata.get("version", "")
