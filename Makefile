@@ -63,7 +63,7 @@ develop: $(DONE)/develop ## An editable install with the tools and the commit ho
 check: $(DONE)/develop ## Format, lint, types, and the tests of what changed since the last commit. BASE=main for a branch.
 	@$(BIN)/python tests/run.py lint & $(BIN)/python tests/changed.py $(BASE); tests=$$?; wait $$! && exit $$tests
 
-test: $(DONE)/elman ## Everything that CI runs, from nothing. BACKENDS=jax for one framework.
+test: $(DONE)/elman ## Everything that CI runs, from nothing. BACKENDS=jax for one framework, WHEEL=PATH for that wheel.
 	@ELMAN_TEST_SIZE=medium $(BIN)/python tests/run.py $(BACKENDS) numpy isa lint
 
 lint: $(INSTALLED) ## Formatters, linter and type checker.
@@ -116,10 +116,12 @@ $(DONE)/tensorflow $(DONE)/jax: $(DONE)/%: Makefile $(DONE)/venv
 	@$(PIP) $($*)
 	@touch $@
 
-# A wheel as users get it, not an editable install. build/ keeps the object files.
-$(DONE)/elman: $(SOURCES) | $(BACKENDS:%=$(DONE)/%)
-	@$(COMPILING)
-	@$(PIP) -C cmake.define.CMAKE_COMPILE_WARNING_AS_ERROR=ON ".[dev]" $(sort $(foreach backend,$(BACKENDS),$($(backend)_files)))
+# A wheel as users get it, not an editable install: built from the sources, or the one that WHEEL names. build/ keeps the
+# object files.
+$(DONE)/elman: $(SOURCES) $(WHEEL) | $(BACKENDS:%=$(DONE)/%)
+	@$(if $(WHEEL),echo "Installing $(WHEEL) ...",$(COMPILING))
+	@$(if $(WHEEL),$(BIN)/pip uninstall --quiet --yes elman) # pip keeps what has the same version
+	@$(PIP) -C cmake.define.CMAKE_COMPILE_WARNING_AS_ERROR=ON "$(or $(WHEEL),.)[dev]" $(sort $(foreach backend,$(BACKENDS),$($(backend)_files)))
 	@rm -f $(DONE)/develop && touch $@ $(DONE)/demo
 
 # The sources stay in src/, so only a change of the library or of the requirements installs again.
