@@ -29,6 +29,7 @@ if size.SIZE != "large":
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "needs(*names): collected where these modules and programs are installed")
     config.addinivalue_line("markers", "backends(*names): collected where Keras runs one of these backends")
+    config.addinivalue_line("markers", "at_most(n): below the large size n cases are collected, evenly spread")
     config.addinivalue_line("markers", "once: collected on the first of ELMAN_TEST_BACKENDS")
     config.addinivalue_line("markers", "shared: each case is collected on one of ELMAN_TEST_BACKENDS")
     for name in size.SIZES[1:]:
@@ -52,8 +53,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Drops the tests that cannot run here and those that are too long for this size."""
     kept = [item for item in items if runs_here(item)]
     tested = os.environ.get("ELMAN_TEST_BACKENDS", "").split()  # those of a run of all suites
-    if tested and size.SIZE != "large":
-        kept = collecting.share(kept, KERAS_BACKEND, tested)
+    if size.SIZE != "large":
+        kept = collecting.at_most(kept)
+        kept = collecting.share(kept, KERAS_BACKEND, tested) if tested else kept
     if takes_few_cases(config):
         kept = collecting.few(kept, CASES)
     here = set(kept)

@@ -153,6 +153,16 @@ def test_a_test_for_each_backend_has_its_first_case_on_each_and_every_case_on_on
     assert collected(folder, KERAS_BACKEND="jax", ELMAN_TEST_BACKENDS="") == [*cases, "test_single"]
 
 
+def test_a_test_has_at_most_the_cases_of_its_mark_below_the_large_size(tmp_path):
+    (tmp_path / "test_marked.py").write_text(
+        "import pytest\n@pytest.mark.at_most(3)\n@pytest.mark.parametrize('n', range(10))\ndef test_case(n): pass\n"
+        "@pytest.mark.at_most(3)\ndef test_single(): pass"
+    )
+    few = ["test_case[0]", "test_case[3]", "test_case[6]", "test_single"]
+    assert collected(tmp_path, ELMAN_TEST_SIZE="medium") == collected(tmp_path, ELMAN_TEST_SIZE="small") == few
+    assert collected(tmp_path, ELMAN_TEST_SIZE="large") == [*(f"test_case[{n}]" for n in range(10)), "test_single"]
+
+
 HIDING = "import sys\nfor name in {}: sys.modules[name] = None"
 OPTIONAL = ("keras", "tensorflow", "jax", "torch", "onnx", "onnxruntime", "onnxscript", "tf2onnx", "statsmodels")
 
