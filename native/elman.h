@@ -205,8 +205,8 @@ typedef struct elman_program {
 
 typedef struct elman_stream elman_stream;
 
-// All return an elman_status but the sizes and `destroy`. A row is the number of one of the `batch` rows; to reset or
-// to set, -1 is each.
+// All return an elman_status but the sizes and `destroy`; a call that does not return ELMAN_OK changes nothing. A row
+// is the number of one of the `batch` rows; to reset or to set, -1 is each.
 ELMAN_API int elman_stream_create(const elman_program* program, elman_stream** stream);
 ELMAN_API int elman_stream_step(elman_stream* stream, const void* x,
                                 void* y);  // x (batch, features), y (batch, outputs)
@@ -256,7 +256,7 @@ ELMAN_API int elman_set_isa(const char* name);
 
 // Threads a call may use: set, else ELMAN_NUM_THREADS, else what affinity and cgroup quota allow.
 ELMAN_API int elman_num_threads(void);
-ELMAN_API int elman_set_num_threads(int n);  // 0: the default again
+ELMAN_API int elman_set_num_threads(int n);  // 0: the default again; returns an elman_status
 
 // Multiply-adds on registers alone, the ceiling that no kernel can pass: GFLOP/s over `threads`
 // threads, best of about `milliseconds` of trials.

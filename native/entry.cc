@@ -104,7 +104,11 @@ int elman_set_isa(const char* name) {
   return ELMAN_UNAVAILABLE;
 }
 int elman_num_threads(void) { return elman::num_threads(); }
-int elman_set_num_threads(int n) { return elman::set_num_threads(n); }
+int elman_set_num_threads(int n) {
+  if (elman::set_num_threads(n) == 0) return ELMAN_OK;
+  elman::set_error("elman_set_num_threads got %d; expected a number from 0. Pass 0 for the default.", n);
+  return ELMAN_INVALID;
+}
 
 double elman_peak_gflops(int dtype, int threads, int milliseconds) {
   const elman::Level* const level = elman::level_in_use();

@@ -23,10 +23,11 @@ struct Steps {
 
 // What a stream can do; `self` is the stream. Rows are numbered from 0, operations from 0, and the window is -1.
 struct StreamCalls {
-  elman_status (*run)(elman_stream* self, const void* x, void* y, int64_t steps);
+  elman_status (*run)(elman_stream* self, const void* x, void* y, int64_t steps);  // all steps or, if invalid, none
   void (*reset)(elman_stream* self, int64_t row);
   int64_t (*state_columns)(const elman_stream* self, int64_t op);
   void (*get_state)(const elman_stream* self, int64_t row, void* to);
+  bool (*takes_state)(const elman_stream* self, const void* from);  // whether its window is one of rows that run takes
   void (*set_state)(elman_stream* self, int64_t row, const void* from);
   void (*destroy)(elman_stream* self);
 };

@@ -52,7 +52,8 @@ struct Operation {
   virtual void reset(int64_t) {}
   virtual void get_state(int64_t, T*) const {}
   virtual void set_state(int64_t, const T*) {}
-  virtual bool takes(const T*) const { return true; }  // whether row x can be taken
+  virtual bool is_limited() const { return false; }    // whether there are rows of the stream that it cannot take
+  virtual bool takes(const T*) const { return true; }  // whether it can take the stream's row x
 
   void take_value(Arena<T>& arena, int64_t size) {
     y.size = size;
@@ -359,7 +360,7 @@ struct LayerNormOp final : ScaledOp<T> {
   }
 };
 
-// Rows are read as they are; `words` have been checked.
+// Its input is the stream's row, and what is not the number of a word has been refused.
 template <class T>
 struct EmbeddingOp final : Operation<T> {
   const void* weights;
@@ -373,6 +374,7 @@ struct EmbeddingOp final : Operation<T> {
     if (mask_zero) this->y.valid = reinterpret_cast<uint8_t*>(arena.take(this->batch));
   }
   void load_weights() override { copy_row(table, static_cast<const T*>(weights), words * units); }
+  bool is_limited() const override { return true; }
   bool takes(const T* x) const override { return *x >= 0 && *x < T(words) && *x == T(int64_t(*x)); }
   void step(const Moment&) override {
     for (int64_t r = 0; r < this->batch; ++r) {
@@ -516,6 +518,7 @@ class Stream final : public elman_stream {
   T* rows_ = nullptr;  // (batch, window, features), the latest last
   T* held_ = nullptr;  // (batch,): how many of them
   uint8_t* present_ = nullptr;
+  bool is_limited_ = false;  // whether there are rows that some operation cannot take
 
   Stream() = default;
   ~Stream() {
@@ -527,7 +530,7 @@ class Stream final : public elman_stream {
   const Value<T>& value(int32_t i) const { return i == 0 ? row_ : ops_[i - 1]->y; }
 
   elman_status build(const elman_program& p) {
-    static const StreamCalls kCalls = {run, reset, columns, get, set, destroy};
+    static const StreamCalls kCalls = {run, reset, columns, get, takes_state, set, destroy};
     calls = &kCalls;
     batch = p.batch;
     features_ = p.features;
@@ -549,6 +552,7 @@ class Stream final : public elman_stream {
       connect(ops_[i], p.ops[i]);  // again: the values have addresses now
       ops_[i]->take(arena);
       ops_[i]->load_weights();
+      is_limited_ |= ops_[i]->is_limited();
     }
     for (int64_t r = 0; r < batch; ++r) reset_row(r);
     return ELMAN_OK;
@@ -706,9 +710,9 @@ class Stream final : public elman_stream {
     Stream& s = self(stream);
     const FlushDenormals flush;
     const Value<T>& last = s.value(int32_t(s.count_));
+    if (!s.takes(static_cast<const T*>(x), s.batch * steps)) return ELMAN_INVALID;
     for (int64_t t = 0; t < steps; ++t) {
       const T* const rows = static_cast<const T*>(x) + t * s.features_;
-      if (!s.takes(rows, steps * s.features_)) return ELMAN_INVALID;
       s.window_ > 0 ? s.step_window(rows, steps * s.features_) : s.step_row(rows, steps * s.features_);
       T* const out = static_cast<T*>(y) + t * last.size;
       for (int64_t r = 0; r < s.batch; ++r)
@@ -717,11 +721,10 @@ class Stream final : public elman_stream {
     return ELMAN_OK;
   }
 
-  bool takes(const T* x, int64_t ld) const {
-    for (int64_t i = 0; i < count_; ++i) {
-      if (ops_[i]->x.data != row_.data) continue;
-      for (int64_t r = 0; r < batch; ++r) {
-        if (!ops_[i]->takes(x + r * ld)) return false;
+  bool takes(const T* x, int64_t rows) const {
+    for (int64_t i = 0; is_limited_ && i < count_; ++i) {
+      for (int64_t r = 0; r < rows; ++r) {
+        if (!ops_[i]->takes(x + r * features_)) return false;
       }
     }
     return true;
@@ -776,6 +779,7 @@ class Stream final : public elman_stream {
 
   static int64_t columns(const elman_stream* stream, int64_t op) {
     const Stream& s = self(stream);
+    if (op < -2 || op >= s.count_) return 0;
     if (op >= 0) return s.window_ > 0 ? 0 : s.ops_[op]->state_columns();
     if (op == -1) return s.window_ > 0 ? s.window_ * s.features_ + 1 : 0;
     int64_t all = columns(stream, -1);
@@ -792,6 +796,11 @@ class Stream final : public elman_stream {
       return;
     }
     for (int64_t i = 0; i < s.count_; at += s.ops_[i++]->state_columns()) s.ops_[i]->get_state(row, at);
+  }
+
+  static bool takes_state(const elman_stream* stream, const void* from) {
+    const Stream& s = self(stream);
+    return s.window_ == 0 || s.takes(static_cast<const T*>(from), s.window_);
   }
 
   static void set(elman_stream* stream, int64_t row, const void* from) {

@@ -257,6 +257,55 @@ def test_words():
         stream.step(-1)
 
 
+def test_the_words_of_a_window_are_checked_when_a_state_is_set():
+    stream = Stream(Network([Embedding(7, 3), GRU(4)], input_shape=(WINDOW,)))
+    stream.step(3)
+    before = stream.state
+    for wrong in (-1, 7, 1e8, np.nan):
+        with pytest.raises(ValueError, match="not the number of a word"):
+            stream.state = before | {"window/rows": np.full_like(before["window/rows"], wrong)}
+    np.testing.assert_equal(stream.state, before)
+
+
+@pytest.mark.parametrize(
+    ("features", "operations", "words"),
+    [
+        (2, [("embedding", (0,), 3)], "an Embedding that does not read rows of one integer"),
+        (1, [("dense", (0,), 1), ("embedding", (1,), 3)], "an Embedding that does not read rows of one integer"),
+        (3, [("dense", (0,), 2), ("sum", (0, 1), 0)], "inputs of different sizes: operation 1"),
+        (4, [("latest", (0,), 1 << 30)], "too many numbers: operation 0"),
+        (2, [("dense", (0,), (1 << 31) - 1)], "too many numbers: operation 0"),
+    ],
+)
+def test_the_library_refuses_operations_that_do_not_fit(features, operations, words):
+    weights = np.zeros(64, "float32")
+    made = [
+        _native.NativeOperation(kind, inputs, size=size, words=5, weights=(weights.ctypes.data,) * 2)
+        for kind, inputs, size in operations
+    ]
+    with pytest.raises(ValueError, match=words):
+        _native.NativeStream(made, 1, features, None, "float32")
+
+
+def test_the_library_refuses_what_is_null(network):
+    functions, whole = _native._stream_functions(), Stream(network, batch=1)
+    stream = whole._native.handle
+    calls = (
+        lambda: functions.elman_stream_step_of(None),
+        lambda: functions.elman_stream_step_of(_native._STREAM_CALL.pack(0, 0, 0)),
+        lambda: functions.elman_stream_step_of(_native._STREAM_CALL.pack(stream.value, 0, 0)),
+        lambda: functions.elman_stream_reset(None, 0),
+        lambda: functions.elman_stream_get_state(stream, 0, None),
+        lambda: functions.elman_stream_set_state(stream, 0, None),
+    )
+    for call in calls:
+        with pytest.raises(ValueError, match="is null. Pass its address"):
+            _native.raise_last_error(call())
+    assert [functions.elman_stream_state_columns(stream, i) for i in (99, -3)] == [0, 0]
+    with pytest.raises(ValueError, match="elman_set_num_threads got -1; expected"):
+        _native.raise_last_error(_native.library().elman_set_num_threads(-1))
+
+
 @pytest.mark.parametrize(
     ("x", "words"),
     [
