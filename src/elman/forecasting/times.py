@@ -8,6 +8,7 @@ decides; where that does not decide either, the column is refused.
 
 from __future__ import annotations
 
+import re
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -105,6 +106,11 @@ def pattern_of(form: str) -> str:
     return f"^{row.pattern}{_TIME if row.timed else ''}$"
 
 
+def _fitting(cells: list[str], form: str) -> int:
+    """How many cells a form's expression fits. Python keeps all of them compiled, and Polars only the latest 32."""
+    return sum(map(bool, map(re.compile(pattern_of(form)).fullmatch, cells)))
+
+
 def _simplified(series: pl.Series) -> pl.Series:
     """Cells in lower case with single blanks and without the day of the week; whole floats as integers."""
     text = cleaned(series).str.to_lowercase().str.replace_all(r"\s+", " ").str.replace(_WEEKDAY, "")
@@ -127,8 +133,8 @@ def time_format(series: pl.Series) -> str | None:
         return compact
     if not is_text(series):
         return None
-    fitting = {form: int(text.str.contains(pattern_of(form)).sum()) for form in FORMS}
-    candidates = [form for form, cells in fitting.items() if cells >= MOST * len(text) and cells]
+    cells = text.to_list()
+    candidates = [form for form in FORMS if _fitting(cells, form) >= max(1, MOST * len(cells))]
     parsed = {form: _moments(text, form) for form in candidates}
     if _YEAR_OR_DAY in parsed and not _in_a_year(parsed[_YEAR_OR_DAY].drop_nulls().to_numpy()):
         del parsed[_YEAR_OR_DAY]
@@ -178,8 +184,9 @@ def _compact(series: pl.Series, text: pl.Series) -> str | None:
     """The form of numbers that are dates: nearly every cell fits, and not all are the same."""
     if text.n_unique() < 2 or not (is_text(series) or series.dtype.is_numeric()):
         return None
+    cells = text.to_list()
     for form in COMPACT:
-        if text.str.contains(pattern_of(form)).sum() < _NEARLY * len(text):
+        if _fitting(cells, form) < _NEARLY * len(cells):
             continue
         moments = _moments(text, form)
         if moments.null_count() <= (1 - _NEARLY) * len(text):
