@@ -5,16 +5,16 @@ import errno
 import importlib
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+from typer.testing import CliRunner
 
 import elman
+from elman.cli.app import app
 from elman.forecasting import folder
 from fit_cases import DATED, DAYS, LINES, NOISE, ROWS, WAVE, csv_file, frame, replaced
 
@@ -348,9 +348,8 @@ def test_a_full_disk_leaves_nothing(monkeypatch):
 )
 def test_the_command_prints_one_line_and_ends_with_status_2(arguments, sentence, tmp_path):
     csv_file(tmp_path)
-    command = [sys.executable, "-m", "elman.cli", "fit", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
-    assert (done.returncode, done.stdout) == (2, "")
+    done = CliRunner().invoke(app, ["fit", *arguments])
+    assert (done.exit_code, done.stdout) == (2, "")
     assert sentence in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert [path.name for path in tmp_path.iterdir()] == ["data.csv"]
