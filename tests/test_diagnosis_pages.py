@@ -26,6 +26,13 @@ def odd(request: pytest.FixtureRequest) -> Report:
     return ODD[request.param]
 
 
+@pytest.fixture(scope="module")
+def usual(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The page of the usual report."""
+    path = tmp_path_factory.mktemp("usual") / "page.html"
+    return report().to_html(path, source="my-run on walk").read_text(encoding="utf-8")
+
+
 # --- pictures --------------------------------------------------------------------------------------------------------
 
 
@@ -120,32 +127,31 @@ def test_a_name_with_dollar_signs_is_not_a_formula(tmp_path: Path) -> None:
         shown.plot()
 
 
-def test_the_title_names_model_source_date_and_version(tmp_path: Path) -> None:
-    text = report().to_html(tmp_path / "page.html", source="my-run on walk").read_text(encoding="utf-8")
-    assert "<title>What walk remembers: my-run on walk, measured on 2026-02-03, elman 1.2.3</title>" in text
-    assert "<h1>What walk remembers</h1>" in text
-    assert '<p class="about">my-run on walk, measured on 2026-02-03, elman 1.2.3.</p>' in text
-    both = report().compare(report(model="other"))
+def test_the_title_names_model_source_date_and_version(usual: str, tmp_path: Path) -> None:
+    assert "<title>What walk remembers: my-run on walk, measured on 2026-02-03, elman 1.2.3</title>" in usual
+    assert "<h1>What walk remembers</h1>" in usual
+    assert '<p class="about">my-run on walk, measured on 2026-02-03, elman 1.2.3.</p>' in usual
+    both = ODD["diverged"].compare(dataclasses.replace(ODD["diverged"], model="other"))
     text = both.to_html(tmp_path / "both.html").read_text(encoding="utf-8")
     assert "<title>What walk and other remember, before and after: measured on 2026-02-03, elman 1.2.3</title>" in text
 
 
-def test_a_wide_screen_has_two_charts_a_row_and_a_phone_is_told_that_the_table_scrolls(tmp_path: Path) -> None:
-    text = report().to_html(tmp_path / "page.html").read_text(encoding="utf-8")
-    assert re.search(r"\.charts { display: grid; .*minmax\(min\(100%, 26rem\)", text)
-    assert re.search(r"@media \(max-width: 40rem\) { \.hint { display: block; } }", text)
-    assert re.search(r'<p class="hint">Scroll the table sideways[^<]*</p>\s*<div class="wide" role="region"', text)
+def test_a_wide_screen_has_two_charts_a_row_and_a_phone_is_told_that_the_table_scrolls(usual: str) -> None:
+    assert re.search(r"\.charts { display: grid; .*minmax\(min\(100%, 26rem\)", usual)
+    assert re.search(r"@media \(max-width: 40rem\) { \.hint { display: block; } }", usual)
+    assert re.search(r'<p class="hint">Scroll the table sideways[^<]*</p>\s*<div class="wide" role="region"', usual)
 
 
 def test_a_page_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="cannot be written"):
-        report().to_html(tmp_path / "nowhere" / "page.html")
+        ODD["diverged"].to_html(tmp_path / "nowhere" / "page.html")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_notebook_shows_it() -> None:
-    assert "<svg" in report()._repr_html_()
-    assert "<!doctype" not in report()._repr_html_()
+    shown = ODD["no state"]._repr_html_()
+    assert "<svg" in shown
+    assert "<!doctype" not in shown
 
 
 def test_a_report_is_json_and_sentences(odd: Report) -> None:
