@@ -89,3 +89,12 @@ def default_threads() -> Iterator[None]:
     """A test may set the number of threads; the next one has the default again."""
     yield
     elman.set_num_threads(None)
+
+
+@pytest.fixture(scope="module")
+def no_pictures() -> Iterator[None]:
+    """Runs of `elman.fit` write empty pictures, as drawing takes most of the time of a small run."""
+    with pytest.MonkeyPatch.context() as patched:
+        for name in ("forecast", "learning"):
+            patched.setattr(f"elman.forecasting.pictures.{name}", lambda *_: b"")
+        yield

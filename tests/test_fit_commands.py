@@ -20,6 +20,7 @@ from elman.forecasting.run import MODELS
 from fit_cases import DAYS, FINAL, SMALL, csv_file, frame, names
 
 TESTS = Path(__file__).resolve().parent
+pytestmark = pytest.mark.usefixtures("no_pictures")
 
 
 @pytest.fixture

@@ -29,6 +29,7 @@ from fit_cases import DAYS, LINES, NOISE, ROWS, SMALL, WAVE, csv_file, frame, re
 TEXT = "\n".join(LINES) + "\n"
 WANTED = np.column_stack([WAVE, NOISE]).astype("float32")
 DATED = frame(day=DAYS).select("day", "temp", "wind")
+pytestmark = pytest.mark.usefixtures("no_pictures")
 
 
 def read(table, form=Form(), **asked):

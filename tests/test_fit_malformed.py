@@ -23,7 +23,7 @@ import pytest
 from elman.cli.app import app
 from size import by_size
 
-COUNT = by_size(40, 60, 300)
+COUNT = by_size(10, 60, 300)
 fitting = importlib.import_module("elman.forecasting.fit")  # the package has a function of this name
 
 

@@ -15,6 +15,7 @@ from elman.forecasting import runs
 from fit_cases import SMALL, frame, names
 
 FAST = SMALL | {"epochs": 1, "seeds": 1, "origins": 1}
+pytestmark = pytest.mark.usefixtures("no_pictures")
 
 
 @pytest.fixture(scope="module")

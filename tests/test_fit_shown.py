@@ -6,7 +6,9 @@ import sys
 from contextlib import contextmanager
 from types import ModuleType, SimpleNamespace
 
+import numpy as np
 import pytest
+from PIL import Image
 
 import elman
 from elman import progress
@@ -29,6 +31,7 @@ def stages_of(tmp_path, **options):
     return seen
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_a_run_says_what_it_does_and_its_bar_ends_at_its_end(tmp_path):
     seen = stages_of(tmp_path, epochs=40)
     found = list(dict.fromkeys(re.sub(r"\d+ of", "N of", stage.name) for stage in seen))
@@ -45,6 +48,7 @@ def test_a_run_says_what_it_does_and_its_bar_ends_at_its_end(tmp_path):
     assert shares[-1] == 1
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_what_is_shown_is_chosen(tmp_path, capsys):
     for verbose, lines in (("auto", 0), (0, 0), (1, 7), (2, 7)):
         elman.fit(frame(), out=tmp_path, fresh=True, verbose=verbose, **ONCE | {"epochs": 2})
@@ -79,6 +83,10 @@ def test_a_run_that_is_killed_while_it_draws_has_its_result_and_is_finished_by_t
     assert not (tmp_path / "learning.png").exists()
     run = elman.fit(frame(), out=tmp_path, **SMALL)
     assert names(run.folder) == FINAL
+    for name in ("forecast.png", "learning.png"):
+        with Image.open(run.folder / name) as picture:
+            assert min(picture.size) > 400
+            assert len(np.unique(np.asarray(picture.convert("L")))) > 20  # lines in several shades of grey
 
 
 STAGES = [

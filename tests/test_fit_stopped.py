@@ -19,6 +19,7 @@ from elman.forecasting import training
 from fit_cases import FINAL, ONCE, SMALL, flipped, frame, names
 
 TESTS = Path(__file__).resolve().parent
+pytestmark = pytest.mark.usefixtures("no_pictures")
 
 # A run of fit that kills itself at the n-th time that a file of a name is being written, or a batch ends.
 KILLED = """

@@ -291,6 +291,7 @@ def test_features_of_the_calendar(freq, cycles):
         )
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_a_forecast_has_the_calendar_of_its_run(tmp_path):
     table = frame(day=DAYS).drop("wind")
     run = elman.fit(table, **SMALL | {"out": tmp_path / "run", "calendar": True})

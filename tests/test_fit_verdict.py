@@ -16,6 +16,7 @@ from fit_cases import SMALL, frame
 
 RNG = np.random.default_rng(0)
 GOOD, BAD = RNG.normal(size=(500, 2)) ** 2, 2 * RNG.normal(size=(500, 2)) ** 2
+pytestmark = pytest.mark.usefixtures("no_pictures")
 
 
 def errors(network, moments=None, rows=None, **baselines):

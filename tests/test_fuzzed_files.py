@@ -22,7 +22,7 @@ from elman.network import GRU, LSTM, Concat, Dense, Embedding, Network, SimpleRN
 from elman.stream import Stream
 from size import by_size
 
-COUNT = by_size(60, 300, 5000)
+COUNT = by_size(30, 120, 5000)
 
 
 def network() -> Network:
@@ -79,7 +79,7 @@ def test_a_damaged_file_is_one_clear_error(kind, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def run_folder(tmp_path_factory):
+def run_folder(tmp_path_factory, no_pictures):
     folder = tmp_path_factory.mktemp("run") / "run"
     x = np.sin(np.arange(300) / 5)
     elman.fit(polars.DataFrame({"value": x}), target="value", out=folder, window=8, ahead=2, units=2, epochs=1)

@@ -428,6 +428,7 @@ def test_resets_that_do_not_fit(network):
         Stream(network).run(np.zeros((4, FEATURES)), resets=np.zeros(3, bool))
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_a_run_of_fit_row_by_row(tmp_path):
     values = np.sin(np.arange(300) / 5) + 0.1 * np.arange(300)
     run = elman.fit(polars.DataFrame({"value": values}), window=8, ahead=3, units=4, epochs=1, out=tmp_path / "run")
