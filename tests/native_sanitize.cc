@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A driver for the native library alone, built and run by test_sanitizers.py. In: the name of a mode. Out: status 0 if
-// every call did what that mode expects. Numbers are not judged here. The arrays have exactly the sizes that elman.h
+// A driver for the native library alone, built and run by test_sanitizers.py. In: the name of a mode, and how many
+// percent of its random calls are made, else all. Out: status 0 if every call did what that mode expects. Numbers are not judged here. The arrays have exactly the sizes that elman.h
 // gives, so that a sanitizer sees every access outside them.
 //
 //   shapes        many shapes, options and numbers of threads, forward and backward
@@ -220,21 +220,21 @@ int run_training(uint32_t seed) {
   return elman_adam(&adam) ? fail("adam") : 0;
 }
 
-int shapes() {
-  for (uint32_t seed = 0; seed < 900; ++seed) {
+int shapes(uint32_t percent) {
+  for (uint32_t seed = 0; seed < 9 * percent; ++seed) {
     elman_set_num_threads(1 + int(seed % 3));
     if (run(seed) || run_training(seed)) return 1;
   }
   return 0;
 }
 
-int concurrent() {
+int concurrent(uint32_t percent) {
   elman_set_num_threads(3);
   std::atomic<int> failures{0};
   std::vector<std::thread> threads;
   for (uint32_t id = 0; id < 8; ++id) {
-    threads.emplace_back([id, &failures] {
-      for (uint32_t seed = 0; seed < 60; ++seed) {
+    threads.emplace_back([id, percent, &failures] {
+      for (uint32_t seed = 0; seed < 60 * percent / 100; ++seed) {
         if (id == 0) elman_set_num_threads(1 + int(seed % 4));
         failures += run(seed % 2 ? seed : 1000 * id + seed) + run_training(seed);
       }
@@ -349,9 +349,10 @@ void* mmap(void* p, size_t n, int protection, int flags, int file, off_t at) {
 #endif
 
 int main(int argc, char** argv) {
-  const char* const mode = argc == 2 ? argv[1] : "";
-  if (!strcmp(mode, "shapes")) return shapes();
-  if (!strcmp(mode, "concurrent")) return concurrent();
+  const char* const mode = argc > 1 ? argv[1] : "";
+  const uint32_t percent = argc > 2 ? uint32_t(atoi(argv[2])) : 100;
+  if (!strcmp(mode, "shapes")) return shapes(percent);
+  if (!strcmp(mode, "concurrent")) return concurrent(percent);
   if (!strcmp(mode, "modes")) return modes();
   if (!strcmp(mode, "allocations")) return allocations();
   fprintf(stderr, "expected one of shapes, concurrent, modes, allocations\n");
