@@ -19,6 +19,7 @@ import pytest
 
 import cases
 import elman
+import size
 from elman import _jax, route
 from elman.options import Options
 
@@ -80,11 +81,23 @@ VMAPPED = [
     ("recurrent_kernel", "bias"),
     ("x", "kernel"),
 ]
+FEW = size.by_size(VMAPPED[3::3], VMAPPED[3::3], VMAPPED)  # each operand but the weights; and x with a weight
+
+
+def large(*values: Any) -> Any:
+    """A case of the large size."""
+    return pytest.param(*values, marks=pytest.mark.large)
 
 
 @pytest.mark.medium
-@pytest.mark.parametrize("names", VMAPPED, ids="+".join)
-@pytest.mark.parametrize("function", [loss, gradient])
+@pytest.mark.parametrize(
+    ("function", "names"),
+    [
+        pytest.param(function, names, id=f"{function.__name__}-{'+'.join(names)}")
+        for function, chosen in ((loss, FEW), (gradient, VMAPPED))
+        for names in chosen
+    ],
+)
 def test_vmap(names: tuple[str, ...], function: Callable[..., Any]) -> None:
     in_axes = {n: 0 if n in names else None for n in NAMES}
 
@@ -95,7 +108,7 @@ def test_vmap(names: tuple[str, ...], function: Callable[..., Any]) -> None:
 
 
 @pytest.mark.medium
-@pytest.mark.parametrize("names", VMAPPED, ids="+".join)
+@pytest.mark.parametrize("names", FEW, ids="+".join)
 def test_gradient_of_vmap(names: tuple[str, ...]) -> None:
     in_axes = {n: 0 if n in names else None for n in NAMES}
 
@@ -110,7 +123,7 @@ def test_gradient_of_vmap(names: tuple[str, ...]) -> None:
 
 @pytest.mark.medium
 @pytest.mark.parametrize("name", ["x", "kernel"])
-@pytest.mark.parametrize("function", [loss, gradient])
+@pytest.mark.parametrize("function", [large(loss), gradient])
 def test_nested_vmap_over_other_axes(name: str, function: Callable[..., Any]) -> None:
     outer, inner = ({n: axis if n == name else None for n in NAMES} for axis in (-1, 0))
     array = np.moveaxis(several(name, 6).reshape(2, 3, *getattr(CASE, name).shape), 0, -1)
@@ -122,7 +135,7 @@ def test_nested_vmap_over_other_axes(name: str, function: Callable[..., Any]) ->
 
 
 @pytest.mark.medium
-@pytest.mark.parametrize("names", [("x", "kernel"), ("kernel", "x"), ("kernel", "bias")], ids="+".join)
+@pytest.mark.parametrize("names", [("x", "kernel"), ("kernel", "x"), large(("kernel", "bias"))], ids="+".join)
 def test_gradient_of_nested_vmap(names: tuple[str, str]) -> None:
     outer, inner = ({n: 0 if n == name else None for n in NAMES} for name in names)
 
@@ -218,7 +231,7 @@ def test_gradient_inside_other_transformations(around: Callable[..., Any]) -> No
 
 
 @pytest.mark.medium
-@pytest.mark.parametrize("around", AROUND)
+@pytest.mark.parametrize("around", [*AROUND[:3], *map(large, AROUND[3:])])
 def test_vmap_of_gradient_inside_other_transformations(around: Callable[..., Any]) -> None:
     in_axes = {n: 0 if n == "x" else None for n in FLOATS}
 
@@ -372,12 +385,12 @@ def test_a_gradient_on_the_way_that_does_not_count_does_no_harm() -> None:
 @pytest.mark.parametrize(
     "options",
     [
-        {},
         {"zero_output_for_mask": True},
         {"activation": "sigmoid", "go_backwards": True},
-        {"clip_state_gradient": 0.05},
         {"clip_state_gradient": 1.0},
-        {"clip_state_gradient": 1e6},
+        large({}),
+        large({"clip_state_gradient": 0.05}),
+        large({"clip_state_gradient": 1e6}),
     ],
     ids=str,
 )
