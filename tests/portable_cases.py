@@ -51,10 +51,18 @@ ELMAN = {
 
 
 def each_case(*without: str) -> pytest.MarkDecorator:
-    """Parametrizes a test by `layer` and `name`. Stock first: where its file does not work, elman's need not."""
+    """Parametrizes a test by `layer` and `name`. Stock first: where its file does not work, elman's need not.
+
+    The models of stock that are part of another are of the large size.
+    """
     pairs = [(keras.layers.SimpleRNN, name) for name in STOCK] + [(elman.SimpleRNN, name) for name in STOCK | ELMAN]
     chosen = [
-        pytest.param(layer, name, id=f"{'elman' if layer is elman.SimpleRNN else 'stock'}-{name}")
+        pytest.param(
+            layer,
+            name,
+            id=f"{'elman' if layer is elman.SimpleRNN else 'stock'}-{name}",
+            marks=[pytest.mark.large] if layer is not elman.SimpleRNN and name in ("plain", "backwards") else [],
+        )
         for layer, name in pairs
         if name not in without
     ]

@@ -21,6 +21,7 @@ import pytest
 
 import elman
 import portable_cases
+import size
 
 READER = """
 import jax.export
@@ -36,42 +37,40 @@ def open_and_run(path, x):
     loaded = tf.saved_model.load(path)
     return loaded.serve(tf.constant(x)).numpy()
 """
-# Exports stock's and elman's models into the folders that it is given; TensorFlow is loaded there next to JAX.
+# Exports the models into the folders that it is given; TensorFlow is loaded there next to JAX. A stateful model has a
+# fixed batch, which the signature of the file has to state.
 WRITE_SAVED_MODELS = """
 import pathlib, sys
 import keras, numpy as np
-import elman, portable_cases
-folder, *names = sys.argv[1:]
-x = portable_cases.inputs()
-for name in names:
-    for who, layer in (("stock", keras.layers.SimpleRNN), ("elman", elman.SimpleRNN)):
-        model = portable_cases.model(layer, name)
-        path = pathlib.Path(folder) / who / name
-        path.parent.mkdir(exist_ok=True)
-        np.save(f"{path}.npy", portable_cases.output(model, x))
-        with elman.portable():
-            model.export(path, verbose=False)
-"""
-# A stateful model has a fixed batch, which the signature of the file has to state.
-EXPORT_STATEFUL = """
-import sys
-import keras, numpy as np
 import tensorflow as tf
-import elman
+import elman, portable_cases
+x = portable_cases.inputs()
+for folder in map(pathlib.Path, sys.argv[1:]):
+    who, name = folder.parent.name, folder.name
+    model = portable_cases.model({"stock": keras.layers.SimpleRNN, "elman": elman.SimpleRNN}[who], name)
+    folder.parent.mkdir(exist_ok=True)
+    np.save(f"{folder}.npy", portable_cases.output(model, x))
+    with elman.portable():
+        model.export(folder, verbose=False)
+
 x = np.linspace(-1, 1, 30, dtype="float32").reshape(2, 5, 3)
 layer = elman.LSTM(4, stateful=True)
 model = keras.Sequential([keras.Input(batch_shape=x.shape), layer])
 first, second = model.predict(x, verbose=0), model.predict(x, verbose=0)
 layer.reset_states()
+path = folder.parent / "stateful"
 try:
-    model.export(sys.argv[1], verbose=False)
+    model.export(path, verbose=False)
 except ValueError as error:
     print(error)
-model.export(sys.argv[1], verbose=False, input_signature=[keras.InputSpec(shape=x.shape, dtype="float32")])
-loaded = tf.saved_model.load(sys.argv[1])
+model.export(path, verbose=False, input_signature=[keras.InputSpec(shape=x.shape, dtype="float32")])
+loaded = tf.saved_model.load(path)
 for expected in (first, second):
     np.testing.assert_allclose(loaded.serve(x), expected, atol=1e-6)
 """
+SAVED_MODELS = size.by_size(
+    ["elman/masked"], ["elman/masked"], ["stock/plain", "stock/masked", "elman/plain", "elman/masked"]
+)
 
 
 def save(path: Path, function: Callable, x: np.ndarray) -> None:
@@ -144,24 +143,31 @@ def test_a_function_traced_first_inside_is_native_outside(monkeypatch):
     assert traces
 
 
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Path], str]:
+    """The folders of the models that one process exports, and what it prints."""
+    parent = tmp_path_factory.mktemp("saved")
+    folders = [parent / name for name in SAVED_MODELS]
+    path = os.pathsep.join(p for p in (str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH")) if p)
+    command = [sys.executable, "-c", WRITE_SAVED_MODELS, *map(str, folders)]
+    done = subprocess.run(command, env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return folders, done.stdout
+
+
 @pytest.mark.medium
 @pytest.mark.needs("tensorflow")  # which writes Keras's SavedModel
-def test_a_saved_model_opens_without_elman(tmp_path):
-    names = ("plain", "masked")
-    path = os.pathsep.join(p for p in (str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH")) if p)
-    environment = os.environ | {"PYTHONPATH": path}
-    command = [sys.executable, "-c", WRITE_SAVED_MODELS, str(tmp_path), *names]
-    subprocess.run(command, env=environment, check=True)
+def test_a_saved_model_opens_without_elman(saved, tmp_path):
+    folders, _ = saved
     with portable_cases.reader(tmp_path, READER_OF_SAVED_MODELS) as reader:
-        for written in [tmp_path / who / name for who in ("stock", "elman") for name in names]:
-            portable_cases.assert_same(reader.run(written, portable_cases.inputs()), np.load(f"{written}.npy"))
+        for folder in folders:
+            portable_cases.assert_same(reader.run(folder, portable_cases.inputs()), np.load(f"{folder}.npy"))
 
 
+@pytest.mark.medium
 @pytest.mark.needs("tensorflow")
-def test_a_stateful_model_is_exported_for_its_own_batch(tmp_path):
-    command = [sys.executable, "-c", EXPORT_STATEFUL, str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+def test_a_stateful_model_is_exported_for_its_own_batch(saved):
+    _, printed = saved
     sentence = "is exported for a batch of any size; expected 2, the batch it was built with and keeps states for."
-    assert sentence in done.stdout
-    assert "input_signature=[keras.InputSpec(shape=(2, time, features), dtype='float32')]" in done.stdout
+    assert sentence in printed
+    assert "input_signature=[keras.InputSpec(shape=(2, time, features), dtype='float32')]" in printed
