@@ -24,9 +24,8 @@ def results():
     x = np.linspace(-1, 1, 40, dtype="float32").reshape(2, 5, 4)
     model = keras.Sequential([layer, keras.layers.Dense(1, kernel_initializer="ones")])
     model.compile("sgd", "mse")
-    first = model.predict(x, verbose=0)
-    model.fit(x, np.zeros((2, 5, 1)), verbose=0)
-    return np.concatenate([first.ravel(), *(w.ravel() for w in layer.get_weights())])
+    loss = model.train_on_batch(x, np.zeros((2, 5, 1)))
+    return np.concatenate([[float(loss)], *(w.ravel() for w in layer.get_weights())])
 
 expected = results()
 
