@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 
 import elman
-from elman import loading
+from elman import archives
 from elman.errors import DataError
 
 CELLS = ("SimpleRNN", "LSTM", "GRU")
@@ -340,8 +340,8 @@ def test_a_config_that_is_nested_too_deep_is_one_sentence(levels, suffix, tmp_pa
 
 @pytest.mark.parametrize("part", ["config.json", "metadata.json", "model.weights.h5", "assets/words.txt"])
 def test_a_part_that_unpacks_to_too_much_is_refused_before_it_is_read(part, tmp_path, monkeypatch):
-    monkeypatch.setattr(loading, "_LONGEST_CONFIG", 1 << 23)
-    monkeypatch.setattr(loading, "_UNPACKED", 1 << 23)
+    monkeypatch.setattr(archives, "_LONGEST_CONFIG", 1 << 23)
+    monkeypatch.setattr(archives, "_UNPACKED", 1 << 23)
     path = archive_of(tmp_path, **{part: b" " * ((1 << 23) + 1)})
     tracemalloc.start()
     try:
