@@ -17,7 +17,7 @@ import elman
 from elman.cli import keras_model
 from elman.cli.app import app
 from elman.forecasting.run import MODELS
-from fit_cases import DAYS, FINAL, SMALL, csv_file, frame, names
+from fit_cases import DAYS, FINAL, NOISE, ROWS, SMALL, WAVE, csv_file, frame, names
 
 TESTS = Path(__file__).resolve().parent
 pytestmark = pytest.mark.usefixtures("no_pictures")
@@ -114,7 +114,12 @@ def test_diagnose_says_of_a_run_on_its_own_table_what_fit_said(epochs, tmp_path)
     run = elman.fit(table, target="temp", window=8, units=4, epochs=epochs, out=tmp_path / "run", learning_rate=0.02)
     words = ["diagnose", str(run.folder), str(table), "--out", str(tmp_path / "page.html"), "--json"]
     said = json.loads(CliRunner().invoke(app, words).stdout)
-    assert {name: said[name] for name in run.metrics["memory"]} == run.metrics["memory"]
+    memory = run.metrics["memory"]
+    assert {name: said[name] for name in memory} == memory
+    values = np.column_stack([WAVE, NOISE]).astype("float32")
+    block = range(ROWS - 20, ROWS)  # of the last origin; before it the network has learned
+    found = elman.diagnose(run.models["network"], np.stack([values[i - 8 : i] for i in block]), values[block, :1])
+    assert {name: getattr(found, name) for name in memory} == memory
     assert (
         html.escape(f"run on data.csv, measured on {said['date']}, elman {elman.__version__}.")
         in (tmp_path / "page.html").read_text()

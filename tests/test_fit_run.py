@@ -268,6 +268,13 @@ def test_a_report_says_how_many_of_the_held_out_values_were_filled(tmp_path):
     assert f"Of the held-out values {100 / held_out:.2g} % were empty and are filled" in run.metrics["notes"][-1]
 
 
+def test_a_report_says_why_memory_is_not_measured(tmp_path):
+    run = elman.fit(frame()[:120], out=tmp_path, **SMALL | {"epochs": 1, "seeds": 1, "origins": 3})
+    assert run.metrics["memory"]["horizon"] is None
+    sentence = "Memory: not measured. The last block holds out 12 windows, and 16 are needed."
+    assert sentence in report.text(run.metrics).splitlines()
+
+
 def test_a_table_that_ends_with_a_gap_has_no_forecast(tmp_path):
     table = frame(day=np.where(np.arange(ROWS) < ROWS - 3, DAYS, DAYS + 9))
     run = elman.fit(table, fill="split", out=tmp_path, **SMALL | {"epochs": 1})

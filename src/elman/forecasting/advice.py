@@ -22,7 +22,7 @@ _LONGEST = 512  # rows of a window that is advised
 
 def next_step(
     errors: dict[str, Any],
-    memory: dict[str, Any] | None,
+    memory: dict[str, Any],
     left: np.ndarray,
     *,
     cell: str,
@@ -35,7 +35,7 @@ def next_step(
 
     Args:
         errors: Of `verdict.errors`.
-        memory: The horizon of the network, or `None` if it was not measured.
+        memory: The horizon of the network; `None` if it was not measured.
         left: `(windows,)` errors of the model to use, one step ahead, in order of time.
         cell: Of the network.
         units: Sizes of its recurrent layers.
@@ -43,7 +43,7 @@ def next_step(
         features: Columns that it sees.
         target: The column that is forecast.
     """
-    horizon = None if memory is None else memory["horizon"]
+    horizon = memory["horizon"]
     best = errors["best_baseline"]
     longer = f"a longer window, --window {2 * window}" if 2 * window <= _LONGEST else None
     if errors["models"][errors["use"]]["rmse"] == 0:

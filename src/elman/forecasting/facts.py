@@ -19,7 +19,7 @@ from elman.forecasting.prepared import Prepared
 from elman.forecasting.settings import Settings
 from elman.forecasting.source import Source
 from elman.forecasting.table import Table
-from elman.forecasting.windows import Windows, examples_of
+from elman.forecasting.windows import LEAST_EXAMPLES, Windows, examples_of
 from elman.forecasting.words import counted
 from elman.network import History, Network
 
@@ -117,16 +117,34 @@ def versions() -> dict[str, str]:
     }
 
 
-def memory(model: Network, windows: Windows) -> dict[str, Any] | None:
-    """How far back the recurrent layers remember, on held-out windows; `None` if these are too few or constant.
+def memory(model: Network, windows: Windows) -> dict[str, Any]:
+    """How far back the recurrent layers remember, on windows that the network has not learned from.
 
     The linear path next to them sees the whole window, whatever they forget.
+
+    Args:
+        model: The network of the last origin.
+        windows: Of the last origin. The held-out windows before its block are among those that the network learned
+            from.
+
+    Returns:
+        `horizon`, `verdict` and `because`. If the held-out windows are too few or constant, the horizon is `None`, and
+        `because` says so.
     """
-    some = examples_of(windows.starts["test"])
-    if some is None or windows.window < 2:
-        return None
+    held_out = windows.starts["test"]
+    some = examples_of(held_out)
+    if windows.window < 2:
+        return _not_measured("A window of one row has nothing to remember.")
+    if some is None:
+        return _not_measured(
+            f"The last block holds out {counted(len(held_out), 'window')}, and {LEAST_EXAMPLES} are needed."
+        )
     targets = windows.targets(some)
     if not np.ptp(targets, axis=0).any():
-        return None
+        return _not_measured("The values that the last block holds out are all the same.")
     found = elman.diagnose(model, windows.inputs(some), targets)
     return {"horizon": found.horizon, "verdict": found.verdict, "because": found.because}
+
+
+def _not_measured(because: str) -> dict[str, Any]:
+    return {"horizon": None, "verdict": "not measured", "because": because}

@@ -212,7 +212,7 @@ def _run(prepared: Prepared, source: Source, settings: Settings, path: Path, sta
     errors["models"][NETWORK]["by_seed"] = [float(np.sqrt(((each - truth) ** 2).mean())) for each in single]
     folder.remove_keras_model(path)  # of an interrupted run
     later, kept = _keep(prepared, source, fitted[-1], left, settings.model or errors["use"], path)
-    memory = facts.memory(fitted[-1].network, windows)
+    memory = facts.memory(fitted[-1].network, prepared.origins[-1].windows)
     data = plain(
         {
             **facts.facts(prepared, source, settings),
@@ -297,7 +297,7 @@ def _later(
 
 def _next(
     errors: dict[str, Any],
-    memory: dict[str, Any] | None,
+    memory: dict[str, Any],
     left: dict[str, np.ndarray],
     settings: Settings,
     table: Table,

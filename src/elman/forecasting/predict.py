@@ -91,7 +91,8 @@ def examples(run: Any, table: Any) -> tuple[Any, np.ndarray, np.ndarray]:
 
     Returns:
         The network, `(windows, window, features)` and `(windows, ahead)`. Of the table that the run was made from
-        these are the held-out windows on which `fit` measured the memory; of another one up to 4,096 evenly spaced.
+        these are the held-out windows on which `fit` measured the memory; of another one, or if they are too few, up
+        to 4,096 evenly spaced.
 
     Raises:
         elman.DataError: If the run is not finished, or the table does not fit it.
@@ -140,8 +141,8 @@ def _read(run: Any, table: Any, form: dict[str, str | None] | None = None) -> tu
 def _held_out(run: Run, table: Table) -> np.ndarray | None:
     """The held-out windows on which `fit` measured the memory, if it did."""
     window, ahead = run.metrics["window"], run.metrics["ahead"]
-    parts = parts_at_origins(table, run.metrics.get("origins", 1))
-    return examples_of(np.concatenate([windows_of(table, part, window, ahead).starts["test"] for part in parts]))
+    last = parts_at_origins(table, run.metrics.get("origins", 1))[-1]
+    return examples_of(windows_of(table, last, window, ahead).starts["test"])
 
 
 def _last(table: Table, rows: int, what: str) -> np.ndarray:

@@ -19,7 +19,7 @@ from elman.forecasting.table import Table
 _SHORTEST, _LONGEST = 8, 64  # rows of a window that is chosen here
 _WITHOUT_PERIOD = 24
 _STEPS = 100  # of an epoch, at least, if there are windows enough
-_LEAST_EXAMPLES, _EXAMPLES = 16, 1024  # held-out windows on which memory is measured
+LEAST_EXAMPLES, _EXAMPLES = 16, 1024  # held-out windows on which memory is measured
 _MOSTLY = 0.5  # share of the rows
 _LONG_ENOUGH = 8  # how often a window that is chosen here fits into the series, at least
 
@@ -161,4 +161,4 @@ def evenly(starts: np.ndarray, most: int) -> np.ndarray:
 
 def examples_of(held_out: np.ndarray) -> np.ndarray | None:
     """The held-out windows on which the memory of a network is measured; `None` if there are too few."""
-    return evenly(held_out, _EXAMPLES) if len(held_out) >= _LEAST_EXAMPLES else None
+    return evenly(held_out, _EXAMPLES) if len(held_out) >= LEAST_EXAMPLES else None
