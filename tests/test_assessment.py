@@ -155,6 +155,18 @@ def test_many_windows_keep_fewer_errors_and_the_same_widths():
     assert np.isinf(kept.half_width(0.9999)).all()
 
 
+def test_values_that_are_not_known_are_left_out_of_the_widths():
+    errors = np.random.default_rng(7).normal(size=(60, 2))
+    unknown = errors.copy()
+    unknown[::3, 1] = np.nan
+    kept, alone = Conformal.calibrated(unknown), Conformal.calibrated(errors[unknown[:, 1] == errors[:, 1], 1:])
+    assert kept.highest_level == 40 / 41  # that of the step with the fewest
+    assert kept.half_width(0.9)[1] == alone.half_width(0.9)[0]
+    assert_allclose(kept.half_width(0.9)[0], Conformal.calibrated(errors).half_width(0.9)[0], rtol=0.1)
+    assert_allclose(coverage_ahead(unknown, 0.8), 0.8, atol=0.2)
+    assert coverage_ahead(np.where([True, False], errors, np.nan), 0.8) is None
+
+
 def test_coverage_is_measured_on_later_windows():
     rng = np.random.default_rng(8)
     still = rng.normal(size=(1000, 2))

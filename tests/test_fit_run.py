@@ -261,11 +261,20 @@ def test_groups_times_and_several_steps(tmp_path):
     assert_allclose(found["temp"], run.forecast["temp"], rtol=1e-6)
 
 
-def test_a_report_says_how_many_of_the_held_out_values_were_filled(tmp_path):
-    table = frame(temp=[None if i in {20, 180} else value for i, value in enumerate(WAVE)])
-    run = elman.fit(table, fill="previous", out=tmp_path, **SMALL | {"epochs": 1, "seeds": 1, "origins": 1})
-    held_out = run.metrics["windows"]["test"]
-    assert f"Of the held-out values {100 / held_out:.2g} % were empty and are filled" in run.metrics["notes"][-1]
+def test_values_that_were_filled_are_not_judged(tmp_path):
+    empty = [20, *range(160, 170), 180]
+    measured = pl.Series(WAVE).cast(pl.Float32).scatter(empty, None)
+    run = elman.fit(frame(temp=measured), fill="previous", ahead=2, out=tmp_path, **ONCE | {"epochs": 1})
+    assert "Of the held-out values 18 % were empty and are filled; they count neither" in run.metrics["notes"][-1]
+    truth, last = measured.to_numpy(), measured.forward_fill().to_numpy()
+    errors = np.array([truth[i : i + 2] - last[i - 1] for i in range(140, ROWS - 1) if not 160 <= i < 169], "float64")
+    assert run.metrics["windows"]["test"] == len(errors) == 50
+    found = run.metrics["errors"]["models"]["last_value"]
+    assert_allclose(found["rmse"], np.sqrt(np.nanmean(errors**2, 1).mean()), rtol=1e-6)
+    assert_allclose(found["by_step"], np.sqrt(np.nanmean(errors**2, 0)), rtol=1e-6)
+    ordered, place = np.sort(np.abs(errors), 0), 0.8 * 49 - 1  # of the 48 that are known at each step
+    expected = ordered[int(place)] + place % 1 * (ordered[int(place) + 1] - ordered[int(place)])
+    assert_allclose(run.half_widths(0.8, "last_value"), expected, rtol=1e-4)
 
 
 def test_a_report_says_why_memory_is_not_measured(tmp_path):

@@ -232,6 +232,12 @@ def test_no_window_ends_in_a_row_that_was_filled_by_what_is_to_be_forecast(fill)
     assert set(np.flatnonzero(found.made)) == empty
 
 
+def test_a_table_whose_end_is_filled_cannot_be_judged():
+    found = read(frame(temp=[v if i < 130 else None for i, v in enumerate(WAVE)]), "previous")
+    with pytest.raises(DataError, match="every held-out value of 'temp' was empty and is filled, so that no forecast"):
+        windows_of(found, parts_at_origins(found, 1)[0], 4, 2)
+
+
 def test_a_table_with_an_empty_cell_in_most_rows_is_not_interpolated():
     found = read(frame(wind=[v if i % 4 == 0 else None for i, v in enumerate(NOISE)]), "linear")
     (part,) = parts_at_origins(found, 1)

@@ -29,13 +29,18 @@ class Conformal(NamedTuple):
 
     @classmethod
     def calibrated(cls, errors: np.ndarray) -> Conformal:
-        """From `(windows, ahead)` errors of any sign. Of many windows evenly spaced order statistics are kept."""
-        ordered = np.sort(np.abs(errors), axis=0)
-        count = len(ordered)
-        if count > _KEPT:
+        """From `(windows, ahead)` errors of any sign, NaN where the value is not known.
+
+        Of many windows evenly spaced order statistics are kept, and of each step as many as of the one with the fewest.
+        """
+        ordered = np.sort(np.abs(errors), axis=0)  # NaN last
+        known = (~np.isnan(ordered)).sum(0)
+        count = min(int(known.min()), _KEPT)
+        if count < len(ordered):
             # The k-th of n errors stands at the level k / (n + 1). Those that are kept stand at the same levels.
-            levels = np.arange(1, _KEPT + 1) / (_KEPT + 1)
-            ordered = _at_level(ordered, levels)
+            levels = np.arange(1, count + 1) / (count + 1)
+            steps = [_at_level(each[:n, None], levels) for each, n in zip(ordered.T, known, strict=True)]
+            ordered = np.concatenate(steps, axis=1)
         return cls(ordered)
 
     @property
@@ -58,21 +63,21 @@ def coverage_ahead(errors: np.ndarray, level: float) -> np.ndarray | None:
     """The coverage that intervals would have had: each part of the windows with the widths from all parts before it.
 
     Args:
-        errors: `(windows, ahead)` errors of any sign, in order of time.
+        errors: `(windows, ahead)` errors of any sign, in order of time; NaN where the value is not known.
         level: Of the intervals.
 
     Returns:
         `(ahead,)` shares; `None` if there are too few windows for an interval of this level.
     """
     ends = np.linspace(0, len(errors), _PARTS + 1).astype(int)[1:]
-    held, judged = np.zeros(errors.shape[1]), 0
+    held, judged = np.zeros((2, errors.shape[1]))
     for first, end in itertools.pairwise(ends):
         before = Conformal.calibrated(errors[:first]) if first else None
         if before is None or level > before.highest_level or end == first:
             continue
         held += (np.abs(errors[first:end]) <= before.half_width(level)).sum(0)
-        judged += end - first
-    return held / judged if judged else None
+        judged += (~np.isnan(errors[first:end])).sum(0)
+    return held / judged if judged.all() else None
 
 
 def _at_level(ordered: np.ndarray, levels: np.ndarray) -> np.ndarray:

@@ -36,7 +36,7 @@ def next_step(
     Args:
         errors: Of `verdict.errors`.
         memory: The horizon of the network; `None` if it was not measured.
-        left: `(windows,)` errors of the model to use, one step ahead, in order of time.
+        left: `(windows,)` errors of the model to use, one step ahead, in order of time, where the value is known.
         cell: Of the network.
         units: Sizes of its recurrent layers.
         window: Rows of it.
@@ -83,9 +83,11 @@ def depends(errors: np.ndarray) -> bool:
     """
     count = len(errors)
     lags = min(_LAGS, count // 5)
+    if lags < 1:
+        return False
     deviations = errors - errors.mean()
     size = deviations @ deviations
-    if lags < 1 or not size > 0:
+    if not size > 0:
         return False
     correlations = np.array([deviations[k:] @ deviations[:-k] / size for k in range(1, lags + 1)])
     total = count * (count + 2) * (correlations**2 / (count - np.arange(1, lags + 1))).sum()

@@ -24,6 +24,7 @@ from elman.forecasting.fitted import Fitted, fit_all, models_of
 from elman.forecasting.fitted import forecasts as fitted_forecasts
 from elman.forecasting.forecast import last_forecast, to_csv
 from elman.forecasting.models import rows_of
+from elman.forecasting.parts import PARTS, parts_at_origins
 from elman.forecasting.prepared import Prepared, prepare
 from elman.forecasting.run import (
     CHECKPOINTS,
@@ -40,7 +41,7 @@ from elman.forecasting.stages import Stages
 from elman.forecasting.table import Table
 from elman.forecasting.training import Progress
 from elman.forecasting.verdict import NETWORK
-from elman.forecasting.windows import Windows, moments_of
+from elman.forecasting.windows import Windows, moments_of, truth
 from elman.forecasting.words import listed
 from elman.network import Network
 from elman.plain_values import plain
@@ -203,13 +204,13 @@ def _run(prepared: Prepared, source: Source, settings: Settings, path: Path, sta
     stages.begin("judging on the held-out rows")
     table, windows = prepared.table, prepared.windows
     _note_learning(table, fitted)
-    _note_made_values(table, windows)
+    _note_made_values(table)
     forecasts, single = fitted_forecasts(prepared, fitted)
-    truth = windows.targets(windows.starts["test"]).astype("float64")
-    left = {name: values - truth for name, values in forecasts.items()}
+    measured = truth(table, windows, windows.starts["test"])
+    left = {name: values - measured for name, values in forecasts.items()}
     moments = moments_of(table, windows.starts["test"], windows.window)
     errors = verdict.errors({name: each**2 for name, each in left.items()}, windows.ahead, moments, len(table.rows))
-    errors["models"][NETWORK]["by_seed"] = [float(np.sqrt(((each - truth) ** 2).mean())) for each in single]
+    errors["models"][NETWORK]["by_seed"] = [verdict.rmse((each - measured) ** 2) for each in single]
     folder.remove_keras_model(path)  # of an interrupted run
     later, kept = _keep(prepared, source, fitted[-1], left, settings.model or errors["use"], path)
     memory = facts.memory(fitted[-1].network, prepared.origins[-1].windows)
@@ -268,17 +269,15 @@ def _note_learning(table: Table, fitted: list[Fitted]) -> None:
         )
 
 
-def _note_made_values(table: Table, windows: Windows) -> None:
-    """Says so if errors are measured on values that were filled."""
+def _note_made_values(table: Table) -> None:
+    """Says so if values of the held-out rows were filled."""
     if table.made is None:
         return
-    share = table.made[
-        windows.starts["test"][:, None] + np.arange(windows.window, windows.window + windows.ahead)
-    ].mean()
+    share = table.made[parts_at_origins(table, 1)[0] == PARTS.index("test")].mean()
     if share:
         table.notes.append(
-            f"Of the held-out values {100 * share:.2g} % were empty and are filled; the errors there are those of "
-            "values that nobody measured."
+            f"Of the held-out values {100 * share:.2g} % were empty and are filled; they count neither in the errors "
+            "nor in the intervals."
         )
 
 
@@ -303,10 +302,11 @@ def _next(
     table: Table,
     windows: Windows,
 ) -> str:
+    first = left[errors["use"]][:, 0]
     return advice.next_step(
         errors,
         memory,
-        left[errors["use"]][:, 0],
+        first[~np.isnan(first)],
         cell=settings.cell,
         units=settings.units,
         window=windows.window,

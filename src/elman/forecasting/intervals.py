@@ -27,7 +27,8 @@ def save(folder: Path, errors: Mapping[str, np.ndarray]) -> dict[str, Conformal]
 
     Args:
         folder: Of the run.
-        errors: For each model `(windows, ahead)` errors, forecast minus value, of held-out windows in order of time.
+        errors: For each model `(windows, ahead)` errors, forecast minus value, of held-out windows in order of time;
+            NaN where the value is not known.
     """
     found = {name: Conformal.calibrated(each) for name, each in errors.items()}
     checkpoint.write(folder / INTERVALS, {name: each.errors.astype("float32") for name, each in found.items()}, {})
@@ -73,7 +74,7 @@ def measured(errors: np.ndarray) -> list[dict[str, Any]]:
     """How often the intervals of each level of LEVELS held the value, where each is calibrated on earlier windows.
 
     Args:
-        errors: `(windows, ahead)`, in order of time.
+        errors: `(windows, ahead)`, in order of time; NaN where the value is not known.
     """
     found = []
     for level in LEVELS:

@@ -38,7 +38,8 @@ def errors(squares: dict[str, np.ndarray], ahead: int, moments: np.ndarray, rows
     """The scores of all models, and whether the network and the best baseline can be told apart.
 
     Args:
-        squares: For each model `(windows, ahead)` squared errors, from the simplest to the network.
+        squares: For each model `(windows, ahead)` squared errors, from the simplest to the network; NaN where the value
+            is not known, but not in a whole window.
         ahead: Steps.
         moments: `(windows,)`: when each is; windows of several series may share one.
         rows: Of the table.
@@ -49,7 +50,7 @@ def errors(squares: dict[str, np.ndarray], ahead: int, moments: np.ndarray, rows
         `difference`, the ratio of the network's RMSE to its, with its 95 % interval, or `None` if that is 0;
         `winner`, or `None`; `use`, the model to use; `verdict`.
     """
-    losses = {name: by_moment(values.mean(1), moments) for name, values in squares.items()}
+    losses = {name: by_moment(_mean(values, 1), moments) for name, values in squares.items()}
     scores = {name: _score(values, losses[name], ahead) for name, values in squares.items()}
     best = min((name for name in scores if name != NETWORK), key=lambda name: scores[name]["rmse"])
     compared = [losses[name] for name in (NETWORK, best) if scores[name]["rmse"] > 0]
@@ -75,10 +76,21 @@ def errors(squares: dict[str, np.ndarray], ahead: int, moments: np.ndarray, rows
     return found | {"verdict": _verdict(found)}
 
 
+def rmse(squares: np.ndarray) -> float:
+    """The error of `(windows, ahead)` squared errors, NaN where the value is not known; each window counts as one."""
+    return float(np.sqrt(_mean(squares, 1).mean()))
+
+
 def surely_better(first: np.ndarray, second: np.ndarray, ahead: int, moments: np.ndarray) -> bool:
     """Whether the first of two `(windows, ahead)` squared errors has the lower mean in 95 % of the draws."""
     one, other = (by_moment(squares.mean(1), moments) for squares in (first, second))
     return share_of_draws_below(one, other, ahead) >= _SURELY
+
+
+def _mean(squares: np.ndarray, axis: int) -> np.ndarray:
+    """The mean of those that are known along an axis; NaN if none is."""
+    with np.errstate(invalid="ignore"):
+        return np.nansum(squares, axis) / (~np.isnan(squares)).sum(axis)
 
 
 def _score(squares: np.ndarray, losses: np.ndarray, ahead: int) -> dict[str, Any]:
@@ -88,7 +100,7 @@ def _score(squares: np.ndarray, losses: np.ndarray, ahead: int) -> dict[str, Any
         "rmse": rmse,
         "low": low if math.isfinite(high) else None,
         "high": high if math.isfinite(high) else None,
-        "by_step": np.sqrt(squares.mean(0)).tolist(),
+        "by_step": np.sqrt(_mean(squares, 0)).tolist(),
     }
 
 

@@ -47,11 +47,24 @@ class Windows(NamedTuple):
 
     def targets(self, starts: np.ndarray) -> np.ndarray:
         """`(len(starts), ahead)`: the values that follow."""
-        return self.rows[starts[:, None] + np.arange(self.window, self.window + self.ahead), self.target]
+        return self.rows[rows_ahead(starts, self.window, self.ahead), self.target]
 
     def last(self, starts: np.ndarray) -> np.ndarray:
         """`(len(starts), 1)`: the target in the last row of each."""
         return self.rows[starts + self.window - 1, self.target][:, None]
+
+
+def rows_ahead(starts: np.ndarray, window: int, ahead: int) -> np.ndarray:
+    """`(len(starts), ahead)`: the rows that some windows forecast."""
+    return starts[:, None] + np.arange(window, window + ahead)
+
+
+def truth(table: Table, windows: Windows, starts: np.ndarray) -> np.ndarray:
+    """`(len(starts), ahead)`: the values that follow, float64; NaN where one was filled, since nobody measured it."""
+    found = windows.targets(starts).astype("float64")
+    if table.made is not None:
+        found[table.made[rows_ahead(starts, windows.window, windows.ahead)]] = np.nan
+    return found
 
 
 def gathered(rows: np.ndarray, starts: np.ndarray, window: int) -> np.ndarray:
@@ -106,7 +119,8 @@ def windows_of(table: Table, part: np.ndarray, window: int, ahead: int) -> Windo
 
     No window ends in a row that was filled by the value after it, which is what is to be forecast.
 
-    The targets of a held-out window may reach into the block of the next origin, which no model has learned from yet.
+    The targets of a held-out window may reach into the block of the next origin, which no model has learned from yet. A
+    window of which all targets were filled is not held out.
 
     Raises:
         DataError: If a part has none.
@@ -123,8 +137,16 @@ def windows_of(table: Table, part: np.ndarray, window: int, ahead: int) -> Windo
             last = LATER if name == "test" else i
             found[name].append(starts[(begins == i) & (ends >= i) & (ends <= last)])
     parted = {name: np.concatenate(each) for name, each in found.items()}
+    held_out = parted["test"]
+    if table.made is not None:
+        parted["test"] = held_out[~table.made[rows_ahead(held_out, window, ahead)].all(1)]
     for name, each in parted.items():
         if not len(each):
+            if name == "test" and len(held_out):
+                raise DataError(
+                    f"every held-out value of {table.chosen.target!r} was empty and is filled, so that no forecast can "
+                    "be judged; expected some at the end of the table. Leave out the rows there that have none."
+                )
             share = 0.0 if table.interpolated is None else float(table.interpolated.mean())
             if share > _MOSTLY:
                 raise DataError(
