@@ -4,8 +4,9 @@
 // their states in one block of memory, taken when the stream is created. A recurrent operation is one step of the
 // forward (forward.h) and gives the same bits. A step allocates nothing and takes no lock.
 //
-// Values are rows of whole vectors, zeros after their last number. With a window, the rows of the window go through the
-// operations from zero states at every step; operations without a time axis run for the last of them alone.
+// Values are rows of whole vectors. What comes after their last number may be any number, and no result depends on it.
+// With a window, the rows of the window go through the operations from zero states at every step; operations without a
+// time axis run for the last of them alone.
 //
 // Part of level.cc, which is compiled once per instruction set.
 #ifndef ELMAN_STREAM_H_
