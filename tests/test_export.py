@@ -139,6 +139,11 @@ def test_words_as_a_header(tmp_path):
     assert "void w2_step(w2_state* s, const float* x, float* y)" in (tmp_path / "words.h").read_text()
 
 
+def test_a_name_may_hold_the_words_that_stand_for_it(tmp_path):
+    network = Network([SimpleRNN(2)], input_shape=(None, 1))
+    assert elman.export(network, tmp_path / "net.h", name="SUPPER_NAME").error < 1e-5
+
+
 def test_a_changed_weight_fails_the_selftest(tmp_path):
     path = tmp_path / "net.h"
     elman.export(Network([SimpleRNN(4), Dense(1)], input_shape=(None, 2), seed=3), path)

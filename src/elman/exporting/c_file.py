@@ -142,7 +142,8 @@ def _compared(path: Path, written: Path, name: str, x: Array, y: Array, limit: f
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, f"{name}.h").write_bytes(written.read_bytes())
         driver = Path(folder, "driver.c")
-        driver.write_bytes(_DRIVER.replace("NAME", name).replace("UPPER", name.upper()).encode())
+        names = {"NAME": name, "UPPER": name.upper()}  # in one pass, since a name may hold these words
+        driver.write_bytes(re.sub("|".join(names), lambda found: names[found[0]], _DRIVER).encode())
         program = Path(folder, "driver.exe")
         command = [cc, *_STRICT, "-O1", driver, "-o", program, *_LIBRARIES]
         built = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
