@@ -217,7 +217,9 @@ def test_without_onnx_runtime_the_notes_say_what_was_compared(tmp_path, monkeypa
 
 @pytest.mark.parametrize("kind", CELLS)
 def test_masked_steps_at_the_end_are_lengths(tmp_path, kind):
-    """`export` compares sequences that end early."""
+    """`export` compares sequences that end early; the file and the notes say where padding may be."""
+    import onnx
+
     first = {"return_sequences": True}
     both = [[kind(4, **first)], [kind(4, go_backwards=True, **first), Reverse()]]
     for begin in ([Mask(0.5), Normalize(0.1, 2.0)], [Embedding(9, 3, mask_zero=True)]):
@@ -232,7 +234,9 @@ def test_masked_steps_at_the_end_are_lengths(tmp_path, kind):
             network = Network([*begin, *layers], input_shape=shape)
             cases.random_weights(network, np.random.default_rng(2))
             exported = elman.export(network, tmp_path / "net.onnx", state=kind is LSTM)
-            assert exported.notes == ("compared in ONNX Runtime",)
+            note = onnx.load(tmp_path / "net.onnx").doc_string
+            assert "padding on the right" in note
+            assert exported.notes == (note, "compared in ONNX Runtime")
     late = Network([Dense(3), Mask(0.0), kind(4)], input_shape=(None, 3))
     with pytest.raises(ValueError, match="masks steps and comes after other layers"):
         elman.export(late, tmp_path / "late.onnx")

@@ -54,7 +54,7 @@ def write(network: Network, path: Path, *, step: bool = False, state: bool = Fal
     else:
         model, begin = onnx_sequence.model_of(single, state=state)
     content, compare = onnx_graph.checked(model).SerializeToString(), _compared_steps if step else _compared
-    errors, notes = [], []
+    errors, notes = [], [model.doc_string] if model.doc_string else []
 
     def write_compared(to: Path) -> None:
         to.write_bytes(content)

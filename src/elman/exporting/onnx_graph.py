@@ -25,6 +25,7 @@ class Graph:
         self.weights: list[Any] = []
         self.inputs: list[Any] = []
         self.outputs: list[Any] = []
+        self.note = ""  # what a user of the file has to know
         self._known: dict[tuple[Any, ...], str] = {}
 
     def weight(self, name: str, values: Any, dtype: str = "float32") -> str:
@@ -81,7 +82,11 @@ class Graph:
         """The model."""
         graph = helper.make_graph(self.nodes, name, self.inputs, self.outputs, self.weights)
         return helper.make_model(
-            graph, producer_name="elman", ir_version=IR_VERSION, opset_imports=[helper.make_opsetid("", OPSET)]
+            graph,
+            producer_name="elman",
+            doc_string=self.note,
+            ir_version=IR_VERSION,
+            opset_imports=[helper.make_opsetid("", OPSET)],
         )
 
 

@@ -42,6 +42,10 @@ Array = np.ndarray
 _NODES = {"simple_rnn": "RNN", "lstm": "LSTM", "gru": "GRU"}
 _ORDERS = {"simple_rnn": (0,), "lstm": (0, 3, 1, 2), "gru": (0, 1, 2)}  # of the gates: i o f g, and z r n
 _ACTIVATIONS = {"tanh": "Tanh", "sigmoid": "Sigmoid", "relu": "Relu", "hard_sigmoid": "HardSigmoid", "linear": "Affine"}
+_PADDING = (
+    "Masked steps must be the last ones of a sequence (padding on the right): the graph counts valid steps, and the "
+    "recurrent nodes of ONNX know lengths alone."
+)
 _CONSTANTS = {"hard_sigmoid": (1 / 6, 0.5), "linear": (1.0, 0.0)}  # alpha and beta of those that have them
 
 
@@ -87,6 +91,7 @@ class _Sequence(Graph):
 
     def lengths(self, x: str, to: str) -> str:
         """The number of valid steps of each sequence, (batch,), in an integer type."""
+        self.note = _PADDING
         kind = {"int32": TensorProto.INT32, "int64": TensorProto.INT64}[to]
         return self.add("ReduceSum", self.cast(self.valid[x], kind), self.weight("second", [1], "int64"), keepdims=0)
 
