@@ -321,6 +321,16 @@ def test_what_a_layer_refuses(make, words):
         make()
 
 
+@pytest.mark.parametrize("layer", [SimpleRNN, LSTM, GRU, Dense, Embedding, Dropout])
+def test_a_switch_of_a_layer_is_true_or_false(layer):
+    first = {"size": 4, "units": 3} if layer is Embedding else {"rate": 0.5} if layer is Dropout else {"units": 3}
+    for name in layer.switches():
+        with pytest.raises(TypeError, match=f"{name} is 'no'; expected True or False"):
+            layer(**first, **{name: "no"})
+        assert getattr(layer(**first, **{name: np.False_}), name) is False
+    assert layer.switches()
+
+
 def test_what_is_not_a_layer_is_refused():
     with pytest.raises(TypeError, match="expected a layer of elman.network"):
         Network(["dense"])

@@ -68,6 +68,22 @@ def positive_integer(name: str, value: object, meaning: str = "", error: type[Ex
     return int(value)  # type: ignore[call-overload]
 
 
+def boolean(name: str, value: object, error: type[Exception] = TypeError) -> bool:
+    """Returns `value` as a Python boolean.
+
+    Args:
+        name: Of the argument, for the message.
+        value: The argument.
+        error: The exception's class.
+
+    Raises:
+        TypeError: (or `error`) If `value` is not a Python or NumPy boolean.
+    """
+    if not isinstance(value, bool | np.bool_):
+        raise error(f"{name} is {short(value)}; expected True or False.")
+    return bool(value)
+
+
 def check_seed(seed: object) -> int:
     """Returns a random seed as a Python integer.
 

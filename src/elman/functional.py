@@ -10,11 +10,9 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-import numpy as np
-
 from elman import _native, _numpy, route
 from elman.cells import CELLS
-from elman.checks import check_extras, check_lengths, did_you_mean, python_scalar, shape_text, shapes_agree
+from elman.checks import boolean, check_extras, check_lengths, did_you_mean, python_scalar, shape_text, shapes_agree
 from elman.frameworks import adapter_of
 from elman.operands import Operands
 from elman.options import ACTIVATIONS, Options
@@ -427,8 +425,7 @@ def _check_activations(**activations: Any) -> None:
 
 def _check_flags(**flags: Any) -> None:
     for name, value in flags.items():
-        if not isinstance(value, bool | np.bool_):
-            raise TypeError(f"{name} is {value!r}; expected True or False.")
+        boolean(name, value)
 
 
 def _check_arrays(options: Options, facts: Operands, lengths: Any) -> None:

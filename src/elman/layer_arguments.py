@@ -15,9 +15,8 @@ from numbers import Real
 from typing import Any, NoReturn
 
 import keras
-import numpy as np
 
-from elman.checks import check_extras, did_you_mean, is_integer, python_scalar, short
+from elman.checks import boolean, check_extras, did_you_mean, is_integer, python_scalar, short
 
 # What a layer's **kwargs take in addition to the arguments that its constructor names.
 _BASE_ARGUMENTS = ("name", "dtype", "trainable", "autocast", "input_shape", "input_dim", "zero_output_for_mask")
@@ -181,9 +180,7 @@ def _nearest(word: str, words: Iterable[str]) -> str:
 
 def check_learn_initial_state(learn_initial_state: Any, arguments: Mapping[str, Any]) -> None:
     """Checks that an initial state is not both learned and kept from batch to batch."""
-    if not isinstance(learn_initial_state, bool | np.bool_):
-        raise TypeError(f"learn_initial_state is {short(learn_initial_state)}; expected True or False.")
-    if learn_initial_state and arguments.get("stateful"):
+    if boolean("learn_initial_state", learn_initial_state) and arguments.get("stateful"):
         raise ValueError(
             "learn_initial_state=True and stateful=True are both given; expected one of them, as a stateful layer "
             "starts from the states of the last batch. Leave out one."
@@ -192,9 +189,7 @@ def check_learn_initial_state(learn_initial_state: Any, arguments: Mapping[str, 
 
 def check_save_state(save_state: Any, arguments: Mapping[str, Any]) -> None:
     """Checks that only a layer that keeps states is to save them."""
-    if not isinstance(save_state, bool | np.bool_):
-        raise TypeError(f"save_state is {short(save_state)}; expected True or False.")
-    if save_state and not arguments.get("stateful"):
+    if boolean("save_state", save_state) and not arguments.get("stateful"):
         raise ValueError(
             "save_state=True is given without stateful=True; expected both, as only a stateful layer has states from "
             "batch to batch. Pass stateful=True, or leave out save_state."

@@ -200,6 +200,11 @@ def test_dropout_of_whole_features_is_kept():
 
 
 @pytest.mark.shared
+def test_a_switch_of_keras_may_be_a_number():
+    model = keras.Sequential([keras.Input((3, 2)), layers.LSTM(2, use_bias=1), layers.Dense(1, use_bias=0)])
+    assert [each.layer.use_bias for each in Network.from_keras(model).bound] == [True, False]
+
+
 @pytest.mark.parametrize("seed", SEEDS[: size.by_size(10, 30, 1000)])
 def test_a_random_network_there_and_back(seed):
     rng = np.random.default_rng(seed)

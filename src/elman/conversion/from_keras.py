@@ -298,6 +298,7 @@ def _recurrent(layer: Any) -> list[Any]:
     for name in {"activation", "recurrent_activation"} & set(options):
         options[name] = _activation_name(layer, name, options[name])
     row = ROWS[type(layer).__name__]
+    options |= {name: bool(options[name]) for name in row.switches() if name in options}
     made = _made(layer, lambda: row(**options))
     return [Loaded(made, _values(layer))]
 
@@ -320,7 +321,7 @@ def _bidirectional(layer: Any) -> list[Any]:
 
 def _dense(layer: Any) -> list[Any]:
     activation = _activation_name(layer, "activation", layer.activation)
-    return [Loaded(_made(layer, lambda: Dense(layer.units, activation, layer.use_bias)), _values(layer))]
+    return [Loaded(_made(layer, lambda: Dense(layer.units, activation, bool(layer.use_bias))), _values(layer))]
 
 
 def _time_distributed(layer: Any) -> list[Any]:
@@ -330,7 +331,7 @@ def _time_distributed(layer: Any) -> list[Any]:
 
 
 def _embedding(layer: Any) -> list[Any]:
-    return [Loaded(Embedding(layer.input_dim, layer.output_dim, layer.mask_zero), _values(layer))]
+    return [Loaded(Embedding(layer.input_dim, layer.output_dim, bool(layer.mask_zero)), _values(layer))]
 
 
 def _batch_normalization(layer: Any) -> list[Any]:

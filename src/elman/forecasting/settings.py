@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from elman.cells import BY_KERAS
-from elman.checks import did_you_mean, is_integer, is_real, positive_integer
+from elman.checks import boolean, did_you_mean, is_integer, is_real, positive_integer
 from elman.errors import DataError
 
 CELLS = tuple(BY_KERAS)
@@ -97,9 +97,7 @@ class Settings:
         if self.duplicates is not None:
             _one_of("duplicates", self.duplicates, DUPLICATES)
         for name in ("bidirectional", "sort", "calendar"):
-            if not isinstance(getattr(self, name), bool | np.bool_):
-                raise DataError(f"{name} is {getattr(self, name)!r}; expected True or False.")
-            self._set(name, bool(getattr(self, name)))
+            self._set(name, boolean(name, getattr(self, name), DataError))
         self._check_form()
         if not is_real(self.learning_rate) or self.learning_rate <= 0:
             raise DataError(f"learning_rate is {self.learning_rate!r}; expected a positive number.")

@@ -42,6 +42,7 @@ class Dense(Layer):
     use_bias: bool = True
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         object.__setattr__(self, "units", positive_integer("units", self.units))
         check_activation(self.activation)
 
@@ -282,6 +283,7 @@ class Dropout(Layer):
     each_step: bool = True
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_rate("rate", self.rate)
 
     def bind(self, place: Place) -> Op:

@@ -17,6 +17,8 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from elman.checks import boolean
+
 Array = np.ndarray
 Shape = tuple[int | None, ...]
 Initializer = Callable[[np.random.Generator, tuple[int, ...]], Array]
@@ -83,6 +85,15 @@ class Layer(abc.ABC):
 
     takes: ClassVar[tuple[int, ...]] = (1, 2)  # how many axes its input may have, without the batch
     integers: ClassVar[bool] = False  # whether the input is integers
+
+    def __post_init__(self) -> None:
+        for name in self.switches():
+            object.__setattr__(self, name, boolean(name, getattr(self, name)))
+
+    @classmethod
+    def switches(cls) -> tuple[str, ...]:
+        """The options that are true or false."""
+        return tuple(field.name for field in dataclasses.fields(cls) if isinstance(field.default, bool))
 
     def parameters(self, shape: Shape) -> dict[str, Parameter]:
         """Its parameters for an input of that shape, in the order in which Keras lists them."""

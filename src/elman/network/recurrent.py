@@ -43,6 +43,7 @@ class Recurrent(Layer):
     clip_state_gradient: float | None = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         object.__setattr__(self, "units", positive_integer("units", self.units))
         for name in ("activation", "recurrent_activation"):
             value = getattr(self, name, ACTIVATIONS[0])

@@ -161,6 +161,7 @@ class Embedding(Layer):
     mask_zero: bool = False
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name in ("size", "units"):
             object.__setattr__(self, name, positive_integer(name, getattr(self, name)))
 
