@@ -34,7 +34,7 @@ if size.SIZE != "large" and KERAS_BACKEND == "jax":
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "needs(*names): collected where these modules and programs are installed")
     config.addinivalue_line("markers", "backends(*names): collected where Keras runs one of these backends")
-    config.addinivalue_line("markers", "at_most(n): below the large size n cases are collected, evenly spread")
+    config.addinivalue_line("markers", "at_most(n): below the large size n of its cases are collected")
     config.addinivalue_line("markers", "once: collected on the first of ELMAN_TEST_BACKENDS")
     config.addinivalue_line("markers", "shared: each case is collected on one of ELMAN_TEST_BACKENDS")
     for name in size.SIZES[1:]:

@@ -72,6 +72,7 @@ def operators(program: torch.export.ExportedProgram) -> str:
 
 
 @pytest.mark.medium
+@pytest.mark.at_most(4)
 @portable_cases.each_case()
 def test_an_exported_program_opens_without_elman(layer, name, reader, tmp_path):
     x, path = portable_cases.inputs(), tmp_path / "model.pt2"
@@ -94,6 +95,7 @@ def test_keras_own_exported_program_opens_without_elman(layer, reader, tmp_path)
 
 
 @pytest.mark.needs("onnx", "onnxruntime")
+@pytest.mark.at_most(4)
 @portable_cases.each_case("backwards")
 def test_an_onnx_file_of_keras_opens_without_elman(layer, name, reader, tmp_path):
     x, path = portable_cases.inputs(), tmp_path / "model.onnx"

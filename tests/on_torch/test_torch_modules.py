@@ -105,6 +105,7 @@ def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 
 @pytest.mark.medium
+@pytest.mark.at_most(24)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(("name", "layers", "two", "bias"), FORMS, ids=IDS)
 def test_both_ways_compute_what_the_module_does(name, layers, two, bias, dtype):

@@ -136,6 +136,7 @@ def operands(row: dict[str, Any], differentiable: bool) -> tuple[cases.Case, tup
 
 
 @pytest.mark.medium
+@pytest.mark.at_most(6)
 @pytest.mark.parametrize("differentiable", [False, True])
 @pytest.mark.parametrize("row", range(0, len(cases.COVERING), 4))
 def test_torch_has_nothing_against_the_operators(row: int, differentiable: bool) -> None:
@@ -209,6 +210,7 @@ COMPILED = {
 
 
 @pytest.mark.medium
+@pytest.mark.at_most(3)
 @pytest.mark.parametrize("options", COMPILED.values(), ids=COMPILED)
 def test_compiled_whole_forward_and_backward(options: dict[str, Any]) -> None:
     function = functools.partial(run, **options)
