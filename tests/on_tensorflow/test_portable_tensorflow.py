@@ -47,6 +47,7 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[portable_cases.
         yield reader
 
 
+@pytest.mark.at_most(4)
 @portable_cases.each_case()
 def test_an_exported_saved_model_opens_without_elman(layer, name, reader, tmp_path):
     x, model = portable_cases.inputs(), portable_cases.model(layer, name)
@@ -87,6 +88,7 @@ def test_an_export_is_portable_by_itself(form, reader, tmp_path):
     assert layer.route.path == "native"
 
 
+@pytest.mark.at_most(4)
 @portable_cases.each_case()
 def test_a_litert_file_opens_without_elman(layer, name, reader, tmp_path):
     x, path = portable_cases.inputs(1), tmp_path / "model.tflite"
@@ -98,6 +100,7 @@ def test_a_litert_file_opens_without_elman(layer, name, reader, tmp_path):
 
 
 @pytest.mark.needs("onnxruntime", "tf2onnx")
+@pytest.mark.at_most(4)
 @portable_cases.each_case()
 def test_an_onnx_file_opens_without_elman(layer, name, reader, tmp_path):
     x, path = portable_cases.inputs(), tmp_path / "model.onnx"
