@@ -10,6 +10,8 @@ from typer.testing import CliRunner
 
 from elman.cli import keras_model
 from elman.cli.app import app
+from elman.forecasting import training
+from size import by_size
 
 PAGE = (Path(__file__).resolve().parents[1] / "docs" / "forecast.md").read_text()
 BLOCK = re.compile(r"```(python|sh)\n(.*?)```(?:\n\n```text\n(.*?)```)?", re.DOTALL)
@@ -20,9 +22,11 @@ def shown_next_to(code):
 
 
 @pytest.mark.medium
+@pytest.mark.usefixtures("no_pictures")
 def test_every_block_runs_and_prints_what_the_page_shows(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(keras_model, "backend", lambda: None)
+    monkeypatch.setattr(training, "PATIENCE", by_size(1, 1, training.PATIENCE))  # no figure of the page depends on it
     names: dict[str, object] = {}
     for kind, code, text in BLOCK.findall(PAGE):
         if kind == "sh":
