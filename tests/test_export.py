@@ -84,7 +84,7 @@ def run_selftest(path, cc: str | None = None, flags: tuple[str, ...] = UBSAN, un
 def test_random_networks_as_headers(tmp_path):
     """`export` compiles each one and compares 10,000 steps."""
     found = 0
-    for seed in range(by_size(8, 24, 400)):
+    for seed in range(by_size(4, 12, 400)):
         for time in (6, None):
             exported = written(random_network(seed, time), tmp_path / "net.h", int8=bool(seed % 2))
             if exported:
@@ -115,7 +115,7 @@ def test_every_cell_as_a_header(tmp_path, kind, int8):
 )
 def test_headers_by_another_compiler_and_on_32_bit_arm(tmp_path, cc, flags, under):
     found = 0
-    for seed in range(by_size(4, 20, 100)):
+    for seed in range(by_size(4, 10, 100)):
         if written(random_network(seed, None), tmp_path / "net.h", int8=bool(seed % 2)):
             found += 1
             assert run_selftest(tmp_path / "net.h", cc, flags, under) == 0, seed
@@ -177,7 +177,7 @@ def test_several_instances_and_a_copy(tmp_path):
 def test_random_networks_as_onnx(tmp_path):
     """`export` runs each one in ONNX Runtime and, where it can, in the reference evaluator."""
     found = 0
-    for seed in range(by_size(20, 100, 2000)):
+    for seed in range(by_size(10, 50, 2000)):
         for time in (6, None):
             for options in ({}, {"state": True}, {"step": True}):
                 exported = written(random_network(seed, time), tmp_path / "net.onnx", **options)
