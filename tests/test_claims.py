@@ -99,6 +99,14 @@ def test_the_interval_of_a_share_is_wilsons_and_of_a_difference_newcombes():
     assert found[1:4] == pytest.approx((0.2, 0.0524, 0.3339), abs=1e-4)
 
 
+def test_the_interval_of_pooled_shares_is_students_over_seeds():
+    options = {"rates": (0.03, 1.0), "adam_rates": (0.01, 0.1), "lag": 3, "units": 4, "steps": 20}
+    claim = elman.claims.run(8, seeds=3, **options)
+    assert {figure.seeds for figure in claim.figures} == {3}
+    found = estimates.mean_share("", np.array([0.5, 1.0, 1.0]))  # Student's is 0.12 to 1.55
+    assert found[1:] == pytest.approx((5 / 6, 5 / 6 - 4.3027 * np.sqrt(1 / 12 / 3), 1.0, 3), rel=1e-3)
+
+
 @pytest.mark.large
 def test_intervals_cover_what_they_estimate():
     rng = np.random.default_rng(0)

@@ -58,6 +58,12 @@ def mean(name: str, values: Sequence[float] | np.ndarray) -> Estimate:
     return Estimate(name, middle, middle - half, middle + half, len(array))
 
 
+def mean_share(name: str, values: np.ndarray) -> Estimate:
+    """The mean of shares, one for each seed, with Student's interval between 0 and 1."""
+    found = mean(name, values)
+    return found._replace(low=max(0.0, found.low), high=min(1.0, found.high))
+
+
 def median(name: str, values: Sequence[float] | np.ndarray) -> Estimate:
     """The median with the interval between two order statistics, which holds for every distribution.
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from elman.claims import tasks
 from elman.claims.claim import FAILS, HOLDS, ONLY_IF, Chart, Experiment, Findings, Line
-from elman.claims.estimates import Estimate, mean, share, share_difference
+from elman.claims.estimates import Estimate, mean, mean_share, share, share_difference
 from elman.claims.forgetting import reach
 from elman.claims.runs import Runs
 from elman.claims.training import DIVERGED, LEARNED, UNSEEN, descend, train
@@ -102,9 +102,30 @@ def _chart(rows: Mapping[str, Sequence[Recipe]], found: Mapping[Recipe, np.ndarr
     return Chart("learning rate", "share of seeds that learn", lines, log_x=True)
 
 
-def _pooled(recipes: Sequence[Recipe], found: Mapping[Recipe, np.ndarray]) -> np.ndarray:
-    """The errors of all rates, one after the other."""
-    return np.concatenate([found[recipe] for recipe in recipes])
+class _Pooled(NamedTuple):
+    """The runs with all rates, counted seed by seed: those of one seed depend on each other.
+
+    Attributes:
+        learns: `(seeds,)`: the share of the rates at which the seed learns.
+        diverges: `(seeds,)`: the share at which it diverges.
+    """
+
+    learns: np.ndarray
+    diverges: np.ndarray
+
+    def figures(self, name: str) -> list[Estimate]:
+        return [
+            mean_share(f"share that learns, {name}", self.learns),
+            mean_share(f"share that diverges, {name}", self.diverges),
+        ]
+
+
+def _pooled(rows: Mapping[str, Sequence[Recipe]], found: Mapping[Recipe, np.ndarray]) -> dict[str, _Pooled]:
+    stacked = {name: np.stack([found[recipe] for recipe in recipes]) for name, recipes in rows.items()}
+    return {
+        name: _Pooled((errors < LEARNED).mean(axis=0), (~(errors < DIVERGED)).mean(axis=0))
+        for name, errors in stacked.items()
+    }
 
 
 def clipping(
@@ -133,12 +154,12 @@ def clipping(
         for clip in CLIPS
     }
     found = _grid(runs, Task(lag, units, steps), [recipe for recipes in rows.values() for recipe in recipes])
-    pooled = {name: _pooled(recipes, found) for name, recipes in rows.items()}
-    figures = [figure for name, errors in pooled.items() for figure in _shares(name, errors)]
+    pooled = _pooled(rows, found)
+    figures = [figure for name, each in pooled.items() for figure in each.figures(name)]
     gains = {}
     for optimizer in ("descent", "adam"):
-        with_, without = (~(pooled[f"{optimizer}, {clip}"] < DIVERGED) for clip in ("by norm", "none"))
-        gains[optimizer] = share_difference(f"diverges, not clipped less clipped by norm, {optimizer}", without, with_)
+        with_, without = (pooled[f"{optimizer}, {clip}"].diverges for clip in ("by norm", "none"))
+        gains[optimizer] = mean(f"diverges, not clipped less clipped by norm, {optimizer}", without - with_)
     helps = {optimizer: gain.low > MARGIN for optimizer, gain in gains.items()}
     if all(helps.values()):
         verdict = HOLDS
@@ -188,17 +209,17 @@ def initialisation(
     """
     rows = {start: [Recipe(rate, start=start) for rate in rates] for start in (*starts, careless)}
     found = _grid(runs, Task(lag, units, steps), [recipe for recipes in rows.values() for recipe in recipes])
-    pooled = {name: _pooled(recipes, found) for name, recipes in rows.items()}
-    figures = [figure for name, errors in pooled.items() for figure in _shares(name, errors)]
+    pooled = _pooled(rows, found)
+    figures = [figure for name, each in pooled.items() for figure in each.figures(name)]
     gains = {
-        start: share_difference(f"learns, {start} less {careless}", pooled[start] < LEARNED, pooled[careless] < LEARNED)
+        start: mean(f"learns, {start} less {careless}", pooled[start].learns - pooled[careless].learns)
         for start in starts
     }
     better = [start for start, gain in gains.items() if gain.low > MARGIN]
     verdict = f"{ONLY_IF} it is {' or '.join(better)}" if better else FAILS
     if len(better) == len(starts):
         verdict = HOLDS
-    shares = [f"{100 * (errors < LEARNED).mean():.0f} % from {name}" for name, errors in pooled.items()]
+    shares = [f"{100 * each.learns.mean():.0f} % from {name}" for name, each in pooled.items()]
     because = f"Over all learning rates, the share of runs that learn is {', '.join(shares)}."
     return Findings(verdict, because, [*figures, *gains.values()], _chart(rows, found))
 
@@ -285,22 +306,22 @@ def activations(
     """
     rows = {name: [Recipe(rate, clip="none", activation=name) for rate in rates] for name in names}
     found = _grid(runs, Task(lag, units, steps), [recipe for recipes in rows.values() for recipe in recipes])
-    pooled = {name: _pooled(recipes, found) for name, recipes in rows.items()}
-    figures = [figure for name, errors in pooled.items() for figure in _shares(name, errors)]
+    pooled = _pooled(rows, found)
+    figures = [figure for name, each in pooled.items() for figure in each.figures(name)]
     arriving = dict(zip(names, runs.grid(lambda name, seed: reach(name, units, seed, lag), list(names)), strict=True))
     figures += [
         mean(f"gradient that arrives {lag} steps back, log10, {name}", values) for name, values in arriving.items()
     ]
     usual, other = names[:2]
-    learns = share_difference(f"learns, {other} less {usual}", pooled[other] < LEARNED, pooled[usual] < LEARNED)
+    learns = mean(f"learns, {other} less {usual}", pooled[other].learns - pooled[usual].learns)
     gradient = mean(f"gradient that arrives, log10, {other} less {usual}", arriving[other] - arriving[usual])
     differ = {"learning": not -MARGIN <= learns.low <= learns.high <= MARGIN and (learns.low > 0 or learns.high < 0)}
     differ["gradients"] = gradient.low > 0.3 or gradient.high < -0.3
     apart = [what for what, flag in differ.items() if flag]
     verdict = HOLDS if len(apart) == 2 else f"{ONLY_IF} {apart[0]} is meant" if apart else FAILS
     because = (
-        f"{100 * (pooled[usual] < LEARNED).mean():.0f} % of the runs learn with {usual} and "
-        f"{100 * (pooled[other] < LEARNED).mean():.0f} % with {other}; untrained, "
+        f"{100 * pooled[usual].learns.mean():.0f} % of the runs learn with {usual} and "
+        f"{100 * pooled[other].learns.mean():.0f} % with {other}; untrained, "
         f"{100 * 10 ** arriving[usual].mean():.2g} % and {100 * 10 ** arriving[other].mean():.2g} % of the gradient "
         f"arrives {lag} steps back."
     )
