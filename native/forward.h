@@ -68,7 +68,8 @@ struct Forward : Recurrence<T, Cell> {
   T* scratch = nullptr;
   int64_t task_scratch = 0;
 
-  // `lasting`: the weights are packed in any case, since the caller's arrays do not outlive this object (stream.h).
+  // `lasting`: the weights are packed in any case, since the caller's arrays do not outlive this object
+  // (stream_operations.h).
   Forward(const elman_forward_call& c, const Steps& s, int64_t threads, bool lasting = false)
       : Base{*c.spec, c.in, s},
         call(c),
