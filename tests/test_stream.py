@@ -331,6 +331,16 @@ def test_a_batch_is_chosen_once(network):
         stream.step(np.zeros((2, FEATURES)), np.zeros(2))
 
 
+def test_an_out_that_cannot_hold_the_output_is_refused(network):
+    stream = Stream(network)
+    for out, words in ((np.zeros(stream.outputs, int), "out has dtype int64"), ([0.0] * stream.outputs, "out is list")):
+        with pytest.raises(TypeError, match=f"{words}; expected an array of float numbers. Pass np.empty"):
+            stream.step(np.zeros(FEATURES), out)
+    half = np.empty(stream.outputs, "float16")
+    assert stream.step(np.zeros(FEATURES), half) is half
+    np.testing.assert_allclose(half, Stream(network).step(np.zeros(FEATURES)), rtol=1e-3)
+
+
 def test_a_bidirectional_layer_is_refused_with_the_reason():
     both = Concat([[SimpleRNN(2, return_sequences=True)], [SimpleRNN(2, return_sequences=True, go_backwards=True)]])
     with pytest.raises(ValueError, match=r"layer 'simple_rnn_1' reads time backwards .* have not come yet"):

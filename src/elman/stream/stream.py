@@ -113,7 +113,7 @@ class Stream:
 
         Args:
             x: (features,), or (batch, features) for independent streams; for an `Embedding` integers () or (batch,).
-            out: Array of the output's shape that is filled and returned; nothing is allocated then.
+            out: Array of the output's shape, of float numbers, that is filled and returned; nothing is allocated then.
             resets: Optional boolean, (batch,) for independent streams. Where it is `True`, the stream begins again
                 before the row, as by `reset`.
 
@@ -121,13 +121,13 @@ class Stream:
             (outputs,) or (batch, outputs), of the network's dtype.
 
         Raises:
-            TypeError: If `x` does not hold numbers.
+            TypeError: If `x` does not hold numbers, or `out` is not an array of float numbers.
             ValueError: If a shape does not fit.
         """
         if type(x) is not Array or x.shape != self._shape or x.dtype is not self._dtype:
             x = self._checked(x)
-        if out is not None and out.shape != self._y.shape:
-            raise ValueError(f"out has shape {out.shape}; expected {self._y.shape}.")
+        if out is not None and (type(out) is not Array or out.shape != self._y.shape or out.dtype is not self._dtype):
+            self._check_out(out)
         if resets is not None:
             self.reset(self._checked_resets(resets, ()))
         self._x[...] = x
@@ -137,6 +137,13 @@ class Stream:
             return self._y.copy()
         out[...] = self._y
         return out
+
+    def _check_out(self, out: Any) -> None:
+        if not isinstance(out, Array) or out.dtype.kind != "f":
+            got = f"has dtype {out.dtype}" if isinstance(out, Array) else f"is {type(out).__name__}"
+            raise TypeError(f"out {got}; expected an array of float numbers. Pass np.empty(shape, stream.dtype).")
+        if out.shape != self._y.shape:
+            raise ValueError(f"out has shape {out.shape}; expected {self._y.shape}.")
 
     def _checked(self, x: Any) -> Array:
         """A row that is not plainly of the right kind, as the step takes it."""
