@@ -211,6 +211,18 @@ def test_what_cannot_start_is_a_sentence(tmp_path, network, text, key, words):
         run(tmp_path, text, key)
 
 
+@pytest.mark.parametrize("end", ["", "\n"])
+def test_a_line_may_come_in_pieces_and_has_an_end(tmp_path, network, x, monkeypatch, end):
+    monkeypatch.setattr(process, "_CHUNK", 7)
+    monkeypatch.setattr(process, "_LONGEST", 60)
+    text = csv(x[:20]) + f"{'0' * 40}1.5,2{end}"
+    expected = Stream(network).run([*x[:20], (1.5, 2)])[:, 0]
+    np.testing.assert_array_equal(np.array(run(tmp_path, text).stdout.split(), "float32"), expected)
+    with pytest.raises(DataError, match="line 21 is longer than 60 bytes; expected a row on each line"):
+        run(tmp_path, csv(x[:20]) + "1" * 70 + end)
+    assert len((tmp_path / "out").read_bytes().splitlines()) == 20
+
+
 def test_the_command(tmp_path, network, x):
     begin = [sys.executable, "-m", "elman.cli", "stream", str(tmp_path / "net.safetensors")]
     done = subprocess.run(begin, input=csv(x).encode(), capture_output=True, check=True)

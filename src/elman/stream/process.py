@@ -27,6 +27,7 @@ from elman.stream.stream import Stream
 
 Array = np.ndarray
 _CHUNK = 1 << 18  # bytes of a read
+_LONGEST = 1 << 24  # bytes of a line that are kept until its end comes
 
 
 class Process:
@@ -66,11 +67,12 @@ class Process:
         """Reads `source` to its end, and writes to `target`.
 
         Raises:
-            DataError: If the first line does not fit, or the checkpoint is of another network or output.
+            DataError: If the first line does not fit, a line does not end, or the checkpoint is of another network or
+                output.
         """
         if self.saved is not None and self.saved.exists():
             self._resume(source, target)
-        for lines, length in _lines(source, self.every):
+        for lines, length in self._lines(source):
             _write_all(target, self._predicted(lines))
             self.position += length
             self.since += len(lines)
@@ -78,6 +80,28 @@ class Process:
                 self._save(target)
         if self.saved is not None:
             self._save(target)
+
+    def _lines(self, source: int) -> Iterator[tuple[list[bytes], int]]:
+        """Whole lines as they come, at most `every` at once, and the bytes that they take."""
+        pieces: list[bytes] = []  # of the line whose end has not come
+        held = 0
+        while data := os.read(source, _CHUNK):
+            whole, newline, rest = data.rpartition(b"\n")
+            if newline:
+                lines = b"".join([*pieces, whole]).split(b"\n")
+                for first in range(0, len(lines), self.every):
+                    some = lines[first : first + self.every]
+                    yield some, sum(map(len, some)) + len(some)
+                pieces, held = [], 0
+            pieces.append(rest)
+            held += len(rest)
+            if held > _LONGEST:
+                raise DataError(
+                    f"line {self.line + 1} is longer than {_LONGEST:,} bytes; expected a row on each line. Check that "
+                    "the input is text, with a newline after each row."
+                )
+        if held:
+            yield [b"".join(pieces)], held
 
     def _predicted(self, lines: list[bytes]) -> bytes:
         if self.reader is None:
@@ -200,24 +224,6 @@ def _names(value: Any) -> list[str] | None:
     if value is not None and not (isinstance(value, list) and all(isinstance(name, str) for name in value)):
         raise ValueError(f"its names are {value!r:.100}")
     return value
-
-
-def _lines(source: int, most: int) -> Iterator[tuple[list[bytes], int]]:
-    """Whole lines as they come, at most so many at once, and the bytes that they take."""
-    rest = b""
-    while True:
-        data = os.read(source, _CHUNK)
-        if not data:
-            break
-        whole, newline, rest = (rest + data).rpartition(b"\n")
-        if not newline:
-            continue
-        lines = whole.split(b"\n")
-        for first in range(0, len(lines), most):
-            some = lines[first : first + most]
-            yield some, sum(map(len, some)) + len(some)
-    if rest:
-        yield [rest], len(rest)
 
 
 def _skip(source: int, position: int) -> None:
