@@ -54,8 +54,8 @@ _BACKEND = keras.config.backend()  # it cannot change while Keras is loaded
 _ADAPTER = _adapter_of(_BACKEND)
 
 
-class _Steps(NamedTuple):
-    """What a call passes to its time loop in the place of the mask, the one argument that Keras hands on as it is. An
+class Steps(NamedTuple):
+    """What a call passes to its time loop instead of the mask, the one argument that Keras passes on unchanged. An
     attribute of the layer would be another call's where two threads call it at once.
 
     Attributes:
@@ -67,6 +67,11 @@ class _Steps(NamedTuple):
     mask: Any
     resets: Any = None
     begins_learned: bool = False
+
+    @classmethod
+    def of(cls, mask: Any) -> Steps:
+        """Those of a time loop's argument `mask`; a layer of Keras's own passes a plain mask."""
+        return mask if isinstance(mask, Steps) else cls(mask)
 
 
 class _NativeLoop(keras.layers.RNN):
@@ -187,7 +192,7 @@ class _NativeLoop(keras.layers.RNN):
         begins_learned = initial_state is None and bool(self._initial_weights)
         if begins_learned:
             initial_state = self._learned_states(ops.shape(sequences)[0], self.compute_dtype)
-        steps = _Steps(mask, resets, begins_learned)
+        steps = Steps(mask, resets, begins_learned)
         return super().call(sequences, initial_state=initial_state, mask=steps, training=training)
 
     def _learned_states(self, batch: Any, dtype: str) -> States:
@@ -197,7 +202,7 @@ class _NativeLoop(keras.layers.RNN):
         self, sequences: Tensor, initial_state: Any, mask: Any, training: bool = False
     ) -> tuple[Tensor, Tensor, States]:
         """The time loop, called by Keras. Returns the last output, all outputs and the final states."""
-        steps = mask if isinstance(mask, _Steps) else _Steps(mask)
+        steps = Steps.of(mask)
         if self.stateful and _BACKEND == "torch":  # Keras writes the new states into tensors that the backward reads
             initial_state = [ops.copy(state) for state in _listed(initial_state)]
         options = options_of(self, self._cell)
@@ -216,7 +221,7 @@ class _NativeLoop(keras.layers.RNN):
         """True if the cell is of the class that the layer makes, and was not replaced by another one."""
         return type(self.cell) is self._keras_cell
 
-    def _differs_from_stock(self, decision: Decision, sequences: Tensor, steps: _Steps, training: bool) -> bool:
+    def _differs_from_stock(self, decision: Decision, sequences: Tensor, steps: Steps, training: bool) -> bool:
         """True if Keras's own loop would give another result than this layer promises: it has no resets, no gradient
         options, and the defects that `stock_defects` lists."""
         if steps.resets is not None:
@@ -234,7 +239,7 @@ class _NativeLoop(keras.layers.RNN):
             return False
         return _ADAPTER.facts(sequences).device is None
 
-    def _operands(self, sequences: Tensor, initial_state: Any, steps: _Steps, training: bool) -> Operands:
+    def _operands(self, sequences: Tensor, initial_state: Any, steps: Steps, training: bool) -> Operands:
         """The operands of the recurrence. Half types are computed in float32, each weight rounded as in Keras."""
         dtype, mask = _computed_in(self.compute_dtype), steps.mask
         cell = self.cell

@@ -357,6 +357,13 @@ def test_bad_input_is_one_clear_sentence(model: Any, x: Any, sentence: str) -> N
     assert "\n" not in str(error.value)
 
 
+def test_a_model_that_is_called_with_resets_is_refused_by_name() -> None:
+    x, resets = keras.Input((30, 3)), keras.Input((30,), dtype="bool")
+    model = keras.Model([x, resets], elman.SimpleRNN(4, name="a")(x, resets=resets))
+    with pytest.raises(ValueError, match=r"layer 'a' is called with resets; expected a model without them"):
+        elman.diagnose(model, [NUMBERS, np.zeros((64, 30))])
+
+
 def test_targets_that_do_not_fit_are_refused() -> None:
     model = compiled(elman.SimpleRNN(4), keras.layers.Dense(2))
     with pytest.raises(ValueError, match=r"x has 64 examples and y has 32; expected the same number"):

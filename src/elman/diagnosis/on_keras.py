@@ -263,8 +263,18 @@ def _check_shape(part: Array, tensor: Any, model: Any) -> None:
 
 
 def _given(layer: Any, cell: str, weights: Weights, sequences: Any, initial_state: Any, mask: Any) -> Given:
-    """What Keras calls a layer's time loop with."""
-    valid = None if mask is None else _numbers(mask, "bool")
+    """What Keras calls a layer's time loop with.
+
+    Raises:
+        ValueError: If the call has resets, which the diagnosis does not compute.
+    """
+    steps = layers.Steps.of(mask)
+    if steps.resets is not None:
+        raise ValueError(
+            f"layer {layer.name!r} is called with resets; expected a model without them. Diagnose the model on single "
+            "sequences."
+        )
+    valid = None if steps.mask is None else _numbers(steps.mask, "bool")
     states = initial_state if isinstance(initial_state, list | tuple) else [initial_state]
     return given(
         layers.options_of(layer, cell),
