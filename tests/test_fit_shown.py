@@ -31,7 +31,6 @@ def stages_of(tmp_path, **options):
     return seen
 
 
-@pytest.mark.usefixtures("no_pictures")
 def test_a_run_says_what_it_does_and_its_bar_ends_at_its_end(tmp_path):
     seen = stages_of(tmp_path, epochs=40)
     found = list(dict.fromkeys(re.sub(r"\d+ of", "N of", stage.name) for stage in seen))
@@ -48,7 +47,6 @@ def test_a_run_says_what_it_does_and_its_bar_ends_at_its_end(tmp_path):
     assert shares[-1] == 1
 
 
-@pytest.mark.usefixtures("no_pictures")
 def test_what_is_shown_is_chosen(tmp_path, capsys):
     for verbose, lines in (("auto", 0), (0, 0), (1, 7), (2, 7)):
         elman.fit(frame(), out=tmp_path, fresh=True, verbose=verbose, **ONCE | {"epochs": 2})
