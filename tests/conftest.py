@@ -93,7 +93,7 @@ def default_threads() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def no_pictures() -> Iterator[None]:
-    """Runs of `elman.fit` write empty pictures, as drawing takes most of the time of a small run."""
+    """From here to the end of a module, runs of `elman.fit` write empty pictures: to draw takes most of their time."""
     with pytest.MonkeyPatch.context() as patched:
         for name in ("forecast", "learning"):
             patched.setattr(f"elman.forecasting.pictures.{name}", lambda *_: b"")

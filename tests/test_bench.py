@@ -348,6 +348,7 @@ def test_numpy_alone_can_be_timed() -> None:
     assert found.data["one_step"]["best_us"] > 0
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("backend", peers.installed([name for name in BACKENDS if name != "numpy"])[0])
 def test_every_subject_of_a_framework_agrees_and_is_timed(backend: str) -> None:
     found = bench(quick=True, backends=[backend], shapes=[SHAPE], repeats=1)
