@@ -62,10 +62,17 @@ def assert_close(got: Any, want: Any) -> None:
     jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-11, atol=1e-12), got, want)
 
 
-def compiled(function: Callable[..., Any], *arguments: Any) -> str:
-    text = jax.jit(function).lower(*arguments).compile().as_text()
+def ran(function: Callable[..., Any], a: dict[str, Any]) -> tuple[Any, str]:
+    """The results and the text of the compiled function, which moves no batch between devices."""
+    program = jax.jit(function).lower(a).compile()
+    text = program.as_text()
     assert not [move for move in MOVES if f" {move}" in text]
-    return text
+    return program(a), text
+
+
+def large(*values: Any, **options: Any) -> Any:
+    """A case of the large size."""
+    return pytest.param(*values, marks=pytest.mark.large, **options)
 
 
 def test_there_are_four_devices() -> None:
@@ -74,21 +81,19 @@ def test_there_are_four_devices() -> None:
 
 def test_the_forward_keeps_the_batch_where_it_is(mesh: Any) -> None:
     function, a = functools.partial(run, "require"), placed(mesh)
-    y, h = jax.jit(function)(a)
+    (y, h), text = ran(function, a)
     assert_close((y, h), truth(run))
     assert [o.sharding.spec[0] for o in (y, h)] == ["batch", "batch"]
-    text = compiled(function, a)
     assert re.findall(r'custom_call_target="(\w+)"', text) == [_jax.FORWARD]
     assert "all-reduce" not in text
 
 
 def test_the_backward_sums_gradients_of_weights_over_devices(mesh: Any) -> None:
     function, a = functools.partial(gradient, "require"), placed(mesh)
-    gradients = jax.jit(function)(a)
+    gradients, text = ran(function, a)
     assert_close(gradients, truth(gradient))
     spread = {n: "batch" in g.sharding.spec for n, g in gradients.items()}
     assert spread == {n: n in SPREAD for n in NAMES}
-    text = compiled(function, a)
     assert sorted(re.findall(r'custom_call_target="(elman\w+)"', text)) == [_jax.BACKWARD, _jax.FORWARD]
     assert len(re.findall(r" all-reduce\(", text)) == 1
 
@@ -105,8 +110,7 @@ def test_the_last_output_alone(mesh: Any) -> None:
 
     assert _jax.facts(a["x"]) == route.Facts()
     native, plain = (functools.partial(function, recur) for recur in (_jax.recurrence, _jax.plain))
-    compiled(native, a)
-    assert_close(jax.jit(native)(a), jax.jit(plain)(a))
+    assert_close(ran(native, a)[0], jax.jit(plain)(a))
 
 
 def test_without_jit() -> None:
@@ -125,13 +129,12 @@ def test_in_the_context_of_the_mesh(mesh: Any) -> None:
 @pytest.mark.parametrize(
     "specs",
     [
-        {},
-        {"x": P(None, None, "batch")},
-        {"initial_state": P("batch")},
-        {"kernel": P(None, "batch"), "recurrent_kernel": P("batch")},
-        {**SPREAD, "recurrent_kernel": P("batch"), "bias": P("batch")},
+        large({}, id="nothing"),
+        pytest.param({"x": P(None, None, "batch")}, id="features"),
+        large({"initial_state": P("batch")}, id="state"),
+        pytest.param({"kernel": P(None, "batch"), "recurrent_kernel": P("batch")}, id="weights"),
+        pytest.param({**SPREAD, "recurrent_kernel": P("batch"), "bias": P("batch")}, id="all"),
     ],
-    ids=["nothing", "features", "state", "weights", "all"],
 )
 def test_anything_else_that_is_spread_is_gathered(specs: dict[str, P]) -> None:
     mesh = jax.make_mesh((4,), ("batch",), axis_types=(AxisType.Auto,))
@@ -141,10 +144,11 @@ def test_anything_else_that_is_spread_is_gathered(specs: dict[str, P]) -> None:
 def test_a_batch_over_two_axes_of_a_mesh_and_weights_over_one() -> None:
     mesh = jax.make_mesh((2, 2), ("batch", "model"), axis_types=(AxisType.Auto,) * 2)
     both = {n: P(("batch", "model")) for n in SPREAD}
-    for specs in (both, SPREAD, {**SPREAD, "kernel": P(None, "model"), "recurrent_kernel": P("model")}):
-        assert_close(jax.jit(functools.partial(gradient, "require"))(placed(mesh, specs)), truth(gradient))
-    compiled(functools.partial(gradient, "require"), placed(mesh, both))
-    compiled(functools.partial(gradient, "require"), placed(mesh, SPREAD))
+    function = functools.partial(gradient, "require")
+    for specs in (both, SPREAD):
+        assert_close(ran(function, placed(mesh, specs))[0], truth(gradient))
+    weights = {**SPREAD, "kernel": P(None, "model"), "recurrent_kernel": P("model")}
+    assert_close(jax.jit(function)(placed(mesh, weights)), truth(gradient))
 
 
 def test_an_array_on_another_device_than_the_first() -> None:
@@ -153,7 +157,7 @@ def test_an_array_on_another_device_than_the_first() -> None:
     assert y.devices() == {jax.devices()[2]}
 
 
-@pytest.mark.parametrize("wrap", [lambda f: f, jax.checkpoint], ids=["bare", "checkpoint"])
+@pytest.mark.parametrize("wrap", [large(lambda f: f, id="bare"), pytest.param(jax.checkpoint, id="checkpoint")])
 def test_inside_a_scan(mesh: Any, wrap: Callable[..., Any]) -> None:
     def total(native: str | bool, a: Any) -> Any:
         def step(total: Any, scale: Any) -> Any:
@@ -171,7 +175,7 @@ def test_inside_a_scan(mesh: Any, wrap: Callable[..., Any]) -> None:
 
 
 @pytest.mark.parametrize("check_vma", [True, False])
-@pytest.mark.parametrize("native", ["require", False])
+@pytest.mark.parametrize("native", ["require", large(False)])
 def test_shard_map(mesh: Any, check_vma: bool, native: str | bool) -> None:
     specs = {n: SPREAD.get(n, P()) for n in (*NAMES, "mask")}
     shard_map = functools.partial(jax.shard_map, mesh=mesh, check_vma=check_vma)
@@ -246,7 +250,6 @@ def test_with_the_older_partitioner() -> None:
     shardy = jax.config.jax_use_shardy_partitioner
     jax.config.update("jax_use_shardy_partitioner", False)
     try:
-        assert_close(jax.jit(functools.partial(gradient, "require"))(placed(mesh)), truth(gradient))
-        compiled(functools.partial(gradient, "require"), placed(mesh))
+        assert_close(ran(functools.partial(gradient, "require"), placed(mesh))[0], truth(gradient))
     finally:
         jax.config.update("jax_use_shardy_partitioner", shardy)

@@ -61,22 +61,24 @@ def by_jax(recur: Callable[..., Any], case: cases.Case, dtype: type) -> dict[str
     return jax.tree.map(np.asarray, run({n: jnp.asarray(a) for n in names if (a := getattr(case, n)) is not None}))
 
 
-def covering() -> Iterator[cases.Case]:
-    return cases.grid([SHAPES[i % len(SHAPES)] for i in range(len(cases.COVERING))])
+@functools.cache
+def covering() -> list[tuple[cases.Case, dict[str, np.ndarray]]]:
+    """The covering set, each case with its truth."""
+    grid = cases.grid([SHAPES[i % len(SHAPES)] for i in range(len(cases.COVERING))])
+    return [(case, cases.by_reference(case, np.longdouble)) for case in grid]
 
 
 @pytest.mark.medium
 def test_every_gradient_in_float64_over_all_options() -> None:
-    for case in covering():
-        truth = cases.by_reference(case, np.longdouble)
+    for case, truth in covering():
         for name, got in by_jax(_jax.recurrence, case, np.float64).items():
             tolerance.assert_float64(got, truth[name], f"{case}: {name}")
 
 
 def test_every_gradient_in_float32_over_all_options() -> None:
     grid = tolerance.Grid()
-    for case in covering():
-        truth, stock = cases.by_reference(case, np.longdouble), cases.by_reference(case, np.float32)
+    for case, truth in covering():
+        stock = cases.by_reference(case, np.float32)
         for name, got in by_jax(_jax.recurrence, case, np.float32).items():
             grid.check(name, got, truth[name], stock[name], case)
     grid.assert_root_mean_square()
@@ -84,8 +86,7 @@ def test_every_gradient_in_float32_over_all_options() -> None:
 
 @pytest.mark.medium
 def test_plain_is_the_same_recurrence_over_all_options() -> None:
-    for case in itertools.islice(covering(), 0, None, size.by_size(4, 4, 1)):
-        truth = cases.by_reference(case, np.longdouble)
+    for case, truth in covering()[:: size.by_size(4, 4, 1)]:
         for name, got in by_jax(_jax.plain, case, np.float64).items():
             tolerance.assert_float64(got, truth[name], f"{case}: {name}")
 
@@ -110,7 +111,7 @@ def empty() -> Iterator[tuple[tuple[int, int, int, int], str, bool, str]]:
 
 
 @pytest.mark.medium
-@pytest.mark.parametrize(("shape", "mask", "sequences", "cell"), empty())
+@pytest.mark.parametrize(("shape", "mask", "sequences", "cell"), list(empty()))
 def test_nothing_of_something(shape: tuple[int, int, int, int], mask: str, sequences: bool, cell: str) -> None:
     case = cases.make(shape, {"cell": cell, "mask": mask, "initial_state": True, "return_sequences": sequences})
     truth = cases.by_reference(case, np.longdouble)
