@@ -45,7 +45,7 @@ def forecast(table, **settings):
         (
             {"ahead": ["a"] * 20 + ["b"] * 20, "temp": WAVE[:40]},
             {"target": "temp", "group": "ahead"},
-            ["ahead", "ahead_", "temp"],
+            ["ahead", "after", "ahead_", "temp"],
         ),
         (
             {"after": ["a"] * 20 + ["b"] * 20, "t": HOURS, "after_": WAVE[:40]},
@@ -67,7 +67,21 @@ def test_where_every_series_is_too_short_there_is_no_forecast():
     table = pl.DataFrame({"g": ["a", "b"] * 3, "temp": WAVE[:6]})
     found, short = forecast(table, target="temp", group="g")
     assert (found.height, short) == (0, ["a", "b"])
-    assert found.columns == ["g", "ahead", "temp"]
+    assert found.columns == ["g", "after", "ahead", "temp"]
+
+
+@pytest.mark.parametrize(
+    ("table", "settings", "rows"),
+    [
+        ({"g": ["a", "b"] * 9}, {"group": "g"}, [18, 18, 19, 19]),  # in turn, so that they are put in another order
+        ({"wind": [None, *WAVE[:17]]}, {"fill": "split"}, [19, 19]),
+    ],
+)
+def test_a_forecast_without_times_names_the_row_that_it_follows(table, settings, rows, tmp_path):
+    path = tmp_path / "data.csv"
+    pl.DataFrame(table | {"temp": WAVE[:18]}).write_csv(path)
+    read = reading.read(open_table(path), Settings(target="temp", **settings))
+    assert last_forecast(last_value, read, 4, 2, 2)[0]["after"].to_list() == rows
 
 
 def test_no_windows_have_no_forecasts():

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Forecasts as a table, one row for each step after a window, and as a CSV file.
 
-In: a model, a `Table`, first rows of windows. Out: a Polars frame with the columns [group], `after` (the time or row
-that the window ends with), [the time column], `ahead`, the target, and the ends of its intervals; or its text.
+In: a model, a `Table`, first rows of windows. Out: a Polars frame with the columns [group], `after` (the time, or the
+row of the source, that the window ends with), [the time column], `ahead`, the target, and the ends of its intervals; or
+its text.
 """
 
 from __future__ import annotations
@@ -82,10 +83,10 @@ def as_frame(
     columns: dict[str, Any] = {}
     if chosen.group is not None:
         columns[chosen.group] = pl.Series([table.group_names[g] for g in table.groups[last]], dtype=pl.String)
-    if table.times is not None:
+    if table.source_rows is None:
         columns |= _times(table, starts + window - 1, ahead, after)
-    elif chosen.group is None:
-        columns[after] = last + first_row
+    else:
+        columns[after] = table.source_rows[last] + first_row
     columns[step] = np.tile(np.arange(1, ahead + 1), len(starts))
     columns[str(chosen.target)] = values.reshape(-1).astype("float64")
     for level, width in (widths or {}).items():

@@ -41,10 +41,12 @@ def arranged(source: Source, chosen: Chosen, raw: RawTable, settings: Settings, 
             notes.append(f"In column {name!r} missing values are marked: {cells}.")
     extra = np.zeros(len(same), "int64") if fill == "keep" else _gaps(chosen, raw, same, fill, where)
     if fill == "split":
-        return _split(chosen, raw, same & (extra == 0), missing, notes)
-    if fill in {"linear", "previous"} and (missing.any() or extra.any()):
-        return _filled(chosen, raw, same, extra, missing, fill, notes)
-    return _table(chosen, raw, same, 0, notes)
+        found, order = _split(chosen, raw, same & (extra == 0), missing, notes), order[~missing]
+    elif fill in {"linear", "previous"} and (missing.any() or extra.any()):
+        found = _filled(chosen, raw, same, extra, missing, fill, notes)
+    else:
+        found = _table(chosen, raw, same, 0, notes)
+    return found if found.times is not None else found._replace(source_rows=order)
 
 
 def _missing(chosen: Chosen, raw: RawTable, missing: np.ndarray, order: np.ndarray, where: Where) -> str:

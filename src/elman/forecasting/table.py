@@ -55,6 +55,8 @@ class Table(NamedTuple):
         form: How the times are written, a key of `times.FORMS` or `COMPACT`; `None` if they are not text.
         interpolated: `(rows,)`: whether a cell of the row was filled by the value after it; `None` if none was.
         made: `(rows,)`: whether the target of the row was filled; `None` if none was.
+        source_rows: `(rows,)`: which row of the source, from 0, each one is; `None` with a time column, whose times say
+            it.
     """
 
     rows: np.ndarray
@@ -69,6 +71,7 @@ class Table(NamedTuple):
     form: str | None = None
     interpolated: np.ndarray | None = None
     made: np.ndarray | None = None
+    source_rows: np.ndarray | None = None
 
     @property
     def target(self) -> int:
