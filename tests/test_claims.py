@@ -235,6 +235,7 @@ def test_the_command_refuses_in_one_line():
         (["3", "--all"], "or --all"),
         (["3", "--set", "units"], "NAME=VALUE"),
         (["99"], "claim 99"),
+        (["99", "--html", "no-folder/page.html"], "no-folder/page.html cannot be written"),  # before anything else
     ):
         done = CliRunner().invoke(app, ["claims", *arguments])
         assert done.exit_code == 2

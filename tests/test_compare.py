@@ -5,6 +5,8 @@ import importlib.util
 import json
 import re
 import shutil
+import sys
+import types
 from pathlib import Path
 
 import numpy as np
@@ -206,6 +208,22 @@ def test_a_candidate_whose_package_is_missing_is_skipped(tmp_path, monkeypatch):
     found = elman.compare(autoregression(), only=["linear", "boosting"], out=tmp_path / "run")
     assert found.rows[-1]["status"] == "skipped"
     assert "not installed" in found.rows[-1]["why"]
+
+
+def test_a_cluster_that_does_not_answer_is_one_sentence(tmp_path, monkeypatch):
+    def init(address, **_):
+        raise ConnectionError(f"ray client connection timeout to {address}")
+
+    monkeypatch.setitem(sys.modules, "ray", types.SimpleNamespace(is_initialized=lambda: False, init=init))
+    table = tmp_path / "data.csv"
+    pl.DataFrame({"y": autoregression()}).write_csv(table)
+    words = ["compare", str(table), "--only", "last value", "--ray", "h:1", "--out", str(tmp_path / "run")]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 2
+    assert done.stderr.startswith(
+        "elman: ray is 'h:1', and no Ray cluster answers there (ray client connection timeout"
+    )
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_without_any_result_there_is_one_sentence(tmp_path):

@@ -45,6 +45,8 @@ def test_a_read_only_file_is_left_alone(tmp_path):
     path.chmod(0o444)
     with pytest.raises(DataError, match="out.csv cannot be written: the file is read-only. Choose another path.$"):
         files.write(path, "new")
+    with pytest.raises(DataError, match="the file is read-only"):
+        files.check(path)
     assert path.read_text() == "old"
     assert names(tmp_path) == ["out.csv"]
 
@@ -73,8 +75,9 @@ def test_a_device_is_written_to():
 
 
 def test_a_folder_is_refused(tmp_path):
-    with pytest.raises(DataError, match="cannot be written: Is a directory"):
-        files.write(tmp_path / ".", "new")
+    for what in (files.check, lambda path: files.write(path, "new")):
+        with pytest.raises(DataError, match="cannot be written: Is a directory"):
+            what(tmp_path / ".")
 
 
 def test_a_writer_that_fails_leaves_the_old_file(tmp_path):

@@ -51,15 +51,10 @@ def write_with(path: Path, writer: Callable[[Path], object]) -> None:
     """
     with file_errors(path):
         target = Path(os.path.realpath(path))
-        try:
-            old = target.stat()
-        except FileNotFoundError:
-            old = None
-        if old is not None and not stat.S_ISREG(old.st_mode) and not stat.S_ISDIR(old.st_mode):
+        old = _replaced(target)
+        if old is not None and not stat.S_ISREG(old.st_mode):
             _write_through(path, writer)
             return
-        if old is not None and not (old.st_mode & 0o222 and os.access(target, os.W_OK)):
-            raise PermissionError(errno.EACCES, "the file is read-only")
         # No other process or thread writes to this name.
         temporary = target.with_name(f"{PREFIX}{os.getpid()}-{secrets.token_hex(4)}-{target.name}")
         try:
@@ -73,6 +68,29 @@ def write_with(path: Path, writer: Callable[[Path], object]) -> None:
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
             raise
+
+
+def check(path: Path) -> None:
+    """Raises DataError if a file cannot be written, before the work whose result it is to hold."""
+    with file_errors(path):
+        target = Path(os.path.realpath(path))
+        old = _replaced(target)
+        if old is None or stat.S_ISREG(old.st_mode):
+            with tempfile.TemporaryFile(dir=target.parent):
+                pass
+
+
+def _replaced(target: Path) -> os.stat_result | None:
+    """What is there, if anything is and may be written to."""
+    try:
+        old = target.stat()
+    except FileNotFoundError:
+        return None
+    if stat.S_ISDIR(old.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if stat.S_ISREG(old.st_mode) and not (old.st_mode & 0o222 and os.access(target, os.W_OK)):
+        raise PermissionError(errno.EACCES, "the file is read-only")
+    return old
 
 
 def clear(folder: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from elman import claims as experiments
+from elman import files
 from elman.claims.claim import COLUMNS, Claim
 from elman.cli.progress import count
 from elman.cli.screen import say, screen, table_of, usage_errors
@@ -38,6 +39,8 @@ def claims(
             return
         if number is not None and all_:
             raise ValueError("elman claims takes either the number of a claim or --all.")
+        if html is not None:
+            files.check(html)
         chosen = list(experiments.names()) if number is None else [number]
         options = _options(set_ or [])
         found = []

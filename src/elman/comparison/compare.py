@@ -101,7 +101,8 @@ def compare(
         The comparison: `.recommended`, `.reason`, `.tied`, `.rows`, `.lines()`, `.to_html(path)`, `.to_dict()`.
 
     Raises:
-        elman.DataError: If the table, an argument or the folder cannot be used; a `ValueError`.
+        elman.DataError: If the table, an argument or the folder cannot be used, or no Ray cluster answers; a
+            `ValueError`.
         ImportError: If `ray` is passed, and Ray is not installed.
 
     Example:

@@ -16,6 +16,8 @@ from elman.comparison.jobs import Job, Outcome
 from elman.comparison.model import Choice
 from elman.comparison.problem import Problem
 from elman.comparison.store import Store
+from elman.errors import DataError
+from elman.forecasting.csv_files import first_line
 
 LOCAL = "local"
 _RETRIES = 5  # of a task whose worker is lost
@@ -26,6 +28,7 @@ def connected(address: str) -> Iterator[None]:
     """Ray at an address, or started here for `"local"`. A Ray that this process has connected before is used.
 
     Raises:
+        DataError: If no cluster answers.
         ImportError: If Ray is not installed.
     """
     try:
@@ -38,7 +41,13 @@ def connected(address: str) -> Iterator[None]:
         yield
         return
     where: dict[str, Any] = {"include_dashboard": False} if address == LOCAL else {"address": address}
-    ray.init(log_to_driver=False, logging_level="error", **where)
+    try:
+        ray.init(log_to_driver=False, logging_level="error", **where)
+    except ConnectionError as error:
+        raise DataError(
+            f"ray is {address!r}, and no Ray cluster answers there ({first_line(error)}); expected the address of one "
+            "that runs. Start it with ray start --head, or pass 'local' (--ray local)."
+        ) from error
     try:
         yield
     finally:
