@@ -203,6 +203,20 @@ def test_patience_ends_training_and_keeps_the_best_weights():
     assert len(history.loss) - history.best_epoch == 6
 
 
+def test_a_step_that_the_mask_of_the_validation_data_leaves_out_does_not_count():
+    net = Network([SimpleRNN(4, return_sequences=True), Dense(1)], input_shape=(None, 3))
+    y, mask, weight = RNG.normal(size=(10, 6, 1)), np.arange(6) < RNG.integers(1, 6, (10, 1)), RNG.uniform(size=10)
+    spoilt = [np.where(mask[..., None], array, 9.0) for array in (X[:10], y)]
+    for given in (None, weight):
+        found = [
+            net.fit(X, X[..., :1], learning_rate=1e-9, validation_data=(*data, given, valid)).untrained_loss
+            for data, valid in (((X[:10], y), mask), (spoilt, mask), (spoilt, None))
+        ]
+        assert found[0] == found[1] != found[2]
+    squares = (net(X[:10]) - y)[..., 0] ** 2
+    assert found[0] == pytest.approx((squares * weight[:, None])[mask].sum() / mask.sum(), rel=1e-4)
+
+
 def test_weights_from_before_training_may_be_the_best():
     net = network()
     before = net.flat.copy()
@@ -322,6 +336,8 @@ def test_a_weight_of_zero_is_an_example_left_out():
         ({"sample_weight": np.ones((50, 6))}, r"sample_weight has shape \(batch, 6\), .* expected \(batch,\)"),
         ({"validation_data": X}, r"validation_data got ndarray; expected \(x, y\)"),
         ({"validation_data": (X,)}, "validation_data got 1 of them"),
+        ({"validation_data": (X, Y, None, None, None)}, r"got 5 of them; expected .* \(x, y, sample_weight, mask\)"),
+        ({"validation_data": (X, Y, None, np.ones((50, 5)))}, r"mask has shape \(50, 5\); expected \(batch, time\)"),
     ],
 )
 def test_what_fit_refuses(options, words):

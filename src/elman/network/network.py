@@ -400,12 +400,12 @@ class Network:
             batch_size: Examples in a step.
             epochs: How often the examples are gone through, at most.
             shuffle: Whether each epoch has an order of its own.
-            validation_data: `(x, y)`, `(x, y, sample_weight)` or a `Source`, whose loss is computed before training and
-                after each epoch.
+            validation_data: `(x, y)`, `(x, y, sample_weight)`, `(x, y, sample_weight, mask)` or a `Source`, whose loss
+                is computed before training and after each epoch. `sample_weight` and `mask` are as below, or `None`.
             patience: Epochs without a smaller validation loss after which training ends; in a third of that the
                 learning rate is halved. `None`: neither.
             sample_weight: (batch,) or (batch, time): multiplies the losses.
-            mask: bool (batch, time), true where a step is valid.
+            mask: bool (batch, time), true where a step of `x` is valid. The validation data have a mask of their own.
             seed: Of the order of examples and of dropout.
             tell: Called with a `Progress` after each step.
             stop: Called after each epoch; training ends if it returns true.

@@ -197,9 +197,12 @@ def fit(
 
 
 def _validation(network: Network, data: Any) -> Arrays:
-    if not isinstance(data, tuple | list) or len(data) not in (2, 3):
+    if not isinstance(data, tuple | list) or not 2 <= len(data) <= 4:
         got = f"{len(data)} of them" if isinstance(data, tuple | list) else type(data).__name__
-        raise TypeError(f"validation_data got {got}; expected (x, y) or (x, y, sample_weight). Pass such a tuple.")
+        raise TypeError(
+            f"validation_data got {got}; expected (x, y), (x, y, sample_weight) or (x, y, sample_weight, mask). Pass "
+            "such a tuple, with None for what there is not."
+        )
     return Arrays(network, *data)
 
 
