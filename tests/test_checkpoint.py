@@ -43,7 +43,7 @@ def test_one_changed_bit_is_seen(path):
 @pytest.mark.parametrize("kept", [0, 4, 8, 100, -1])
 def test_a_file_that_is_cut_short_is_refused(path, kept):
     path.write_bytes(path.read_bytes()[:kept])
-    with pytest.raises(DataError, match="checkpoint is damaged.*what was written. Remove it"):
+    with pytest.raises(DataError, match="checkpoint is not a safetensors file, or is damaged: .* Remove it"):
         checkpoint.read(path, REMEDY)
 
 
@@ -53,3 +53,7 @@ def test_another_safetensors_file_is_refused(path):
     path.write_bytes(safetensors.numpy.save(ARRAYS))
     with pytest.raises(DataError, match="checkpoint is damaged.*what was written. Remove it"):
         checkpoint.read(path, REMEDY)
+    found, texts = checkpoint.read(path, REMEDY, may_lack_checksum=True)
+    assert (sorted(found), texts) == (["a", "b", "c"], {})
+    with pytest.raises(DataError, match="none does not exist"):
+        checkpoint.read(path.with_name("none"), REMEDY)

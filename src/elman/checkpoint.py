@@ -31,36 +31,29 @@ def write(path: Path, arrays: dict[str, np.ndarray], texts: dict[str, str]) -> N
     files.write(path, safetensors.numpy.save(arrays, texts | {_CHECKSUM: _checksum(arrays, texts)}))
 
 
-def read(path: Path, remedy: str) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+def read(path: Path, remedy: str, *, may_lack_checksum: bool = False) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """Reads a file.
 
     Args:
         path: Of the file.
         remedy: A sentence for the error: what to do if it is damaged.
+        may_lack_checksum: Whether a file without a checksum is read, too.
 
     Raises:
-        DataError: If the file is damaged.
+        DataError: If there is no such file, or it is damaged.
     """
     try:
         with safe_open(path, "np") as file:
             texts = file.metadata() or {}
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError, TypeError) as error:
-        raise _damaged(path, remedy) from error
-    if _CHECKSUM not in texts or not is_intact(arrays, texts):
-        raise _damaged(path, remedy)
-    del texts[_CHECKSUM]
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+    except FileNotFoundError as error:
+        raise DataError(f"{path} does not exist.") from error
+    except (SafetensorError, OSError, ValueError, TypeError) as error:  # of a dtype that NumPy lacks, too
+        raise DataError(f"{path} is not a safetensors file, or is damaged: {error}. {remedy}") from error
+    found = texts.pop(_CHECKSUM, None)
+    if not (found is None and may_lack_checksum) and found != _checksum(arrays, texts):
+        raise DataError(f"{path} is damaged: its content is not what was written. {remedy}")
     return arrays, texts
-
-
-def is_intact(arrays: dict[str, np.ndarray], texts: dict[str, str]) -> bool:
-    """Whether the content of a file is what was written; true if the file has no checksum."""
-    rest = {name: text for name, text in texts.items() if name != _CHECKSUM}
-    return texts.get(_CHECKSUM) in {None, _checksum(arrays, rest)}
-
-
-def _damaged(path: Path, remedy: str) -> DataError:
-    return DataError(f"{path} is damaged: its content is not what was written. {remedy}")
 
 
 def _checksum(arrays: dict[str, np.ndarray], texts: dict[str, str]) -> str:

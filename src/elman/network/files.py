@@ -40,22 +40,12 @@ def save(network: Network, path: Any) -> None:
 
 def load(path: Any) -> Network:
     """Reads a network."""
-    from safetensors import SafetensorError, safe_open
-
     from elman import checkpoint
 
-    try:
-        with safe_open(Path(path), "np") as file:
-            metadata = file.metadata() or {}
-            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-    except FileNotFoundError as error:
-        raise DataError(f"{path} does not exist.") from error
-    except (OSError, SafetensorError, TypeError) as error:  # of a dtype that NumPy lacks, too
-        raise DataError(f"{path} is not a safetensors file, or is damaged: {error}.") from error
+    remedy = "Expected a file of Network.save: save the network again."
+    weights, metadata = checkpoint.read(Path(path), remedy, may_lack_checksum=True)
     if metadata.get("format") != FORMAT:
         raise DataError(f"{path} is a safetensors file, but not of an elman.Network, or it is damaged.")
-    if not checkpoint.is_intact(weights, metadata):
-        raise DataError(f"{path} is damaged: its checksum is not that of its content.")
     version = metadata.get("version", "")
     if not version.isascii() or not version.isdigit() or int(version[:9]) > VERSION:
         raise DataError(

@@ -352,8 +352,6 @@ class Stream:
         Raises:
             elman.DataError: If it is not such a file, or is damaged.
         """
-        if not Path(path).exists():
-            raise DataError(f"{path} does not exist.")
         arrays, texts = checkpoint.read(Path(path), "Expected a file of Stream.save: save the stream again.")
         if texts.get("format") != FORMAT or texts.get("version") != str(VERSION):
             raise DataError(
