@@ -30,7 +30,8 @@ def run(folder: Path, program: str, *arguments: str, module: bool = False) -> su
     return subprocess.run([*begin, *name, *arguments], cwd=folder, capture_output=True, text=True)
 
 
-@pytest.mark.parametrize("module", [False, True])
+@pytest.mark.at_most(1)
+@pytest.mark.parametrize("module", [True, False])
 def test_a_program_runs_and_a_table_says_what_its_layers_did(tmp_path, module):
     done = run(tmp_path, PROGRAM, "--fast", "2", module=module)
     assert done.returncode == 0, done.stderr

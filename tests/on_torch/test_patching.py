@@ -6,6 +6,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 PROGRAM = """
 import elman
 elman.patch()
@@ -42,14 +44,10 @@ def run(first: str = "", second: str = "") -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_names_of_torch_are_replaced_and_put_back() -> None:
-    run()
+@pytest.mark.medium
+def test_names_of_torch_are_replaced_and_put_back_and_conversions_know_its_own_classes() -> None:
+    run("import sys", CONVERSION)
 
 
 def test_names_of_keras_too() -> None:
-    run("import keras", "assert keras.layers.GRU is elman.GRU; elman.patch()")
-
-
-def test_conversions_know_the_frameworks_own_classes() -> None:
-    run("import sys", CONVERSION)
-    run("import keras, numpy, sys", CONVERSION)
+    run("import keras, numpy, sys", f"assert keras.layers.GRU is elman.GRU; elman.patch()\n{CONVERSION}")

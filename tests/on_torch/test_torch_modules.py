@@ -603,6 +603,7 @@ SAID = {
 
 
 @pytest.mark.medium
+@pytest.mark.at_most(1)
 @pytest.mark.parametrize("backend", [pytest.param(name, marks=pytest.mark.needs(name)) for name in SAID])
 def test_keras_may_run_on_another_backend(backend):
     environment = os.environ | {"KERAS_BACKEND": backend}

@@ -206,6 +206,7 @@ forward_mode = pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecat
 
 @pytest.mark.medium
 @forward_mode
+@pytest.mark.at_most(2)
 @pytest.mark.parametrize(
     "choice",
     [{"activation": "tanh"}, {"activation": "sigmoid"}, {"activation": "linear"}, {"cell": "lstm"}, {"cell": "gru"}],

@@ -286,6 +286,7 @@ assert torch.equal(y, run(x)), (y, run(x))
 
 
 @pytest.mark.medium
+@pytest.mark.at_most(1)
 @pytest.mark.parametrize("native", ['"require"', "False"])
 def test_the_first_call_of_a_process_may_be_compiled(native: str) -> None:
     subprocess.run([sys.executable, "-c", FIRST_CALL.format(native=native)], check=True)
@@ -334,6 +335,7 @@ print(program.module()(x).sum().item())
 
 
 @pytest.mark.medium
+@pytest.mark.at_most(1)
 @pytest.mark.parametrize("strict", [False, True])
 def test_an_exported_file_of_plain_operations_opens_without_elman(strict: bool) -> None:
     net = Net(False)
