@@ -195,6 +195,14 @@ def test_no_text_is_a_formula_and_all_of_it_comes_back(text, tmp_path):
     assert from_csv(path, None).equals(frame)
 
 
+@pytest.mark.parametrize("names", [["2020-01-01", "2021-01-01"], ["1", "007"]])
+def test_names_of_groups_stay_text(names, tmp_path):
+    frame = pl.DataFrame({"=g": names, "temp": [1.5, 2.5]})
+    path = tmp_path / "forecast.csv"
+    path.write_text(to_csv(frame))
+    assert from_csv(path, None, "=g").equals(frame)
+
+
 def test_numbers_and_other_text_are_written_as_they_are():
     frame = pl.DataFrame({"g": ["-5", "+1.5e3", "a=b", "it's", "x", "'quoted'"], "temp": [-1.5, 2, 3, 4, 5, 6]})
     assert to_csv(frame) == frame.write_csv()

@@ -133,18 +133,20 @@ def to_csv(frame: pl.DataFrame) -> str:
     return _replaced(frame, _escaped).write_csv()
 
 
-def from_csv(path: Path, zone: str | None) -> pl.DataFrame:
+def from_csv(path: Path, zone: str | None, group: str | None = None) -> pl.DataFrame:
     """Reads what `to_csv` wrote.
 
     Args:
         path: The file.
         zone: The zone of its times, or `None`.
+        group: The column of the group, whose names are text even if they look like numbers or dates; or `None`.
 
     Raises:
         DataError: If it cannot be read.
     """
+    as_text = {} if group is None else {_escaped(group): pl.String}
     try:
-        frame = pl.read_csv(io.BytesIO(path.read_bytes()), try_parse_dates=True)
+        frame = pl.read_csv(io.BytesIO(path.read_bytes()), try_parse_dates=True, schema_overrides=as_text)
     except (OSError, pl.exceptions.PolarsError) as error:
         raise DataError(f"{path} is missing or damaged. Run elman fit again with fresh (--fresh).") from error
     if zone is not None:

@@ -208,7 +208,8 @@ class Run:
         Raises:
             elman.DataError: If `forecast.csv` is missing or damaged.
         """
-        return from_csv(self.folder / FORECAST, self.metrics["table"]["zone"])
+        table = self.metrics["table"]
+        return from_csv(self.folder / FORECAST, table["zone"], table["group"])
 
     @property
     def history(self) -> list[dict[str, Any]]:
