@@ -52,10 +52,12 @@ def test_a_worse_model_says_so_with_its_figure():
 
 
 @pytest.mark.parametrize(("windows", "ahead"), [(2, 1), (11, 1), (11, 12), (60, 6)])
-@pytest.mark.parametrize("better", [True, False])
+@pytest.mark.parametrize("better", [True, False, None])
 def test_few_windows_have_no_winner(windows, ahead, better):
     first, second = GOOD[:windows, :1].repeat(ahead, 1), 4 * GOOD[:windows, :1].repeat(ahead, 1)
-    found = errors(first if better else second, last_value=second, linear=second if better else first)
+    found = errors(second if better is False else first, last_value=second, linear=second if better else first)
+    assert ("can be chance" in found["verdict"]) == (better is not None)
+    assert "Use the " not in found["verdict"]
     assert found["verdict"].startswith("Too few held-out windows to name a winner")
     assert f"about {found['rows_needed']:,} rows" in found["verdict"]
     assert (found["enough"], found["winner"]) == (False, None)

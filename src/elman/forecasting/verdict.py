@@ -120,17 +120,18 @@ def _verdict(found: dict[str, Any]) -> str:
     if difference is None:
         than = "and so is that of the network" if network == 0 else f"and the network's is {network:.4g}"
         return f"{_capital(name)} is exact: its error is 0 in {counted(found['windows'], 'held-out window')}, {than}."
-    if abs(difference["ratio"] - 1) <= _SAME:
-        return f"The network is not better: its error is that of {name}. Use the simpler one."
-    change = f"{100 * abs(difference['ratio'] - 1):.1f} % {'below' if difference['ratio'] < 1 else 'above'}"
-    than = f"its error is {change} that of {name}"
+    change = f"{100 * abs(difference['ratio'] - 1):.1f} % {'below' if difference['ratio'] < 1 else 'above'} "
+    same = abs(difference["ratio"] - 1) <= _SAME
+    than = f"its error is {'' if same else change}that of {name}"
     if not found["enough"]:
         worth = f"{found['effective']:.2g} independent ones" if found["effective"] >= 1.5 else "one independent one"
         return (
             f"Too few held-out windows to name a winner: {counted(found['windows'], 'window')} that depend on each "
             f"other are worth {worth}, and {LEAST_EFFECTIVE} are needed; that takes about {found['rows_needed']:,} "
-            f"rows. The network: {than}, the best baseline, which can be chance."
+            f"rows. The network: {than}, the best baseline{'' if same else ', which can be chance'}."
         )
+    if same:
+        return f"The network is not better: {than}. Use the simpler one."
     if found["winner"] == NETWORK:
         every = "all three baselines" if len(scores) == len(BASELINES) + 1 else "both baselines"
         return (
