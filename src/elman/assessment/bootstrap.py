@@ -99,23 +99,6 @@ def by_moment(losses: np.ndarray, moments: np.ndarray) -> np.ndarray:
     return np.bincount(member, losses) * (len(found) / len(losses))
 
 
-def mean_interval(losses: np.ndarray, ahead: int = 1, *, level: float = 0.95, seed: int = 0) -> Interval:
-    """The interval of a mean of losses, or of differences of losses, of any sign.
-
-    Args:
-        losses: `(windows,)`, in order of time.
-        ahead: Steps of each window's forecast.
-        level: Of the interval.
-        seed: Of the draws.
-    """
-    estimate = float(losses.mean())
-    if len(losses) < 2:
-        return Interval(estimate, -math.inf, math.inf)
-    draws = _draws(losses, ahead, seed=seed)
-    width = _standard_error(losses, draws, ahead) * half_width(level, _freedom(len(losses), draws.block))
-    return Interval(estimate, estimate - width, estimate + width)
-
-
 def rmse_interval(squares: np.ndarray, ahead: int = 1, *, level: float = 0.95, seed: int = 0) -> Interval:
     """The interval of a root mean square error.
 
