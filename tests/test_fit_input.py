@@ -317,12 +317,14 @@ def test_a_folder_of_another_run_is_left_alone(tmp_path):
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["run.json"]
 
 
-def test_an_unwritable_folder(monkeypatch):
+@pytest.mark.parametrize(("call", "done"), [("mkdir", "written"), ("iterdir", "read")])
+def test_a_folder_that_refuses(call, done, monkeypatch):
     def refuse(*_, **__):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
-    monkeypatch.setattr(Path, "mkdir", refuse)
-    with pytest.raises(elman.DataError, match="run cannot be written: Permission denied.*--out"):
+    Path("run").mkdir()
+    monkeypatch.setattr(Path, call, refuse)
+    with pytest.raises(elman.DataError, match=f"run cannot be {done}: Permission denied.*--out"):
         elman.fit(frame(), "temp", out="run")
 
 

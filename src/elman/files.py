@@ -95,8 +95,10 @@ def _replaced(target: Path) -> os.stat_result | None:
 
 def clear(folder: Path) -> None:
     """Removes what a killed process left half-written, and nothing that a living one writes."""
+    with file_errors(folder, done="read"):
+        found = list(folder.iterdir())
     with file_errors(folder):
-        for path in folder.iterdir():
+        for path in found:
             if path.name.startswith(PREFIX) and not _is_being_written(path):
                 path.unlink(missing_ok=True)
 
@@ -110,12 +112,13 @@ def _is_being_written(path: Path) -> bool:
 
 
 @contextlib.contextmanager
-def file_errors(path: Path, option: str = "") -> Iterator[None]:
+def file_errors(path: Path, option: str = "", *, done: str = "written") -> Iterator[None]:
     """Turns the file system's errors into sentences.
 
     Args:
         path: What is read or written.
         option: The caller's argument that chooses another place, for the sentence.
+        done: What is done with it: "written" or "read".
     """
     try:
         yield
@@ -125,7 +128,7 @@ def file_errors(path: Path, option: str = "") -> Iterator[None]:
             raise DataError(
                 f"{path} cannot be written: the disk is full. Free some space, or choose {place}."
             ) from error
-        raise DataError(f"{path} cannot be written: {error.strerror or error}. Choose {place}.") from error
+        raise DataError(f"{path} cannot be {done}: {error.strerror or error}. Choose {place}.") from error
 
 
 @contextlib.contextmanager

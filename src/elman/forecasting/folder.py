@@ -42,7 +42,7 @@ def finished(folder: Path, config: dict[str, Any], *, fresh: bool) -> Run | None
     Raises:
         DataError: If the folder holds another run, or other files.
     """
-    with files.file_errors(folder, _OUT):
+    with files.file_errors(folder, _OUT, done="read"):
         if folder.exists() and not folder.is_dir():
             raise DataError(f"{folder} is a file; expected a folder for the run. Choose another with out (--out).")
         names = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
