@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 import elman
-from elman.claims import against, estimates, gates, practice, stability, tasks
+from elman.claims import against, estimates, forgetting, gates, practice, stability, tasks
 from elman.cli.app import app
 from html_pages import Page
 from size import by_size
@@ -200,6 +200,16 @@ def test_the_better_of_two_is_the_same_for_all_seeds():
     assert against.feed_forward(Made(other, a, b)).figures[-1].estimate == 0
     found = gates.measure(Made([1.0, 1.0], [0.0, 1.0], [1.0, 0.5]), times=(4,))
     assert found.figures[-1].estimate == 0.5
+
+
+@pytest.mark.parametrize(("steps", "verdict"), [(256, "the parameters are equal"), (64, "the training time is equal")])
+def test_the_budget_that_must_be_equal_is_named(steps, verdict, monkeypatch):
+    def limits(runs, settings, *_):  # a gated cell learns more with so many updates alone
+        return {s: np.full((2, 2), 8.0 if s.cell == "GRU" and s.steps == steps else 1.0) for s in settings}
+
+    monkeypatch.setattr(forgetting, "_limits", limits)
+    found = elman.claims.run(7, seeds=2, cells=("GRU",), time_ratio={"GRU": 4.0})
+    assert found.verdict == f"holds only if {verdict}"
 
 
 def test_the_best_rate_is_chosen_on_other_seeds(monkeypatch):

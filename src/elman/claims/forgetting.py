@@ -224,7 +224,7 @@ def hold_longer(
     if all(holds.values()):
         verdict = HOLDS
     elif holds["parameters"] or holds["training time"]:
-        verdict = f"{ONLY_IF} the {next(name for name, flag in holds.items() if flag)} is equal"
+        verdict = f"{ONLY_IF} the {'parameters are' if holds['parameters'] else 'training time is'} equal"
     else:
         verdict = FAILS
     because = (
