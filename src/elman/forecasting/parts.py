@@ -2,7 +2,7 @@
 """Which rows a model learns from and which are held out, at each of several origins.
 
 In: a `Table`. Out: the part of each row as an index into PARTS, for each origin. The end of the table is held out. It
-is cut into blocks; at each origin a model is fitted anew on everything before a block, and forecasts the block.
+is cut into blocks; at each origin a model is fitted again on everything before a block, and forecasts the block.
 
     rows     ------------- train ------------- | validation | test |  later  |      origin 1
              ---------------- train ------------------ | validation | test |later|  origin 2

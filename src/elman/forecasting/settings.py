@@ -41,7 +41,7 @@ class Settings:
         epochs: Largest number of passes over the data.
         seed: Seed of the initial weights and of the order of windows, from 0 to 2**31 - 1; the first of `seeds`.
         seeds: How many networks are trained, with seeds one after another; the forecast is their mean.
-        origins: How many times the models are fitted anew and judged on the rows that follow.
+        origins: How many times the models are fitted again and judged on the rows that follow.
         model: The model that the run forecasts with, one of `MODELS`, or `None` for the one that won.
         bidirectional: Whether each layer reads the window from both ends.
         fill: What to do with empty cells and gaps in time, one of `FILLS`, or `None` for an error.
