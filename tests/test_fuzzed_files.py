@@ -18,7 +18,7 @@ import elman
 import fuzzing
 from elman import checkpoint
 from elman.errors import DataError
-from elman.network import GRU, LSTM, Concat, Dense, Embedding, Network, SimpleRNN, Sum
+from elman.network import GRU, LSTM, Concat, Dense, Embedding, Last, Network, SimpleRNN, Sum
 from elman.stream import Stream
 from size import by_size
 
@@ -44,6 +44,13 @@ def saved_stream(path: Path) -> None:
     stream.save(path)
 
 
+def saved_stream_of_words(path: Path) -> None:
+    layers = [Embedding(6, 3, mask_zero=True), SimpleRNN(4, return_sequences=True), Last()]
+    stream = Stream(Network(layers, input_shape=(5,), seed=0))
+    stream.step(2)
+    stream.save(path)
+
+
 def saved_checkpoint(path: Path) -> None:
     checkpoint.write(path, {"a": np.zeros((3, 4), "float32")}, {"facts": json.dumps({"rows": 3, "keys": ["a"]})})
 
@@ -52,9 +59,25 @@ LOADERS: dict[str, tuple[Callable[[Path], None], Callable[[Path], Any]]] = {
     "network": (saved_network, Network.load),
     "network of words": (saved_words, Network.load),
     "stream": (saved_stream, Stream.load),
+    "stream of words": (saved_stream_of_words, Stream.load),
     "stream of a network": (saved_network, Stream),
     "checkpoint": (saved_checkpoint, functools.partial(checkpoint.read, remedy="Delete it.")),
 }
+
+
+def stepped(rng: np.random.Generator, stream: Stream) -> None:
+    """Steps a stream, and once more from a state with flipped bits: it is set as it is, or refused and not set."""
+    x = np.zeros(stream._known(), stream.dtype if stream.words is None else int)
+    shape, state = stream.step(x).shape, stream.flat_state()
+    changed = np.frombuffer(fuzzing.flipped(rng, state.tobytes()), state.dtype).reshape(state.shape)
+    try:
+        stream.set_flat_state(changed)
+    except ValueError as error:
+        assert stream.words is not None
+        assert "expected an integer from 0 below its size" in str(error)  # noqa: PT017
+        changed = state
+    assert stream.flat_state().tobytes() == changed.tobytes()
+    assert stream.step(x).shape == shape
 
 
 @pytest.mark.parametrize("kind", LOADERS)
@@ -64,6 +87,7 @@ def test_a_damaged_file_is_one_clear_error(kind, tmp_path):
     save(good)
     load(good)
     data, loaded = good.read_bytes(), 0
+    made: list[Any] = []
     errors = (DataError, ValueError) if load is Stream else (DataError,)  # which refuses layers that read backwards
     for seed in range(COUNT):
         rng = np.random.default_rng(seed)
@@ -71,7 +95,10 @@ def test_a_damaged_file_is_one_clear_error(kind, tmp_path):
         path = tmp_path / "bad.safetensors"
         path.write_bytes(change(rng, data))
         try:
-            loaded += fuzzing.check(load, path, errors)
+            loaded += fuzzing.check(lambda path: made.append(load(path)), path, errors)
+            while made:
+                if isinstance(one := made.pop(), Stream):
+                    stepped(rng, one)
         except BaseException:
             print(f"file {seed} of {kind}, by {change.__name__}")
             raise
