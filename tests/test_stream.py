@@ -347,6 +347,12 @@ def test_a_bidirectional_layer_is_refused_with_the_reason():
         Stream(Network([both], input_shape=(None, FEATURES)))
 
 
+def test_a_window_that_is_too_long_is_refused():
+    for steps in (1 << 31, 1 << 70):
+        with pytest.raises(ValueError, match=f"a window of {steps} rows; expected fewer than 2,147,483,648"):
+            Stream(Network([SimpleRNN(2)], input_shape=(steps, FEATURES)))
+
+
 def test_warmup_is_the_memory_of_the_network():
     fading = Network([SimpleRNN(1, "linear", use_bias=False)], input_shape=(None, 1))
     for factor, low, high in ((0.5, 3, 8), (0.9, 20, 40), (1.0, None, None)):

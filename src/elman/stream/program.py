@@ -37,6 +37,7 @@ from elman.network.layer import Layer
 from elman.network.network import Bound
 
 Array = np.ndarray
+_WINDOWS = 1 << 31  # the native library counts rows up to here
 
 
 class Operation(NamedTuple):
@@ -145,7 +146,7 @@ def program_of(network: Network) -> Program:
         network: A network that has its weights.
 
     Raises:
-        ValueError: If it has none yet, or a layer reads rows that are still to come.
+        ValueError: If it has none yet, its window is too long, or a layer reads rows that are still to come.
     """
     shape = network.input_shape
     if shape is None:
@@ -166,7 +167,13 @@ def _window(network: Network) -> int | None:
     shape = network.input_shape
     assert shape is not None
     has_time = network.takes_integers or len(shape) == 2
-    return shape[0] if has_time else None
+    window = shape[0] if has_time else None
+    if window is not None and window >= _WINDOWS:
+        raise ValueError(
+            f"the network sees a window of {window} rows; expected fewer than {_WINDOWS:,}. Build it for fewer steps, or "
+            "for any number of them (input_shape=(None, features))."
+        )
+    return window
 
 
 def _recurrent(writer: _Writer, bound: Bound, x: int) -> int:
