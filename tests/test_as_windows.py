@@ -69,6 +69,7 @@ def test_every_module_is_imported(tmp_path):
     assert int(run(EVERY_MODULE, tmp_path)) > 150
 
 
+@pytest.mark.medium
 def test_a_table_is_forecast(tmp_path):
     hours = [f"2024-{3 + i // 480:02d}-{i // 24 % 20 + 1:02d}T{i % 24:02d}:00:00+01:00" for i in range(ROWS)]
     rows = ["when;π", *(f"{hour};{value}" for hour, value in zip(hours, WAVE, strict=True))]

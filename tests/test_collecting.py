@@ -120,12 +120,14 @@ def test_a_test_is_collected_from_its_size_on_and_where_its_needs_are_met(tmp_pa
 
 @pytest.mark.needs("keras")
 @pytest.mark.parametrize(("tested", "runs"), [("jax torch", True), ("torch jax", False), ("", True)])
+@pytest.mark.medium
 def test_a_test_of_one_backend_runs_on_the_first(tmp_path, tested, runs):
     (tmp_path / "test_marked.py").write_text(MARKED)
     names = collected(tmp_path, KERAS_BACKEND="jax", ELMAN_TEST_BACKENDS=tested)
     assert ("test_once" in names) is runs
 
 
+@pytest.mark.medium
 @pytest.mark.needs("keras")
 def test_each_shared_case_runs_on_one_backend_and_on_all_in_the_large_size(tmp_path):
     (tmp_path / "test_marked.py").write_text(MARKED)
@@ -137,6 +139,7 @@ def test_each_shared_case_runs_on_one_backend_and_on_all_in_the_large_size(tmp_p
     assert set(SHARED) <= set(everything)
 
 
+@pytest.mark.medium
 @pytest.mark.needs("keras")
 def test_a_test_for_each_backend_has_its_first_case_on_each_and_every_case_on_one(tmp_path):
     folder = tmp_path / "on_each_backend"

@@ -39,6 +39,7 @@ def last_sign(count=120, steps=5):
     return parts, np.array(["up" if part[-1, 0] > 0 else "down" for part in parts])
 
 
+@pytest.mark.medium
 def test_a_markov_chain_is_enough_for_categories_of_one(tmp_path):
     found = elman.compare(chains(), only=[*QUICK, "SimpleRNN"], trials=1, folds=2, out=tmp_path / "run")
     assert found.task == "classify"
@@ -86,6 +87,7 @@ def test_rows_are_in_order_of_time_however_times_are_written():
         labelled.of_symbols(open_table(table.with_columns(day=pl.Series([*written[:39], "soon"]))), "symbol", "day", 4)
 
 
+@pytest.mark.medium
 def test_numbers_of_different_lengths_are_masked(tmp_path):
     x, y = last_sign()
     found = elman.compare((x, y), only=["majority", "linear", "GRU"], trials=1, folds=2, out=tmp_path / "run")
@@ -160,6 +162,7 @@ def texts(count=80):
     return [" ".join([*rng.choice(plain, 4), word, *rng.choice(plain, 3)]) for word in words], y
 
 
+@pytest.mark.medium
 def test_a_bag_of_words_is_enough_where_one_word_tells(tmp_path):
     path = tmp_path / "reviews.csv"
     said, y = texts()

@@ -120,6 +120,7 @@ def test_names_are_texts_and_not_markup(tmp_path: Path) -> None:
         assert "1 &lt; 2 &amp; 3" in text
 
 
+@pytest.mark.medium
 def test_a_name_with_dollar_signs_is_not_a_formula(tmp_path: Path) -> None:
     found = report({"a$_$b": layer(saturation={"$_$": 0.5}, dead=0.5)}, model="$_$", loss_name="$_$")
     for number, shown in enumerate((found, found.compare(found))):
@@ -211,6 +212,7 @@ def test_two_reports_side_by_side(tmp_path: Path) -> None:
     assert "<svg" in both._repr_html_()
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("name", ["two layers", "diverged"])
 def test_any_two_reports_can_be_compared(name: str, tmp_path: Path) -> None:
     for both in (ODD[name].compare(report()), report().compare(ODD[name])):

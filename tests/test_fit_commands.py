@@ -85,6 +85,7 @@ def test_fit_and_predict_import_no_framework(tmp_path):
     assert not {"keras", "tensorflow", "jax", "torch"} & set(done.stdout.split())
 
 
+@pytest.mark.medium
 def test_a_run_is_diagnosed_on_a_table_and_on_arrays(tmp_path, monkeypatch):
     def not_asked_for(*_):
         raise AssertionError("elman.fit keeps no advice")

@@ -96,6 +96,7 @@ def test_two_runs_at_once_do_not_share_a_folder(tmp_path):
     elman.fit(frame(), **own, fresh=True)
 
 
+@pytest.mark.medium
 def test_killed_at_three_moments_it_ends_with_the_same_numbers(tmp_path):
     whole = elman.fit(frame(), out=tmp_path / "whole", **SMALL)
     folder = tmp_path / "killed"

@@ -9,6 +9,7 @@ import pytest
 from elman import _native, info
 
 
+@pytest.mark.medium
 def test_every_installed_framework_works_natively_and_none_is_loaded_here():
     loaded = set(sys.modules)
     found = info.collect()

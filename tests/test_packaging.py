@@ -11,6 +11,8 @@ import tarfile
 import zipfile
 from pathlib import Path
 
+import pytest
+
 import elman
 from elman import _native
 
@@ -81,6 +83,7 @@ def test_the_citation_has_this_version():
     assert f"\nversion: {elman.__version__}\n" in (ROOT / "CITATION.cff").read_text()
 
 
+@pytest.mark.medium
 def test_without_the_native_library_the_wheel_is_pure(tmp_path):
     built = build("-w", str(tmp_path), ELMAN_NATIVE="0")
     assert built.returncode == 0, built.stderr
@@ -91,6 +94,7 @@ def test_without_the_native_library_the_wheel_is_pure(tmp_path):
     assert not [name for name in names if name.endswith((".so", ".dylib"))]
 
 
+@pytest.mark.medium
 def test_without_a_compiler_the_build_says_so_and_names_the_way_out(tmp_path):
     built = build("-w", str(tmp_path), "-C", f"build-dir={tmp_path / 'build'}", CXX="/nonexistent/c++")
     assert built.returncode != 0
