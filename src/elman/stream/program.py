@@ -170,8 +170,8 @@ def _window(network: Network) -> int | None:
     window = shape[0] if has_time else None
     if window is not None and window >= _WINDOWS:
         raise ValueError(
-            f"the network sees a window of {window} rows; expected fewer than {_WINDOWS:,}. Build it for fewer steps, or "
-            "for any number of them (input_shape=(None, features))."
+            f"the network sees a window of {window} rows; expected fewer than {_WINDOWS:,}. Build it for fewer steps, "
+            "or for any number of them (input_shape=(None, features))."
         )
     return window
 
