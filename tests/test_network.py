@@ -296,6 +296,8 @@ def test_summary_counts_as_keras_does():
         ([SimpleRNN(3), Embedding(9, 2)], {"input_shape": (None, 2)}, "embedding comes after another layer; expected"),
         ([Embedding(9, 2), Last(), [[Embedding(9, 2)]]], {"input_shape": (4,)}, "embedding_1 comes after another"),
         ([Dense(3)], {"input_shape": (0,)}, "the number of features is 0; expected a positive integer"),
+        ([SimpleRNN(3)], {"input_shape": ("a", 2)}, "time is 'a'; expected a positive integer"),
+        ([SimpleRNN(3)], {"input_shape": (2.5, 2)}, "time is 2.5; expected a positive integer"),
         ([Dense(3)], {"dtype": "float16"}, "dtype is 'float16'"),
     ],
 )

@@ -109,11 +109,9 @@ class Network:
             shape: (time, features), (features,) or, for an `Embedding`, (time,). A time of `None` is any.
 
         Raises:
-            ValueError: If the network is built already, or a layer cannot take its input.
+            ValueError: If the network is built already, a size is not valid, or a layer cannot take its input.
         """
-        for size in shape if self.takes_integers or len(shape) == 1 else shape[1:]:
-            if size is not None or not self.takes_integers:
-                positive_integer("the number of features" if not self.takes_integers else "time", size)
+        shape = tuple(self._size(shape, axis) for axis in range(len(shape)))
         if self.input_shape is not None:
             raise ValueError(f"the network is built for inputs of {self.input_shape}; make another one for {shape}.")
         bound, output = self._walk(shape)
@@ -132,6 +130,13 @@ class Network:
                     self._arrays[name] = np.empty(parameter.shape, self.dtype)
                 self._arrays[name][...] = parameter.initial(generator, parameter.shape)
         self._bound, self.input_shape, self.output_shape = bound, shape, output
+
+    def _size(self, shape: Shape, axis: int) -> int | None:
+        """The size of an axis, checked; a time may be `None`."""
+        is_time = self.takes_integers or (len(shape) > 1 and axis == 0)
+        if is_time and shape[axis] is None:
+            return None
+        return positive_integer("time" if is_time else "the number of features", shape[axis])
 
     def _walk(self, shape: Shape) -> tuple[list[Bound], Shape]:
         bound: list[Bound] = []
