@@ -145,6 +145,7 @@ def numbers(report: elman.Report) -> list[Any]:
     return [*own, report.deviation, report.loss, *(value for values in layers for value in values)]
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("layers", MODELS.values(), ids=list(MODELS))
 def test_figures_are_those_of_the_same_network(layers: Any) -> None:
     model = sequential(*layers())

@@ -79,6 +79,7 @@ def test_the_command_prints_the_report_and_writes_the_page(folder: Path, tmp_pat
     assert f"one.keras on data.npz, measured on {datetime.date.today()}, elman {elman.__version__}" in text
 
 
+@pytest.mark.medium
 def test_a_model_that_was_saved_under_another_backend_is_read_with_its_loss(folder: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.keras"
     with zipfile.ZipFile(folder / "one.keras") as old, zipfile.ZipFile(other, "w") as new:

@@ -247,6 +247,7 @@ np.save(sys.argv[2], keras.ops.convert_to_numpy(model(np.load(sys.argv[2]), trai
 """
 
 
+@pytest.mark.medium
 @pytest.mark.once
 def test_the_file_opens_without_elman(tmp_path):
     network = Network(

@@ -11,6 +11,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 PROGRAM = """
 import gc, importlib, shutil, sys
 import numpy as np
@@ -55,6 +57,7 @@ check("a second copy")
 """
 
 
+@pytest.mark.medium
 def test_another_import_in_the_same_process_runs_natively(tmp_path: Path) -> None:
     command = [sys.executable, "-c", PROGRAM, str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

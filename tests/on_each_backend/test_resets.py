@@ -74,6 +74,7 @@ def test_threads_that_call_a_layer_at_once_have_their_own_resets():
     np.testing.assert_array_equal(found, expected)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("kind", LAYERS)
 def test_a_model_with_resets_is_fitted_and_saved(kind, tmp_path):
     keras.utils.set_random_seed(0)

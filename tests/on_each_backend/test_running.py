@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import keras
+import pytest
 
 PROGRAM = """
 import keras, numpy
@@ -18,6 +19,7 @@ keras.layers.SimpleRNN(3, activation="gelu", name="other")(x)
 """
 
 
+@pytest.mark.medium
 def test_a_table_says_what_the_layers_of_a_program_did(tmp_path):
     (tmp_path / "program.py").write_text(PROGRAM)
     done = subprocess.run([sys.executable, "-m", "elman", tmp_path / "program.py"], capture_output=True, text=True)
