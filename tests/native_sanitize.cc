@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // A driver for the native library alone, built and run by test_sanitizers.py. In: the name of a mode, and how many
-// percent of its random calls are made, else all. Out: status 0 if every call did what that mode expects. Numbers are not judged here. The arrays have exactly the sizes that elman.h
-// gives, so that a sanitizer sees every access outside them.
+// percent of its random calls are made, else all. Out: status 0 if every call did what that mode expects. Numbers are
+// not judged here. The arrays have exactly the sizes that elman.h gives, so that a sanitizer sees every access outside
+// them.
 //
 //   shapes        many shapes, options and numbers of threads, forward and backward
+//   streams       a program of all operations, step by step and at once, with and without a window; wrong programs
 //   concurrent    the same from eight threads at once, some of which set the number of threads
 //   modes         the caller's floating-point control word after calls that succeed and calls that fail
 //   allocations   as many allocations for 2,000 steps as for 10, counted by ELMAN_COUNT_ALLOCATIONS
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +19,7 @@
 #include <memory>
 #include <new>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #if defined(__x86_64__)
@@ -228,6 +232,174 @@ int shapes(uint32_t percent) {
   return 0;
 }
 
+// A program with every kind of operation, on numbers or on words.
+class Program {
+ public:
+  static constexpr int64_t kFeatures = 3, kWords = 9, kCells = 17, kOutputs = 3 * 33 + 22;
+
+  Program(int dtype, int64_t batch, int64_t window, bool words) : element_(dtype == ELMAN_FLOAT64 ? 8 : 4) {
+    program_.batch = batch, program_.window = window, program_.dtype = dtype, program_.features = words ? 1 : kFeatures;
+    if (words) {
+      elman_op& embedding = add(ELMAN_OP_EMBEDDING, kFeatures, {0}, {kWords * kFeatures});
+      embedding.words = kWords, embedding.flags = ELMAN_OP_MASK_ZERO;
+    } else {
+      add(ELMAN_OP_MASK, 0, {0}, {});
+    }
+    add(ELMAN_OP_NORMALIZE, 0, {1}, {kFeatures, kFeatures});
+    add_cell(ELMAN_LSTM, 2, kFeatures, kCells);
+    add_cell(ELMAN_GRU, 2, kFeatures, kCells);
+    add(ELMAN_OP_SUM, 0, {3, 4, 3}, {});
+    add(ELMAN_OP_LAYER_NORM, 0, {5}, {kCells, kCells}).number = 1e-3;
+    add_cell(ELMAN_SIMPLE_RNN, 6, kCells, 5);
+    add(ELMAN_OP_CONCAT, 0, {7, 6}, {});
+    add(ELMAN_OP_DENSE, 33, {8}, {22 * 33, 33}).activation = ELMAN_ELU;
+    add(ELMAN_OP_LATEST, 3, {9}, {});
+    add(ELMAN_OP_LAST, 0, {8}, {});
+    add(ELMAN_OP_CONCAT, 0, {10, 11}, {});
+    add(ELMAN_OP_ACTIVATION, 0, {12}, {}).activation = ELMAN_SOFTMAX;
+    add(ELMAN_OP_RESCALE, 0, {13}, {kOutputs, kOutputs});
+    program_.op_count = int32_t(ops_.size());
+  }
+  Program(const Program&) = delete;
+
+  elman_program& program() { return program_; }
+  elman_op& op(int value) { return ops_[size_t(value - 1)]; }
+  std::vector<int32_t>& inputs(int value) { return inputs_[size_t(value - 1)]; }
+
+  int create(elman_stream** stream) {
+    for (size_t i = 0; i < ops_.size(); ++i) {
+      ops_[i].inputs = inputs_[i].data();
+      ops_[i].input_count = int32_t(inputs_[i].size());
+    }
+    program_.ops = ops_.data();
+    return elman_stream_create(&program_, stream);
+  }
+
+ private:
+  elman_op& add(int kind, int64_t size, std::vector<int32_t> inputs, const std::vector<int64_t>& weights) {
+    elman_op op{};
+    op.kind = kind, op.size = size;
+    for (size_t k = 0; k < weights.size(); ++k) {
+      arrays_.push_back(Array(weights[k], element_, uint32_t(arrays_.size())));
+      op.weights[k] = arrays_.back().get();
+    }
+    inputs_.push_back(std::move(inputs));
+    ops_.push_back(op);
+    return ops_.back();
+  }
+  void add_cell(int cell, int32_t input, int64_t features, int64_t units) {
+    const int64_t columns = elman_gates(cell) * units, biases = cell == ELMAN_GRU ? 2 * columns : columns;
+    std::vector<int64_t> weights = {features * columns, units * columns, biases};
+    for (int i = 0; cell != ELMAN_SIMPLE_RNN && i < elman_states(cell); ++i) weights.push_back(units);
+    elman_op& op = add(ELMAN_OP_RECURRENT, units, {input}, weights);
+    op.cell = cell, op.activation = ELMAN_TANH, op.recurrent_activation = ELMAN_SIGMOID;
+    op.flags = ELMAN_RETURN_SEQUENCES | (cell == ELMAN_GRU ? ELMAN_RESET_AFTER | ELMAN_ZERO_OUTPUT_FOR_MASK : 0);
+  }
+
+  size_t element_;
+  elman_program program_{};
+  std::vector<elman_op> ops_;
+  std::vector<std::vector<int32_t>> inputs_;
+  std::vector<Array> arrays_;
+};
+
+struct Destroy {
+  void operator()(elman_stream* stream) const { elman_stream_destroy(stream); }
+};
+using Stream = std::unique_ptr<elman_stream, Destroy>;
+
+// A stream whose program and weights are gone.
+Stream made_stream(int dtype, int64_t batch, int64_t window, bool words) {
+  elman_stream* made = nullptr;
+  Program(dtype, batch, window, words).create(&made);
+  return Stream(made);
+}
+
+// Rows of a stream, (batch, steps, features), some of which are masked; one more array has the outputs.
+template <class T>
+int run_stream(int64_t batch, int64_t window, bool words) {
+  constexpr int64_t kSteps = 7;
+  const int64_t features = words ? 1 : Program::kFeatures;
+  const Stream stream = made_stream(sizeof(T) == 8 ? ELMAN_FLOAT64 : ELMAN_FLOAT32, batch, window, words);
+  if (!stream) return fail("stream");
+  const auto fill = [&](const Array& array, int64_t rows) {
+    T* const x = static_cast<T*>(array.get());
+    for (int64_t i = 0; i < rows * features; ++i)
+      x[i] = words ? T(i * 5 % Program::kWords) : i / features % 3 ? x[i] : 0;
+  };
+  const Array x(batch * kSteps * features, sizeof(T), 1), y(batch * kSteps * Program::kOutputs, sizeof(T), 2);
+  const Array row(batch * features, sizeof(T), 3), out(batch * Program::kOutputs, sizeof(T), 4);
+  fill(x, batch * kSteps);
+  fill(row, batch);
+  const int64_t columns = elman_stream_state_columns(stream.get(), -2);
+  const Array state(columns, sizeof(T), 5);
+  const elman_stream_call call = {stream.get(), row.get(), out.get()};
+  for (int64_t i = -3; i < 16; ++i) {
+    if (elman_stream_state_columns(stream.get(), i) > columns) return fail("columns of a part");
+  }
+  for (int again = 0; again < 2; ++again) {
+    if (elman_stream_run(stream.get(), x.get(), y.get(), kSteps)) return fail("run");
+    if (elman_stream_step(stream.get(), row.get(), out.get()) || elman_stream_step_of(&call)) return fail("step");
+    if (elman_stream_get_state(stream.get(), batch - 1, state.get())) return fail("get_state");
+    if (elman_stream_reset(stream.get(), again ? -1 : batch - 1)) return fail("reset");
+    if (elman_stream_set_state(stream.get(), again ? 0 : -1, state.get())) return fail("set_state");
+  }
+  if (!elman_stream_reset(stream.get(), batch) || !elman_stream_get_state(stream.get(), -1, state.get())) {
+    return fail("a row that there is not");
+  }
+  for (const double wrong : {double(Program::kWords), -1.0, 0.5, 1e300, double(NAN)}) {
+    if (!words) break;
+    *static_cast<T*>(row.get()) = *static_cast<T*>(state.get()) = T(wrong);
+    if (!elman_stream_step_of(&call)) return fail("a step with no word");
+    if (window > 0 && !elman_stream_set_state(stream.get(), 0, state.get())) return fail("a state with no word");
+  }
+  return 0;
+}
+
+int wrong_programs() {
+  using Change = void (*)(Program&);
+  const Change changes[] = {
+      [](Program& p) { p.program().batch = 0; },
+      [](Program& p) { p.program().features = 0; },
+      [](Program& p) { p.program().features = 2; },
+      [](Program& p) { p.program().window = -1; },
+      [](Program& p) { p.program().dtype = 2; },
+      [](Program& p) { p.program().op_count = -1; },
+      [](Program& p) { p.op(1).kind = 12; },
+      [](Program& p) { p.op(1).words = 0; },
+      [](Program& p) { p.op(3).cell = 3; },
+      [](Program& p) { p.op(3).size = int64_t(1) << 31; },
+      [](Program& p) { p.op(3).flags |= ELMAN_GO_BACKWARDS; },
+      [](Program& p) { p.op(3).recurrent_activation = 5; },
+      [](Program& p) { p.op(4).weights[1] = nullptr; },
+      [](Program& p) { p.op(9).activation = 15; },
+      [](Program& p) { p.op(10).size = int64_t(1) << 30; },
+      [](Program& p) { p.inputs(2) = {2}; },
+      [](Program& p) { p.inputs(2) = {-1}; },
+      [](Program& p) { p.inputs(2) = {0, 1}; },
+      [](Program& p) { p.inputs(5) = {3, 2}; },
+      [](Program& p) { p.inputs(5) = {}; },
+  };
+  for (const Change change : changes) {
+    Program program(ELMAN_FLOAT32, 2, 0, true);
+    change(program);
+    elman_stream* stream = nullptr;
+    if (program.create(&stream) != ELMAN_INVALID || stream) return fail("a wrong program");
+  }
+  return 0;
+}
+
+int streams() {
+  for (const int64_t batch : {1, 3, 17}) {
+    for (const int64_t window : {0, 4}) {
+      for (const bool words : {false, true}) {
+        if (run_stream<float>(batch, window, words) || run_stream<double>(batch, window, words)) return 1;
+      }
+    }
+  }
+  return wrong_programs();
+}
+
 int concurrent(uint32_t percent) {
   elman_set_num_threads(3);
   std::atomic<int> failures{0};
@@ -237,6 +409,7 @@ int concurrent(uint32_t percent) {
       for (uint32_t seed = 0; seed < 60 * percent / 100; ++seed) {
         if (id == 0) elman_set_num_threads(1 + int(seed % 4));
         failures += run(seed % 2 ? seed : 1000 * id + seed) + run_training(seed);
+        if (seed % 20 == 0) failures += run_stream<float>(1 + id, seed % 40 ? 4 : 0, id % 2);
       }
     });
   }
@@ -352,9 +525,10 @@ int main(int argc, char** argv) {
   const char* const mode = argc > 1 ? argv[1] : "";
   const uint32_t percent = argc > 2 ? uint32_t(atoi(argv[2])) : 100;
   if (!strcmp(mode, "shapes")) return shapes(percent);
+  if (!strcmp(mode, "streams")) return streams();
   if (!strcmp(mode, "concurrent")) return concurrent(percent);
   if (!strcmp(mode, "modes")) return modes();
   if (!strcmp(mode, "allocations")) return allocations();
-  fprintf(stderr, "expected one of shapes, concurrent, modes, allocations\n");
+  fprintf(stderr, "expected one of shapes, streams, concurrent, modes, allocations\n");
   return 2;
 }

@@ -57,13 +57,13 @@ def assert_clean(command: list[str | Path], level: str) -> None:
 
 def test_no_access_is_out_of_bounds_and_no_operation_undefined() -> None:
     program = driver("address", one_level=True)
-    for mode in ("shapes", "concurrent", "modes"):
+    for mode in ("shapes", "streams", "concurrent", "modes"):
         assert_clean([program, mode, FEW], LEVELS[0])
 
 
 @pytest.mark.large
 @pytest.mark.parametrize("level", LEVELS)
-@pytest.mark.parametrize("mode", ["shapes", "concurrent", "modes"])
+@pytest.mark.parametrize("mode", ["shapes", "streams", "concurrent", "modes"])
 def test_the_same_at_every_level(mode: str, level: str) -> None:
     assert_clean([driver("address"), mode], level)
 
