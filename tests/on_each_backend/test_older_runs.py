@@ -61,6 +61,7 @@ def test_it_is_found_in_the_folder_of_a_run(tmp_path, monkeypatch):
     run = elman.Run(tmp_path, run.metrics | {"versions": {"keras": "3.12"}})
     with pytest.raises(elman.DataError, match=r"model.keras.*damaged"):
         elman.predict(run, frame())
+    older("SimpleRNN", [4], False, 6).save(tmp_path / "model.keras")
     monkeypatch.delitem(sys.modules, "elman.loading", raising=False)
     monkeypatch.setitem(sys.modules, "keras", None)
     with pytest.raises(ImportError, match="Keras is not installed. Install one of"):
