@@ -184,7 +184,7 @@ def test_random_networks_as_onnx(tmp_path):
             for options in ({}, {"state": True}, {"step": True}):
                 exported = written(random_network(seed, time), tmp_path / "net.onnx", **options)
                 found += exported is not None
-                assert exported is None or exported.notes[0] == "compared in ONNX Runtime"
+                assert exported is None or "compared in ONNX Runtime" in exported.notes
     assert found > 20
 
 

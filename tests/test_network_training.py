@@ -212,7 +212,8 @@ def test_a_step_that_the_mask_of_the_validation_data_leaves_out_does_not_count()
             net.fit(X, X[..., :1], learning_rate=1e-9, validation_data=(*data, given, valid)).untrained_loss
             for data, valid in (((X[:10], y), mask), (spoilt, mask), (spoilt, None))
         ]
-        assert found[0] == found[1] != found[2]
+        assert found[0] == pytest.approx(found[1], rel=1e-6)  # rows that are left out change the order of a sum
+        assert found[2] > 2 * found[0]
     squares = (net(X[:10]) - y)[..., 0] ** 2
     assert found[0] == pytest.approx((squares * weight[:, None])[mask].sum() / mask.sum(), rel=1e-4)
 

@@ -13,9 +13,11 @@ import shutil
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 import axe_playwright_python
+import playwright.sync_api
 import pytest
 from playwright.sync_api import sync_playwright
 
@@ -127,6 +129,9 @@ def test_every_page_is_as_wide_as_the_window(tab, site, pages):
         tab.goto(page.as_uri())
         for width in (PHONE, DESK):
             tab.set_viewport_size({"width": width, "height": 900})
+            # The page moves its parts to their places after the window has another width.
+            with suppress(playwright.sync_api.TimeoutError):
+                tab.wait_for_function(f"document.documentElement.scrollWidth <= {width}", timeout=5000)
             assert tab.evaluate("document.documentElement.scrollWidth") <= width, page.relative_to(site)
 
 
