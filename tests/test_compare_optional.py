@@ -39,7 +39,7 @@ def test_the_transformer_forecasts_and_repeats_itself(monkeypatch):
     assert (first == second).all()
 
 
-@pytest.mark.medium
+@pytest.mark.large
 @pytest.mark.needs("torch")
 def test_the_transformer_takes_categories_of_any_length():
     parts = [RNG.integers(0, 2, length) for length in RNG.integers(3, 7, 80)]

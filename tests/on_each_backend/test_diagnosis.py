@@ -145,6 +145,7 @@ def numbers(report: elman.Report) -> list[Any]:
     return [*own, report.deviation, report.loss, *(value for values in layers for value in values)]
 
 
+@pytest.mark.shared
 @pytest.mark.medium
 @pytest.mark.parametrize("layers", MODELS.values(), ids=list(MODELS))
 def test_figures_are_those_of_the_same_network(layers: Any) -> None:
@@ -175,6 +176,7 @@ def test_a_model_is_left_as_it_is() -> None:
     assert "inner_loop" not in vars(model.get_layer("a"))
 
 
+@pytest.mark.shared
 def test_what_runs_for_a_diagnosis_is_the_model() -> None:
     for kind in ("SimpleRNN", "LSTM", "GRU"):
         model = two_layers(kind, elman)
@@ -213,6 +215,7 @@ def test_the_loss_by_steps_kept_ends_at_the_models_own() -> None:
     assert report.loss[0] != pytest.approx(own, rel=1e-3)
 
 
+@pytest.mark.shared
 @pytest.mark.parametrize(
     ("loss", "units", "targets"),
     [
@@ -241,6 +244,7 @@ def two_inputs(names: bool) -> Any:
     return keras.Model(inputs, keras.layers.Dense(1)(hidden))
 
 
+@pytest.mark.shared
 def test_several_inputs() -> None:
     other = RNG.normal(size=(64, 2)).astype("float32")
     by_place = elman.diagnose(two_inputs(names=False), [NUMBERS, other])
@@ -257,6 +261,7 @@ def test_an_input_in_a_list_of_one() -> None:
     assert elman.diagnose(model, NUMBERS).horizon is not None
 
 
+@pytest.mark.shared
 @pytest.mark.parametrize("dtype", ["mixed_bfloat16", "float64"])
 def test_other_types(dtype: str) -> None:
     if dtype == "float64" and keras.backend.backend() == "jax":
@@ -283,6 +288,7 @@ def test_a_class_of_the_users_own() -> None:
 # --- the advice -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.shared
 def test_the_scale_of_the_input_is_advised() -> None:
     model = sequential(elman.SimpleRNN(8), keras.layers.Dense(1))
     model.compile(loss="mse")
@@ -365,6 +371,7 @@ def test_a_model_that_is_called_with_resets_is_refused_by_name() -> None:
         elman.diagnose(model, [NUMBERS, np.zeros((64, 30))])
 
 
+@pytest.mark.shared
 def test_targets_that_do_not_fit_are_refused() -> None:
     model = compiled(elman.SimpleRNN(4), keras.layers.Dense(2))
     with pytest.raises(ValueError, match=r"x has 64 examples and y has 32; expected the same number"):

@@ -19,6 +19,8 @@ import elman
 from elman.cli.app import app
 from html_pages import Page
 
+pytestmark = pytest.mark.shared
+
 
 def test_a_trace_can_be_drawn(tmp_path: Path) -> None:
     model = keras.Sequential([keras.Input((9, 2)), keras.layers.Masking(), elman.LSTM(3, name="cell")])

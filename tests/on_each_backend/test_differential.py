@@ -39,7 +39,7 @@ from layer_cases import Call, Choice
 Array = np.ndarray
 Layer = Any
 BACKEND = keras.backend.backend()
-COUNTS = {"tensorflow": (20, 40, 9000), "torch": (30, 80, 9800), "jax": (4, 12, 1200)}  # JAX compiles each
+COUNTS = {"tensorflow": (20, 24, 9000), "torch": (30, 80, 9800), "jax": (4, 6, 1200)}  # JAX compiles each
 NAMES = {"simple_rnn": "SimpleRNN", "lstm": "LSTM", "gru": "GRU"}  # of classes
 COUNT = size.by_size(*COUNTS[BACKEND])
 CASES_BETWEEN_CLEARINGS = 50

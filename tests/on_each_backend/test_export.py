@@ -27,6 +27,7 @@ def run(tmp_path_factory):
 
 
 @pytest.mark.medium
+@pytest.mark.once
 def test_the_file_is_of_stock_layers_and_opens_without_elman(run, tmp_path):
     path = tmp_path / "model.keras"
     elman.export(run, path)

@@ -262,6 +262,7 @@ WITHOUT = {
 }
 
 
+@pytest.mark.at_most(4)
 @SUFFIXES
 @pytest.mark.parametrize("name", WITHOUT)
 def test_what_cannot_be_compiled_again_is_named(name, suffix, tmp_path, caplog):

@@ -19,6 +19,7 @@ import pytest
 
 import cases
 import elman
+import size
 import tolerance
 from cases import by_native
 from elman import _native, _numpy
@@ -63,7 +64,8 @@ def loss(case: cases.Case) -> float:
 def test_gradients_are_those_of_finite_differences(cell: str) -> None:
     smooth = {"cell": (cell,), "truncate_gradient": (None,), "clip_state_gradient": (None,)}
     rows = cases.pairwise({**cases.FACTORS, **smooth})
-    for seed, (choice, shape) in enumerate(zip(rows, itertools.cycle(DIFFERENTIATED), strict=False)):
+    chosen = itertools.islice(zip(rows, itertools.cycle(DIFFERENTIATED), strict=False), 0, None, size.by_size(3, 3, 1))
+    for seed, (choice, shape) in enumerate(chosen):
         bias = choice["bias"] or not shape[2]  # else states fade away, and every sum is near the kink of relu
         case = cases.make(shape, {**choice, "bias": bias, "want_dx": True}, seed, kink=0.001).astype(np.float64)
         if cases.near_a_kink(case, MOVED):

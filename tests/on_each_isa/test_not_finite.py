@@ -6,11 +6,14 @@ The reference is computed once for all instruction sets.
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
 import cases
 import isa
+import size
 import tolerance
 
 pytestmark = pytest.mark.medium
@@ -41,7 +44,7 @@ def test_nan_and_infinity_go_back_as_in_the_reference(operand: str, value: float
     """Which elements of a gradient are NaN, infinite or finite is the same, in rows that end in a vector and not."""
     factors = {**cases.FACTORS, "bias": (True,), "initial_state": (True,), "cotangents": ("both",), "want_dx": (True,)}
     factors["cell"] = ("lstm",) if operand.endswith("carry") else cases.FACTORS["cell"]
-    for seed, choice in enumerate(cases.pairwise(factors)):
+    for seed, choice in enumerate(itertools.islice(cases.pairwise(factors), 0, None, size.by_size(3, 3, 1))):
         case = cases.make((3, 4, 2, 16 + 3 * (seed % 2)), choice, seed)
         spoiled = getattr(case, operand).copy()
         spoiled.flat[spoiled.size // 2] = value
