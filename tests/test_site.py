@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The site: a strict build, and its pages in a Chromium that is installed, from files and without a network.
 
-In `make test` axe-core looks at a page of each kind, in `make evaluate` at all pages. Where Chromium is not installed
-the tests that need it are skipped by name.
+In `make test` axe-core and the test of widths look at a page of each kind, in `make evaluate` at all pages. Where
+Chromium is not installed the tests that need it are skipped by name.
 """
 
 import functools
@@ -125,7 +125,8 @@ def test_a_broken_link_or_a_missing_reference_fails(broken, tmp_path):
 
 @in_chromium
 def test_every_page_is_as_wide_as_the_window(tab, site, pages):
-    for page in pages:
+    some = {site / name for name in ONE_OF_EACH_KIND}
+    for page in by_size(some, some, pages):
         tab.goto(page.as_uri())
         for width in (PHONE, DESK):
             tab.set_viewport_size({"width": width, "height": 900})

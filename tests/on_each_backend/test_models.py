@@ -501,6 +501,7 @@ def test_an_rnn_of_cells_becomes_elmans_layers(kind, rnn, caplog):
     assert_close(outputs(back, PADDED), expected)
 
 
+@pytest.mark.shared
 @pytest.mark.medium
 def test_training_of_stacked_cells_goes_on():
     model = seeded(lambda: of_stacked_cells(keras.layers.GRUCell))
