@@ -44,9 +44,9 @@ def measured(chunk: str) -> Grids:
         first = 10_000 * (number + len(CHUNKS) * turn)
         every = list(shapes(chunk, turn))
         # A choice at random, since a stride would meet a few values alone of the axes whose length it divides.
-        chosen = sorted(random.Random(first).sample(range(len(every)), len(every) // ONE_OF))
-        for case in cases.grid((every[i] for i in chosen), first):
-            check(case, grids)
+        for i in random.Random(first).sample(range(len(every)), len(every) // ONE_OF):
+            for case in cases.grid([every[i]], first + i):  # the same case, with the same numbers, in each size
+                check(case, grids)
     return grids
 
 
