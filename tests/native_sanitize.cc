@@ -315,7 +315,7 @@ Stream made_stream(int dtype, int64_t batch, int64_t window, bool words) {
   return Stream(made);
 }
 
-// Rows of a stream, (batch, steps, features), some of which are masked; one more array has the outputs.
+// Runs a stream on rows (batch, steps, features), some of them masked. Another array takes the outputs.
 template <class T>
 int run_stream(int64_t batch, int64_t window, bool words) {
   constexpr int64_t kSteps = 7;

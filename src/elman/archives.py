@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A `.keras` file as an archive, read without Keras: its parts, of which each has a size and a checksum.
+"""A `.keras` file as an archive, read without Keras: its parts, each with a size and a checksum.
 
 In: a path. Out: the bytes of some parts, or a `DataError` that says what is damaged.
 """

@@ -120,7 +120,7 @@ def windows_of(table: Table, part: np.ndarray, window: int, ahead: int) -> Windo
     No window ends in a row that was filled by the value after it, which is what is to be forecast.
 
     The targets of a held-out window may reach into the block of the next origin, which no model has learned from yet. A
-    window of which all targets were filled is not held out.
+    window whose targets were all filled is not held out.
 
     Raises:
         DataError: If a part has none.

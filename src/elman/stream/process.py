@@ -83,7 +83,7 @@ class Process:
 
     def _lines(self, source: int) -> Iterator[tuple[list[bytes], int]]:
         """Whole lines as they come, at most `every` at once, and the bytes that they take."""
-        pieces: list[bytes] = []  # of the line whose end has not come
+        pieces: list[bytes] = []  # of a line that has not ended
         held = 0
         while data := os.read(source, _CHUNK):
             whole, newline, rest = data.rpartition(b"\n")
