@@ -12,7 +12,7 @@
 //                                                     0                   state_width dz_columns
 //
 // The batch is cut into slots, each with its own sums for the weights, which are added at the end. Slots, chunks and so
-// the order of every sum depend on the shape and the mask alone. Part of level.cc, which is compiled once per
+// the order of every sum depend on the shape and the mask alone. Part of backward.cc, which is compiled once per
 // instruction set.
 #ifndef ELMAN_BACKWARD_H_
 #define ELMAN_BACKWARD_H_
@@ -58,6 +58,11 @@ struct Backward : Recurrence<T, Cell> {
   const int64_t slot_gradients;  // elements of a slot's sums
   const bool long_slots;         // whether their sums are made in blocks
   int64_t worker_scratch = 0;
+  // The cell with its activations, by pointers, so that the loop over time is compiled once for all of them: the step
+  // back of a row, and where the cell has them, the one through its reset gate, and h once more.
+  void (*cell_back)(const elman_spec&, const RowBack<T>&);
+  void (*cell_reset_back)(const elman_spec&, const RowBack<T>&, const T* d, const T* dropout, int64_t width) = nullptr;
+  void (*cell_output)(const elman_spec&, const T* tape, T* to, int64_t units) = nullptr;
   Panels back;                       // dz U^T
   Panels inputs;                     // dz W^T
   Panels again;                      // h U of one gate
@@ -79,6 +84,19 @@ struct Backward : Recurrence<T, Cell> {
         chunk_rows(most_chunk_rows()),
         slot_gradients(want_weights ? (gradient_rows + 1) * ld_dz : 0),
         long_slots(slots > 0 && this->time > kLongestChain * chunk_rows / ceil_divide(this->batch, slots)) {
+    with_functions<Cell::kUsesGateActivation>(this->spec, [&](auto functions) {
+      using Functions = typename decltype(functions)::type;
+      cell_back = [](const elman_spec& spec, const RowBack<T>& row) { Cell::step_back(Functions(spec), row); };
+      if constexpr (Cell::kResetPhase) {
+        cell_reset_back = [](const elman_spec& spec, const RowBack<T>& row, const T* d, const T* dropout,
+                             int64_t width) { Cell::reset_back(Functions(spec), row, d, dropout, width); };
+      }
+      if constexpr (Cell::kStateColumn < 0) {
+        cell_output = [](const elman_spec& spec, const T* tape, T* to, int64_t units) {
+          Cell::output(Functions(spec), tape, to, units);
+        };
+      }
+    });
     back = make_panels<T>(this->units, group_rows);
     for (int blocks = 1; blocks <= Cell::kGates; ++blocks) {
       weights[blocks] = make_panels<T>((blocks - 1) * this->state_width + this->units, this->units);
@@ -160,14 +178,12 @@ struct Backward : Recurrence<T, Cell> {
     w.slot = &sums;
     for (int64_t first = begin; first < end; first += group_rows) {
       const int64_t last = first + group_rows < end ? first + group_rows : end;
-      with_functions<Cell::kUsesGateActivation>(
-          this->spec, [&](auto functions) { run<typename decltype(functions)::type>(first, last, w, watch); });
+      run(first, last, w, watch);
     }
     if (sums.chunks > 0) fold(sums);
   }
 
   // All steps, from the last to the first, of ranks [first, last), unless the call is to stop.
-  template <class Functions>
   void run(int64_t first, int64_t last, Work& w, Watch& watch) const {
     const int64_t rows = last - first;
     w.first = first;
@@ -183,12 +199,12 @@ struct Backward : Recurrence<T, Cell> {
       if (product_again) {
         for (int64_t r = 0; r < running; ++r) {
           const int64_t rank = first + r, b = this->row(rank), s = this->step(rank, i);
-          copy_operand<Functions>(w, r, rank, b, s, i, state_before(rank, b, i));
+          copy_operand(w, r, rank, b, s, i, state_before(rank, b, i));
         }
         multiply_again(w, running);
       }
-      for (int64_t r = 0; r < running; ++r) step_back<Functions>(w, first + r, r, i);
-      if constexpr (Cell::kResetPhase) step_back_reset<Functions>(w, running, i);
+      for (int64_t r = 0; r < running; ++r) step_back(w, first + r, r, i);
+      if constexpr (Cell::kResetPhase) step_back_reset(w, running, i);
       if (i > 0 || call.dinitial_states[0] || call.dinitial_states[1] || call.norms) multiply_back(w, running, i);
       w.used += running;
     }
@@ -220,9 +236,7 @@ struct Backward : Recurrence<T, Cell> {
   }
 
   // Fills the chunk's next row with what the products of the i-th valid step read.
-  template <class Functions>
-  ELMAN_INLINE void copy_operand(Work& w, int64_t r, int64_t rank, int64_t b, int64_t s, int64_t i,
-                                 const T* before) const {
+  void copy_operand(Work& w, int64_t r, int64_t rank, int64_t b, int64_t s, int64_t i, const T* before) const {
     const int64_t at = w.used + r;
     if (call.dx) {
       w.inputs[at] = this->x_index(b, s);
@@ -232,7 +246,7 @@ struct Backward : Recurrence<T, Cell> {
     T* const operand = w.operand + at * this->lda;
     if constexpr (Cell::kStateColumn < 0) {
       if (!before && continues(rank, b, i)) {
-        Cell::output(Functions(this->spec), tape_at(b, this->step(rank, i - 1)), w.before, this->units);
+        cell_output(this->spec, tape_at(b, this->step(rank, i - 1)), w.before, this->units);
         before = w.before;
       }
     }
@@ -246,15 +260,14 @@ struct Backward : Recurrence<T, Cell> {
   }
 
   // Adds the outputs' gradient to that of one row's state after its i-th valid step, and steps back through it.
-  template <class Functions>
   ELMAN_INLINE void step_back(Work& w, int64_t rank, int64_t r, int64_t i) const {
     const int64_t b = this->row(rank), s = this->step(rank, i);
     const RowBack<T> row = row_back(w, r, rank, b, s, i);  // first: past a store the compiler looks everything up again
     if (i >= kAhead) fetch(rank, b, i - kAhead);
     add_outputs(row.dh, rank, b, s, i);
     if (call.norms) static_cast<T*>(call.norms)[b * this->time + s] = T(norm(row.dh));
-    Cell::step_back(Functions(this->spec), row);
-    if (!product_again) copy_operand<Functions>(w, r, rank, b, s, i, row.before);
+    cell_back(this->spec, row);
+    if (!product_again) copy_operand(w, r, rank, b, s, i, row.before);
   }
 
   ELMAN_INLINE RowBack<T> row_back(const Work& w, int64_t r, int64_t rank, int64_t b, int64_t s, int64_t i) const {
@@ -303,7 +316,7 @@ struct Backward : Recurrence<T, Cell> {
     add(dh, dy + this->sequence_index(b, s));
   }
 
-  ELMAN_INLINE void add(T* dh, const T* dy) const {
+  void add(T* dh, const T* dy) const {
     for_vectors<T>(this->units, [&](int64_t j, int64_t n) { store(dh + j, load(dh + j) + load_some(dy + j, n)); });
   }
 
@@ -353,7 +366,6 @@ struct Backward : Recurrence<T, Cell> {
   }
 
   // The gradient of the state that the reset gate let through, and from it that of the gate.
-  template <class Functions>
   void step_back_reset(const Work& w, int64_t running, int64_t i) const {
     const T* const dz = w.dz + w.used * ld_dz;
     multiply<T>(back, 1, this->batch == 1, running, product_of(back, dz, kSharing, 1, packed_back, kSharing),
@@ -365,7 +377,7 @@ struct Backward : Recurrence<T, Cell> {
                     row.tape += column, row.dh += column, row.dz += column;
                     if (row.before) row.before += column;
                     const T* const dropout = w.dropout ? this->dropout_of(w.dropout, r, kSharing) + column : nullptr;
-                    Cell::reset_back(Functions(this->spec), row, z, dropout, width);
+                    cell_reset_back(this->spec, row, z, dropout, width);
                   }
                 });
   }
@@ -517,7 +529,7 @@ struct Backward : Recurrence<T, Cell> {
         const int64_t at = i * n / tiles, height = (i + 1) * n / tiles - at;
         T* const sum = w.slot->sums + (row + at) * ld_dz + column;
         const T* const a = w.operand + from + at;
-        kTiles<T, true>.at[vectors][height](
+        transposed_tile<T>(vectors, height)(
             {a, w.used, a, 0, this->lda, w.dz + column, w.dz, ld_dz, w.slot->fresh ? nullptr : sum, ld_dz, sum, ld_dz});
       }
     }

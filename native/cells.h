@@ -22,6 +22,7 @@
 
 namespace elman {
 namespace ELMAN_LEVEL {
+namespace {
 
 // What the time loop must know about a cell. A cell sets kGates, and what differs from the values here.
 struct CellTraits {
@@ -99,12 +100,12 @@ struct SimpleRnn : CellTraits {
 
   template <int kPhase, class F, class T>
   static ELMAN_INLINE void step(const F& f, const Row<T>& row, int64_t width) {
-    for_vectors<T>(width, [&](int64_t j, int64_t n) { row.put(j, activate<T>(f.activation, load(row.z + j)), n); });
+    for_vectors<T>(width, [&](int64_t j, auto n) { row.put(j, activate<T>(f.activation, load(row.z + j)), n); });
   }
 
   template <class F, class T>
   static ELMAN_INLINE void step_back(const F& f, const RowBack<T>& row) {
-    for_vectors<T>(row.units, [&](int64_t j, int64_t n) {
+    for_vectors<T>(row.units, [&](int64_t j, auto n) {
       store(row.dz + j, times_slope<T>(f.activation, load(row.dh + j), load_some(row.h + j, n)));
     });
   }
@@ -116,7 +117,7 @@ struct Lstm : CellTraits {
 
   template <int kPhase, class F, class T>
   static ELMAN_INLINE void step(const F& f, const Row<T>& row, int64_t width) {
-    for_vectors<T>(width, [&](int64_t j, int64_t n) {
+    for_vectors<T>(width, [&](int64_t j, auto n) {
       const Vector<T> i = activate<T>(f.gate, load(row.z + j));
       const Vector<T> forget = activate<T>(f.gate, load(row.z + row.block + j));
       const Vector<T> g = activate<T>(f.activation, load(row.z + 2 * row.block + j));
@@ -134,7 +135,7 @@ struct Lstm : CellTraits {
 
   template <class F, class T>
   static ELMAN_INLINE void step_back(const F& f, const RowBack<T>& row) {
-    for_vectors<T>(row.units, [&](int64_t j, int64_t n) {
+    for_vectors<T>(row.units, [&](int64_t j, auto n) {
       const Vector<T> i = row.kept(0, j, n), forget = row.kept(1, j, n), g = row.kept(2, j, n), o = row.kept(3, j, n);
       const Vector<T> a = activate<T>(f.activation, row.kept(4, j, n)), dh = load(row.dh + j);
       const Vector<T> dc = load(row.dcarry + j) + times_slope<T>(f.activation, dh * o, a);
@@ -149,7 +150,7 @@ struct Lstm : CellTraits {
   // h once more from the tape.
   template <class F, class T>
   static ELMAN_INLINE void output(const F& f, const T* tape, T* to, int64_t units) {
-    for_vectors<T>(units, [&](int64_t j, int64_t n) {
+    for_vectors<T>(units, [&](int64_t j, auto n) {
       store(to + j, load_some(tape + 3 * units + j, n) * activate<T>(f.activation, load_some(tape + 4 * units + j, n)));
     });
   }
@@ -184,7 +185,7 @@ struct GruAfter : Gru {
 
   template <int kPhase, class F, class T>
   static ELMAN_INLINE void step(const F& f, const Row<T>& row, int64_t width) {
-    for_vectors<T>(width, [&](int64_t j, int64_t n) {
+    for_vectors<T>(width, [&](int64_t j, auto n) {
       const Vector<T> z = activate<T>(f.gate, load(row.z + row.block + j));
       const Vector<T> r = activate<T>(f.gate, load(row.z + 2 * row.block + j));
       const Vector<T> q = load(row.z + 3 * row.block + j);
@@ -197,7 +198,7 @@ struct GruAfter : Gru {
 
   template <class F, class T>
   static ELMAN_INLINE void step_back(const F& f, const RowBack<T>& row) {
-    for_vectors<T>(row.units, [&](int64_t j, int64_t n) {
+    for_vectors<T>(row.units, [&](int64_t j, auto n) {
       const Vector<T> dn = mix_back(f, row, row.dz + row.block, j, n), r = row.kept(1, j, n);
       const Vector<T> q = row.product ? load(row.product + j) : row.kept(3, j, n);
       store(row.dz + j, dn);
@@ -213,7 +214,7 @@ struct GruBefore : Gru {
 
   template <int kPhase, class F, class T>
   static ELMAN_INLINE void step(const F& f, const Row<T>& row, int64_t width) {
-    for_vectors<T>(width, [&](int64_t j, int64_t n) {
+    for_vectors<T>(width, [&](int64_t j, auto n) {
       if (kPhase == 1) return mix(row, load(row.next + j), activate<T>(f.activation, load(row.z + j)), j, n);
       const Vector<T> z = activate<T>(f.gate, load(row.z + j)), r = activate<T>(f.gate, load(row.z + row.block + j));
       const Vector<T> h = load(row.state + j);
@@ -226,7 +227,7 @@ struct GruBefore : Gru {
 
   template <class F, class T>
   static ELMAN_INLINE void step_back(const F& f, const RowBack<T>& row) {
-    for_vectors<T>(row.units, [&](int64_t j, int64_t n) {
+    for_vectors<T>(row.units, [&](int64_t j, auto n) {
       const Vector<T> dn = mix_back(f, row, row.dz, j, n);
       store(row.dz + 2 * row.block + j, dn);
     });
@@ -235,13 +236,13 @@ struct GruBefore : Gru {
   // h_{t-1}, times its dropout -> r times that.
   template <class T>
   static ELMAN_INLINE void reset(const T* tape, T* h, int64_t units) {
-    for_vectors<T>(units, [&](int64_t j, int64_t n) { store(h + j, load(h + j) * load_some(tape + units + j, n)); });
+    for_vectors<T>(units, [&](int64_t j, auto n) { store(h + j, load(h + j) * load_some(tape + units + j, n)); });
   }
 
   // Gradient of r h_{t-1}, times its dropout -> that of the sums of r, and more of dh. `row` begins at the panel.
   template <class F, class T>
   static ELMAN_INLINE void reset_back(const F& f, const RowBack<T>& row, const T* d, const T* dropout, int64_t width) {
-    for_vectors<T>(width, [&](int64_t j, int64_t n) {
+    for_vectors<T>(width, [&](int64_t j, auto n) {
       const Vector<T> r = row.kept(1, j, n);
       const Vector<T> dreset = first_lanes<T>(dropout ? load(d + j) * load(dropout + j) : load(d + j), n);
       store(row.dz + row.block + j, times_slope<T>(f.gate, dreset * row.or_zero(row.before, j, n), r));
@@ -250,6 +251,7 @@ struct GruBefore : Gru {
   }
 };
 
+}  // namespace
 }  // namespace ELMAN_LEVEL
 }  // namespace elman
 #endif  // ELMAN_CELLS_H_

@@ -138,7 +138,7 @@ struct DenseBackward {
           T* const sum = gradient + at * ld + column;
           const T* const a = static_cast<const T*>(call.x) + from * features + at;
           const T* const b = dz + from * ld + column;
-          kTiles<T, true>.at[vectors][height]({a, terms, a, 0, features, b, b, ld, from ? sum : nullptr, ld, sum, ld});
+          transposed_tile<T>(vectors, height)({a, terms, a, 0, features, b, b, ld, from ? sum : nullptr, ld, sum, ld});
         }
       }
     }

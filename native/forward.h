@@ -8,7 +8,7 @@
 //   2. multiplies the rows with [ U, W ], panel by panel of columns, tile by tile of rows (product.h),
 //   3. lets the cell turn each tile's sums into h_t, written to y, to the tape and into the next step's rows (cells.h).
 //
-// Part of level.cc, which is compiled once per instruction set.
+// Part of forward.cc, and of streams in level.cc, which are compiled once per instruction set.
 #ifndef ELMAN_FORWARD_H_
 #define ELMAN_FORWARD_H_
 

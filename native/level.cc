@@ -1,15 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The kernels of one instruction set: this file is compiled once for each. It chooses the cell and the type that a call
-// asks for, and fills the table through which isa.cc finds the kernels. The loops over time are in forward.h and
-// backward.h, and streams in stream.h; dense.h and adam.h have the rest of a network's training step.
+// The kernels of one instruction set, and the table through which isa.cc finds them. Compiled once per instruction set,
+// as are tiles.cc, forward.cc and backward.cc, which have the loops over time. Streams are in stream.h; dense.h and
+// adam.h have the rest of a network's training step.
 #include "level.h"
 
 #include "adam.h"
-#include "backward.h"
-#include "cell_table.h"
 #include "dense.h"
-#include "forward.h"
 #include "stream.h"
 
 namespace elman {
@@ -34,20 +31,6 @@ double multiply_adds(int64_t rounds) {
   return 2.0 * double(rounds) * kChains * kLanes<T>;
 }
 
-elman_status run_forward(const elman_forward_call& call, const Steps& steps, Interrupt& interrupt) {
-  return with_cell(*call.spec, [&](auto type) {
-    using Cell = typename decltype(type)::type;
-    return call.spec->dtype == ELMAN_FLOAT64 ? forward<double, Cell>(call, steps, interrupt)
-                                             : forward<float, Cell>(call, steps, interrupt);
-  });
-}
-elman_status run_backward(const elman_backward_call& call, const Steps& steps, Interrupt& interrupt) {
-  return with_cell(*call.spec, [&](auto type) {
-    using Cell = typename decltype(type)::type;
-    return call.spec->dtype == ELMAN_FLOAT64 ? backward<double, Cell>(call, steps, interrupt)
-                                             : backward<float, Cell>(call, steps, interrupt);
-  });
-}
 elman_status run_dense(const elman_dense_call& call) {
   return call.dtype == ELMAN_FLOAT64 ? dense_forward<double>(call) : dense_forward<float>(call);
 }

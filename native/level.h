@@ -57,6 +57,13 @@ namespace neon {
 extern const Level kLevel;
 }
 
+#ifdef ELMAN_LEVEL  // what the files of one instruction set have for each other
+namespace ELMAN_LEVEL {
+elman_status run_forward(const elman_forward_call& call, const Steps& steps, Interrupt& interrupt);
+elman_status run_backward(const elman_backward_call& call, const Steps& steps, Interrupt& interrupt);
+}  // namespace ELMAN_LEVEL
+#endif
+
 }  // namespace elman
 
 struct elman_stream {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Matrix products on register tiles. The weights are packed once per call into panels of 1 to kMaxVectors
+// Matrix products on register tiles (tiles.cc). The weights are packed once per call into panels of 1 to kMaxVectors
 // vectors of columns; a tile of a few rows times one panel stays in registers over the whole inner dimension.
 //
 // Every element is one chain of multiply-adds in the order of the inner dimension, whatever the tile it falls into, so
@@ -54,173 +54,12 @@ struct Tile {
   bool sliced = false;  // see run_slices
 };
 
-template <class T, int kRows, int kVectors, bool kTransposed>
-struct TileKernel {
-  static void run(const Tile<T>& t) {
-    const T* const before = kTransposed || t.init_last ? nullptr : t.init;
-    const T* const after = kTransposed || t.init_last ? t.init : nullptr;
-    Vector<T> sum[kRows][kVectors];
-#pragma GCC unroll 16
-    for (int r = 0; r < kRows; ++r) {
-#pragma GCC unroll 16
-      for (int v = 0; v < kVectors; ++v) {
-        sum[r][v] = before ? load(before + r * t.ld_init + v * kLanes<T>) : Vector<T>{};
-        if (kTransposed && after) __builtin_prefetch(after + r * t.ld_init + v * kLanes<T>, 1);
-      }
-    }
-    accumulate(sum, t.a, t.inner, t.lda, t.b, t.ldb);
-    accumulate(sum, t.a2, t.inner2, t.lda, t.b2, t.ldb);
-#pragma GCC unroll 16
-    for (int r = 0; r < kRows; ++r) {
-#pragma GCC unroll 16
-      for (int v = 0; v < kVectors; ++v) {
-        if (after) sum[r][v] += load(after + r * t.ld_init + v * kLanes<T>);
-        store(t.z + r * t.ldz + v * kLanes<T>, sum[r][v]);
-      }
-    }
-  }
-
- private:
-  static ELMAN_INLINE void accumulate(Vector<T> (&sum)[kRows][kVectors], const T* a, int64_t inner, int64_t lda,
-                                      const T* b, int64_t ldb) {
-    for (int64_t k = 0; k < inner; ++k, b += ldb) {
-      Vector<T> row[kVectors];
-#pragma GCC unroll 16
-      for (int v = 0; v < kVectors; ++v) row[v] = load(b + v * kLanes<T>);
-#pragma GCC unroll 16
-      for (int r = 0; r < kRows; ++r) {
-        const Vector<T> scalar = broadcast<T>(kTransposed ? a[k * lda + r] : a[r * lda + k]);
-#pragma GCC unroll 16
-        for (int v = 0; v < kVectors; ++v) sum[r][v] = fma(scalar, row[v], sum[r][v]);
-      }
-    }
-  }
-};
-
-// One row in several chains: term k of each part goes to chain k modulo kChains; the chains are added in pairs.
-template <class T, int kVectors>
-struct RowKernel {
-  static constexpr int kChains = kVectors == 1 ? 8 : kVectors == 2 ? 4 : 2;
-
-  static void run(const Tile<T>& t) {
-    const T* const before = t.init_last ? nullptr : t.init;
-    const T* const after = t.init_last ? t.init : nullptr;
-    Vector<T> sum[kChains][kVectors];
-#pragma GCC unroll 16
-    for (int c = 0; c < kChains; ++c) {
-#pragma GCC unroll 16
-      for (int v = 0; v < kVectors; ++v) {
-        sum[c][v] = c == 0 && before ? load(before + v * kLanes<T>) : Vector<T>{};
-      }
-    }
-    accumulate(sum, t.a, t.inner, t.b, t.ldb);
-    accumulate(sum, t.a2, t.inner2, t.b2, t.ldb);
-#pragma GCC unroll 16
-    for (int v = 0; v < kVectors; ++v) {
-#pragma GCC unroll 16
-      for (int step = kChains / 2; step >= 1; step /= 2) {
-#pragma GCC unroll 16
-        for (int c = 0; c < step; ++c) sum[c][v] += sum[c + step][v];
-      }
-      if (after) sum[0][v] += load(after + v * kLanes<T>);
-      store(t.z + v * kLanes<T>, sum[0][v]);
-    }
-  }
-
- private:
-  static ELMAN_INLINE void accumulate(Vector<T> (&sum)[kChains][kVectors], const T* a, int64_t inner, const T* b,
-                                      int64_t ldb) {
-    int64_t k = 0;
-    for (; k + kChains <= inner; k += kChains) {
-#pragma GCC unroll 16
-      for (int c = 0; c < kChains; ++c, b += ldb) {
-#pragma GCC unroll 16
-        for (int v = 0; v < kVectors; ++v) {
-          sum[c][v] = fma(broadcast<T>(a[k + c]), load(b + v * kLanes<T>), sum[c][v]);
-        }
-      }
-    }
-#pragma GCC unroll 16
-    for (int c = 0; c < kChains - 1; ++c) {
-      if (k + c >= inner) break;
-#pragma GCC unroll 16
-      for (int v = 0; v < kVectors; ++v) {
-        sum[c][v] = fma(broadcast<T>(a[k + c]), load(b + v * kLanes<T>), sum[c][v]);
-      }
-      b += ldb;
-    }
-  }
-};
-
 template <class T>
 using TileFunction = void (*)(const Tile<T>&);
 
-// kernel[vectors][rows]
-template <class T, bool kTransposed>
-struct TileTable {
-  TileFunction<T> at[kMaxVectors + 1][kMostRows + 1] = {};
-
-  constexpr TileTable() { widths<kMaxVectors>(); }
-
- private:
-  template <int kVectors>
-  constexpr void widths() {
-    if constexpr (kVectors > 0) {
-      heights<kVectors, kMaxRows[kVectors]>();
-      widths<kVectors - 1>();
-    }
-  }
-  template <int kVectors, int kRows>
-  constexpr void heights() {
-    if constexpr (kRows > 0) {
-      at[kVectors][kRows] = TileKernel<T, kRows, kVectors, kTransposed>::run;
-      heights<kVectors, kRows - 1>();
-    }
-  }
-};
-template <class T, bool kTransposed>
-constexpr TileTable<T, kTransposed> kTiles;
-
+// The tile of some rows of an operand's transpose, [vectors][rows].
 template <class T>
-struct RowTable {
-  TileFunction<T> at[kMaxVectors + 1] = {};
-  constexpr RowTable() { widths<kMaxVectors>(); }
-
- private:
-  template <int kVectors>
-  constexpr void widths() {
-    if constexpr (kVectors > 0) {
-      at[kVectors] = RowKernel<T, kVectors>::run;
-      widths<kVectors - 1>();
-    }
-  }
-};
-template <class T>
-constexpr RowTable<T> kRowTiles;
-
-// Runs a sliced tile: it sums each of its parts in slices that are as even as can be, and adds one slice after the
-// other to what `init` holds.
-template <class T>
-__attribute__((noinline)) void run_slices(TileFunction<T> kernel, const Tile<T>& tile) {
-  Tile<T> slice = tile;
-  slice.inner2 = 0;
-  slice.init_last = true;
-  const auto run = [&](const T* a, const T* b, int64_t from, int64_t to) {
-    slice.a = a + from;
-    slice.b = b + from * tile.ldb;
-    slice.inner = to - from;
-    kernel(slice);
-    slice.init = tile.z;
-    slice.ld_init = tile.ldz;
-  };
-  const auto run_part = [&](const T* a, const T* b, int64_t inner) {
-    const int64_t slices = (inner + kLongestChain - 1) / kLongestChain;
-    for (int64_t i = 0; i < slices; ++i) run(a, b, i * inner / slices, (i + 1) * inner / slices);
-  };
-  if (tile.inner + tile.inner2 == 0) return run(tile.a, tile.b, 0, 0);
-  run_part(tile.a, tile.b, tile.inner);
-  run_part(tile.a2, tile.b2, tile.inner2);
-}
+TileFunction<T> transposed_tile(int vectors, int64_t rows);
 
 // How `columns` columns are cut into panels: widths that differ by one vector at most.
 struct Panels {
@@ -314,42 +153,35 @@ struct Product {
   const T* last_init = nullptr;  // but for the last vector's, which begin with these
 };
 
-// Multiplies rows with the panels, tile by tile: products(panel, parts) fills in what makes up the sums of a panel and
-// returns how many parts; done(column, row, rows, z, ldz) gets the sums of a few rows, `blocks` times the panel's
-// width.
-template <class T, class Products, class Done>
-void multiply(const Panels& p, int blocks, bool one_row, int64_t rows, Products products, Done done) {
-  if (p.count == 0) return;
-  alignas(64) T z[kMostSums * kLanes<T>];
-  Product<T> parts[4];
-  const int64_t tiles = (rows + p.rows - 1) / p.rows;
-  for (int64_t panel = 0; panel < p.count; ++panel) {
-    const int count = products(panel, parts);
-    const int64_t ldz = blocks * p.width(panel), column = p.column(panel);
-    for (int k = 0; k < count; ++k) {
-      Tile<T>& tile = parts[k].tile;
-      tile.z = z + parts[k].column;
-      tile.ldz = ldz;
-      if (parts[k].continues) tile.init = tile.z, tile.ld_init = ldz;
-    }
-    for (int64_t i = 0, first = 0, end; i < tiles; ++i, first = end) {
-      end = (i + 1) * rows / tiles;
-      for (int k = 0; k < count; ++k) {
-        Product<T>& part = parts[k];
-        if (part.last_init) {
-          T* const last = part.tile.z + (part.vectors - 1) * kLanes<T>;
-          for (int64_t r = 0; r < end - first; ++r) store(last + r * ldz, load(part.last_init));
-        }
-        const TileFunction<T> kernel =
-            one_row ? kRowTiles<T>.at[part.vectors] : kTiles<T, false>.at[part.vectors][end - first];
-        part.tile.sliced ? run_slices<T>(kernel, part.tile) : kernel(part.tile);
-        part.tile.a += (end - first) * part.tile.lda;
-        part.tile.a2 += (end - first) * part.tile.lda;
-      }
-      done(column, first, end - first, z, ldz);
-    }
-  }
-}
+// A function of the caller's for the length of a call. By a pointer, so that `multiply` is compiled once for all
+// callers.
+template <class Result, class... Args>
+class Callback {
+ public:
+  template <class Body>
+  Callback(const Body& body)
+      : context_(&body),
+        call_([](const void* context, Args... args) -> Result {
+          return (*static_cast<const Body*>(context))(args...);
+        }) {}
+  Result operator()(Args... args) const { return call_(context_, args...); }
+
+ private:
+  const void* context_;
+  Result (*call_)(const void*, Args...);
+};
+
+// Fills in what makes up the sums of a panel, and returns how many products that are.
+template <class T>
+using MakeProducts = Callback<int, int64_t /*panel*/, Product<T>*>;
+
+// Gets the sums of a few rows, `blocks` times the panel's width.
+template <class T>
+using TakeSums = Callback<void, int64_t /*column*/, int64_t /*row*/, int64_t /*rows*/, const T* /*z*/, int64_t /*ldz*/>;
+
+// Multiplies rows with the panels, tile by tile.
+template <class T>
+void multiply(const Panels& p, int blocks, bool one_row, int64_t rows, MakeProducts<T> products, TakeSums<T> done);
 
 }  // namespace ELMAN_LEVEL
 }  // namespace elman

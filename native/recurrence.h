@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // What the forward (forward.h) and the backward (backward.h) share: sizes, the row that products read, and the scratch
-// memory. Part of level.cc, which is compiled once per instruction set.
+// memory. Part of files that are compiled once per instruction set.
 #ifndef ELMAN_RECURRENCE_H_
 #define ELMAN_RECURRENCE_H_
 

@@ -173,11 +173,17 @@ ELMAN_INLINE void fill_zero(T* p, int64_t n) {
   __builtin_memset(p, 0, size_t(n) * sizeof(T));
 }
 
-// Calls step(j, width) for every vector of a row of n, width < kLanes for its end.
+// The width of a whole vector, which the compiler knows.
+template <class T>
+struct Whole {
+  ELMAN_INLINE constexpr operator int64_t() const { return kLanes<T>; }
+};
+
+// Calls step(j, width) for every vector of a row of n: Whole, and a number below kLanes for the row's end.
 template <class T, class Step>
 ELMAN_INLINE void for_vectors(int64_t n, Step step) {
   int64_t j = 0;
-  for (; j + kLanes<T> <= n; j += kLanes<T>) step(j, int64_t(kLanes<T>));
+  for (; j + kLanes<T> <= n; j += kLanes<T>) step(j, Whole<T>());
   if (j < n) step(j, n - j);
 }
 
