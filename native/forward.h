@@ -40,14 +40,19 @@ struct Forward : Recurrence<T, Cell> {
 
   // What one worker carries through its rows.
   struct Work {
-    int64_t first;  // rank of the first
-    T* now;         // (rows, lda): what this step's products read,
-    T* next;        // and the next one's
-    T* state;       // (rows, state_width), see Row
-    const T* dropout;
+    int64_t first;     // rank of the first
+    T* now;            // (rows, lda): what this step's products read,
+    const T* dropout;  // (not next to each other, or Clang swaps them as a vector, for which each step waits)
+    T* next;           // and the next one's
+    T* state;          // (rows, state_width), see Row
     T* out[kMostTaskRows];
     T* tape[kMostTaskRows];
   };
+
+  // Blocks of the sums that end in a phase.
+  static constexpr int blocks_of(int phase) {
+    return (phase == Cell::kResetPhase ? kBlocks : kSharing) - (phase == 0 ? 0 : kSharing);
+  }
 
   // Blocks of the sums that end together, in a step of the cell.
   struct Phase {
@@ -86,7 +91,7 @@ struct Forward : Recurrence<T, Cell> {
     for (int i = 0; i <= Cell::kResetPhase; ++i) {
       Phase& phase = phases[i];
       phase.first = i == 0 ? 0 : kSharing;
-      phase.blocks = (i == Cell::kResetPhase ? kBlocks : kSharing) - phase.first;
+      phase.blocks = blocks_of(i);
       phase.products = phase.blocks - Cell::kSeparateProducts;
       phase.depth = phase.blocks + phase.products * (this->features + this->units);
       const int times = by_gate ? 1 : phase.products;
@@ -261,7 +266,7 @@ struct Forward : Recurrence<T, Cell> {
                         int64_t ldz) {
     const Functions functions(f.spec);
     Row<T> at;
-    at.block = ldz / f.phases[kPhase].blocks;
+    at.block = ldz / blocks_of(kPhase);
     at.copies = f.h_copies - Cell::kResetPhase;
     at.stride = f.state_width;
     at.units = f.units;

@@ -22,7 +22,11 @@ constexpr int kMaxRows[] = {0, 12, 12, 8, 6};
 constexpr int kWide = 4;  // vectors of a panel whose width is free
 #else                     // 16 registers
 constexpr int kMaxVectors = 4;
+#ifdef __clang__  // which loads a number of the next row early, and in a taller tile then spills sums at each step
+constexpr int kMaxRows[] = {0, 8, 6, 3, 2};
+#else
 constexpr int kMaxRows[] = {0, 8, 6, 4, 3};
+#endif
 constexpr int kWide = 3;
 #endif
 constexpr int kMostRows = 12;
