@@ -54,7 +54,14 @@ def test_every_option_of_a_command_is_explained(command):
 def test_the_options_of_fit_are_in_groups():
     lines = CliRunner().invoke(app, ["fit", "-h"]).stdout.splitlines()
     headings = [line for line in lines if re.fullmatch(r"\w.*:", line)]
-    assert headings == ["Arguments:", "The table:", "The forecasts and the model:", "The run:", "Options:"]
+    assert headings == [
+        "Arguments:",
+        "The table:",
+        "To classify:",
+        "The forecasts and the model:",
+        "The run:",
+        "Options:",
+    ]
 
 
 @pytest.mark.parametrize(

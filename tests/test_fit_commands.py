@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 import elman
 from elman.cli import keras_model
 from elman.cli.app import app
-from elman.forecasting.run import MODELS
+from elman.forecasting.run import model_file
 from fit_cases import DAYS, FINAL, NOISE, ROWS, SMALL, WAVE, csv_file, frame, names
 
 TESTS = Path(__file__).resolve().parent
@@ -101,7 +101,7 @@ def test_a_run_is_diagnosed_on_a_table_and_on_arrays(tmp_path, monkeypatch):
     for model, data in (
         (run.folder, table),
         (run.folder, tmp_path / "x.npy"),
-        (run.folder / MODELS["network"], tmp_path / "x.npy"),
+        (run.folder / model_file("network"), tmp_path / "x.npy"),
     ):
         words = ["diagnose", str(model), str(data), "--out", str(tmp_path / "page.html")]
         done = CliRunner().invoke(app, words)

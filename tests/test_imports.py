@@ -43,6 +43,7 @@ LAYERS = (
     {"elman"},
     {"bench", "datasets", "forecasting", "info"},
     {"claims", "comparison"},
+    {"fitting"},
     {"cli"},
     {"__main__"},
 )

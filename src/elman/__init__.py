@@ -52,9 +52,15 @@ _LATER = {  # that need NumPy alone, and take time to import
     "unpatch": "elman.patching",
 }
 _ROOMS = ("claims", "initializers", "sklearn", "torch")  # modules whose names are not here
-_WITH_TABLES = dict.fromkeys(("DataError", "Run", "fit", "predict"), "elman.forecasting") | dict.fromkeys(
-    ("Comparison", "compare"), "elman.comparison"
-)  # that need Polars
+_WITH_TABLES = {  # that need Polars
+    "ClassifierRun": "elman.fitting.run",
+    "Comparison": "elman.comparison",
+    "DataError": "elman.forecasting",
+    "Run": "elman.forecasting",
+    "compare": "elman.comparison",
+    "fit": "elman.fitting",
+    "predict": "elman.fitting",
+}
 __all__ = [  # noqa: PLE0604
     *_WITH_KERAS,
     *_WITH_TABLES,

@@ -24,10 +24,11 @@ from elman.diagnosis.report import Report as Report
 from elman.diagnosis.trace import Trace as Trace
 from elman.diagnosis.trace import trace as trace
 from elman.exporting import export as export
+from elman.fitting import fit as fit
+from elman.fitting import predict as predict
+from elman.fitting.run import ClassifierRun as ClassifierRun
 from elman.forecasting import DataError as DataError
 from elman.forecasting import Run as Run
-from elman.forecasting import fit as fit
-from elman.forecasting import predict as predict
 from elman.functional import gru as gru
 from elman.functional import lstm as lstm
 from elman.functional import simple_rnn as simple_rnn

@@ -15,14 +15,14 @@ import typer
 from elman import datasets, files
 from elman.cli.help import RECORDING, option
 from elman.cli.screen import screen, table_of, usage_errors
-from elman.forecasting import predict as predict_rows
+from elman.fitting import predict as predict_data
 from elman.forecasting.forecast import to_csv
 from elman.forecasting.intervals import LEVELS
 from elman.forecasting.settings import MODELS
 
 _option = functools.partial(option, "Options")
-_MODEL = f"The model to forecast with: {', '.join(MODELS[:-1])} or {MODELS[-1]}.  [default: the run's]"
-_INTERVAL = "Shares of the values that the intervals of the forecasts hold."
+_MODEL = f"The model to use: {', '.join(MODELS[:-1])} or {MODELS[-1]}; or majority, to classify.  [default: the run's]"
+_INTERVAL = f"Shares of the values that the intervals of the forecasts hold.  [default: {','.join(map(str, LEVELS))}]"
 _EVERY = "Forecast after every window of DATA, and not only after its last row."
 
 
@@ -33,18 +33,19 @@ def predict(
     ] = None,
     data: Annotated[str | None, _option("NAME", RECORDING, words=datasets.names())] = None,
     every: Annotated[bool, _option(None, _EVERY, "--every")] = False,
-    model: Annotated[str | None, _option("NAME", _MODEL, words=MODELS)] = None,
-    interval: Annotated[str, _option("SHARE,...", _INTERVAL)] = ",".join(map(str, LEVELS)),
+    model: Annotated[str | None, _option("NAME", _MODEL, words=(*MODELS, "majority"))] = None,
+    interval: Annotated[str | None, _option("SHARE,...", _INTERVAL)] = None,
     sep: Annotated[str | None, _option("MARK", "What separates the columns.  [default: as in the run]")] = None,
     encoding: Annotated[str | None, _option("NAME", "The encoding.  [default: as in the run]")] = None,
     decimal: Annotated[str | None, _option("MARK", "The decimal mark.  [default: as in the run]")] = None,
     out: Annotated[Path | None, _option("FILE", "Write the forecasts to a .csv or .parquet file.")] = None,
     json_: Annotated[bool, _option(None, "Print the forecasts as JSON.", "--json")] = False,
 ) -> None:
-    """Forecast the rows that follow a table, with a run of elman fit.
+    """Forecast the rows after a table, or classify, with a run of elman fit.
 
     DATA holds new rows, at least as many as the model reads: the window of the
-    run, or a period for the seasonal repeat.
+    run, or a period for the seasonal repeat. For a run that classifies it holds
+    sequences or texts, and each gets a label and the probability of each label.
 
     \b
     elman fit --data walk --out my-run
@@ -54,12 +55,12 @@ def predict(
         if (table is None) == (data is None):
             raise ValueError("elman predict takes either DATA, a file, or --data with the name of a recording.")
         rows: Any = table if data is None else datasets.arguments(data)["table"]
-        forecasts = predict_rows(
+        forecasts = predict_data(
             run,
             rows,
             every=every,
             model=model,
-            interval=_shares(interval),
+            interval=LEVELS if interval is None else _shares(interval),
             sep=sep,
             encoding=encoding,
             decimal=decimal,

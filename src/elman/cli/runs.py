@@ -13,13 +13,14 @@ import typer
 
 from elman.cli.help import option
 from elman.cli.screen import say, screen, table_of, usage_errors
+from elman.fitting import report as of_labels
+from elman.forecasting import report as of_forecasts
 from elman.forecasting import runs as of_fit
 from elman.forecasting.folder import RUNS
-from elman.forecasting.report import MODELS
 from elman.forecasting.words import counted
 
 _prune = functools.partial(option, "With prune")
-_COLUMNS = ("run", "table", "target", "ahead", "forecasts from", "error (RMSE)", "state", "changed", "size")
+_COLUMNS = ("run", "table", "target", "ahead", "model", "error", "state", "changed", "size")
 _FOLDERS = f"Runs, or folders that contain runs. The word prune before them removes some.  [default: {RUNS}]"
 _KEEP = "Remove finished runs as well: all but the N best of each table, target and number of rows ahead."
 
@@ -75,13 +76,9 @@ def _show(found: Sequence[of_fit.Listed]) -> None:
             str(run.folder),
             run.table or "",
             run.target or "",
-            str(run.ahead),
-            ""
-            if run.model is None
-            else f"{MODELS[run.model]} ({run.cell})"
-            if run.model == "network"
-            else MODELS[run.model],
-            "" if run.rmse is None else f"{run.rmse:.4g}{f' {run.unit}' if run.unit else ''}",
+            str(run.ahead) if run.task == "forecast" else "",
+            _model(run),
+            _error(run),
             run.state,
             run.changed[:16].replace("T", " "),
             f"{run.bytes / 1e6:.1f} MB",
@@ -89,6 +86,21 @@ def _show(found: Sequence[of_fit.Listed]) -> None:
         for run in found
     ]
     screen().print(table_of(_COLUMNS, rows))
+
+
+def _model(run: of_fit.Listed) -> str:
+    """What the run forecasts or classifies with."""
+    if run.model is None:
+        return ""
+    name = (of_forecasts if run.task == "forecast" else of_labels).MODELS[run.model]
+    return f"{name} ({run.cell})" if run.model == "network" else name
+
+
+def _error(run: of_fit.Listed) -> str:
+    """Its error on what was held out."""
+    if run.error_rate is not None:
+        return f"{100 * run.error_rate:.1f} % wrong"
+    return "" if run.rmse is None else f"RMSE {run.rmse:.4g}{f' {run.unit}' if run.unit else ''}"
 
 
 def _pruned(found: Sequence[of_fit.Listed], left: Sequence[of_fit.Listed], *, yes: bool) -> str:

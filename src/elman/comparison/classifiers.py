@@ -60,8 +60,8 @@ def recurrent(cell: str) -> Any:
             )
             return trained(fold, network, data.codes, None, choice, seed, choice.units, at_once=1)
         at_once = -(-data.steps // _LONGEST)
-        inputs = _side_by_side(standardized(fold), at_once)
-        mask = None if data.mask is None else np.any(_side_by_side(data.mask[:, :, None], at_once), axis=2)
+        inputs = side_by_side(standardized(fold), at_once)
+        mask = None if data.mask is None else np.any(side_by_side(data.mask[:, :, None], at_once), axis=2)
         network = Network(head, input_shape=(None, inputs.shape[2]), seed=seed)
         return trained(fold, network, inputs, mask, choice, seed, choice.units, at_once=at_once)
 
@@ -120,6 +120,7 @@ def trained(
         {"units": choice.units, "learning_rate": choice.learning_rate, "epochs": len(history.loss), "at_once": at_once},
         None if at_once is None else horizon,
         min(history.validation_loss),
+        network,
     )
 
 
@@ -145,21 +146,29 @@ def boosting(fold: Fold, choice: Choice, seed: int) -> Model:
     return Model(predict, nodes_of(model), None, {"trees": int(model.n_iter_)})
 
 
-def _side_by_side(values: Array, count: int) -> Array:
+def side_by_side(values: Array, count: int) -> Array:
     """`(sequences, steps / count, features * count)`: several steps as one; zeros come before the first ones."""
     before = -values.shape[1] % count
     padded = np.pad(values, ((0, 0), (before, 0), (0, 0)))
     return padded.reshape(len(values), -1, count * values.shape[2])
 
 
-def standardized(fold: Fold) -> Array:
-    """All sequences of numbers, by mean and deviation of the valid steps of the training part; zero in the padding."""
+def scale_of(fold: Fold) -> tuple[Array, Array]:
+    """Mean and deviation `(features,)` of the valid steps of the training part; a constant feature has 1."""
     data = fold.data
     assert data.x is not None
     some = data.x[fold.train]
     valid = some.reshape(-1, some.shape[2]) if data.mask is None else some[data.mask[fold.train]]
     mean, std = valid.mean(0, dtype="float64"), valid.std(0, dtype="float64")
-    found = ((data.x - mean) / np.where(std > 0, std, 1)).astype("float32")
+    return mean, np.where(std > 0, std, 1)
+
+
+def standardized(fold: Fold) -> Array:
+    """All sequences of numbers, by the scale of the training part; zero in the padding."""
+    data = fold.data
+    assert data.x is not None
+    mean, std = scale_of(fold)
+    found = ((data.x - mean) / std).astype("float32")
     return found if data.mask is None else found * data.mask[:, :, None]
 
 

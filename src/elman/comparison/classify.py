@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from elman.comparison import classifiers
@@ -12,7 +13,7 @@ from elman.comparison.forecast import lengths
 from elman.comparison.history import History
 from elman.comparison.model import Choice
 from elman.comparison.problem import Problem
-from elman.comparison.sequences import Fold, Sequences, rolling, stratified
+from elman.comparison.sequences import Fold, Sequences, rolling, stratified, whole
 from elman.forecasting.words import counted, listed
 
 FOLDS, ORIGINS = 5, 3
@@ -61,6 +62,7 @@ def problem(
         about,
         [],
         facts,
+        functools.partial(whole, data, asked.seed),
     )
 
 

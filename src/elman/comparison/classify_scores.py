@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """How often each candidate is wrong, its log loss and its skill, with intervals from draws of whole clusters.
 
+The interval of an error rate is at least that of Wilson, since draws of examples without an error have none either.
+
 In: the folds, and the probabilities that each candidate predicted. Out: plain numbers for the rows of the table.
 """
 
@@ -60,11 +62,12 @@ class Scores:
         """The figures of one candidate."""
         error, draws = self.mean_loss(name), self._draws(name)
         low, high = np.quantile(draws, _LEVEL)
+        least, most = pairs.wilson(error, len(self._sizes))
         found = {
             "error": error,
             "accuracy": 1 - error,
-            "low": min(float(low), error),
-            "high": max(float(high), error),
+            "low": min(float(low), least),
+            "high": max(float(high), most),
             "log_loss": self._log_losses[name],
         }
         if self.reference is not None and self.losses[self.reference].any():

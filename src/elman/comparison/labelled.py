@@ -16,7 +16,7 @@ import polars as pl
 
 from elman.checks import did_you_mean
 from elman.comparison.model import Array
-from elman.comparison.sequences import Sequences, padded
+from elman.comparison.sequences import SYMBOLS, Known, Sequences, padded
 from elman.errors import DataError
 from elman.forecasting import cells, columns, reading
 from elman.forecasting.source import Source
@@ -40,6 +40,29 @@ def of_arrays(x: Any, y: Any, clusters: Any = None) -> Sequences:
     Raises:
         DataError: If a shape does not fit, or a number is not finite.
     """
+    array, mask = _array_of(x)
+    labels, classes = classes_of(np.asarray(y), len(array))
+    own = np.arange(len(array)) if clusters is None else np.unique(np.asarray(clusters), return_inverse=True)[1]
+    symbols = {SYMBOLS: [str(each) for each in np.unique(array)]} if _is_of_categories(array) else {}
+    found = _of_array(array, mask, Known([], symbols))
+    return found._replace(y=labels, classes=classes, clusters=own)
+
+
+def unlabelled_arrays(x: Any, known: Known) -> Sequences:
+    """Sequences from an array, as `of_arrays` read those that were learned from, without labels.
+
+    Raises:
+        DataError: If a shape does not fit, a number is not finite, or a category is a new one.
+    """
+    array, mask = _array_of(x)
+    if _is_of_categories(array) != bool(known.symbols):
+        expected = "integers (sequences, time)" if known.symbols else "numbers (sequences, time, features)"
+        raise DataError(f"x has shape {array.shape} and dtype {array.dtype}; expected {expected}, as in training.")
+    return _of_array(array, mask, known)
+
+
+def _array_of(x: Any) -> tuple[Array, Array | None]:
+    """x as one array, and a mask if it is a list of sequences of different lengths."""
     mask = None
     if isinstance(x, Sequence) and not isinstance(x, str):
         parts = [np.atleast_2d(np.asarray(part, "float32").T).T for part in x]
@@ -53,16 +76,39 @@ def of_arrays(x: Any, y: Any, clusters: Any = None) -> Sequences:
             f"x has shape {array.shape} and dtype {array.dtype}; expected numbers (sequences, time, features), or "
             "integers (sequences, time) for categories."
         )
-    labels, classes = classes_of(np.asarray(y), len(array))
-    own = np.arange(len(array)) if clusters is None else np.unique(np.asarray(clusters), return_inverse=True)[1]
-    if array.ndim == 2 and array.dtype.kind in "iu":
-        names, codes = np.unique(array, return_inverse=True)
-        return Sequences(None, codes.reshape(array.shape) + 1, None, labels, classes, own, len(names))
+    return array, mask
+
+
+def _is_of_categories(array: Array) -> bool:
+    return array.ndim == 2 and array.dtype.kind in "iu"
+
+
+def _of_array(array: Array, mask: Array | None, known: Known) -> Sequences:
+    """Sequences without labels."""
+    count = np.arange(len(array))
+    empty = Sequences(None, None, mask, np.zeros(len(array), "int64"), [], count, names=count, known=known)
+    if known.symbols:
+        symbols = np.array(known.symbols[SYMBOLS])
+        codes = _places(array.ravel().astype(str), symbols)
+        if (codes < 0).any():
+            at = np.unravel_index(int((codes < 0).argmax()), array.shape)
+            raise DataError(
+                f"x holds {array[at]} in sequence {at[0]}, step {at[1]}; expected one of the categories that were "
+                f"learned from: {listed(symbols)}."
+            )
+        return empty._replace(codes=codes.reshape(array.shape) + 1, symbols=len(symbols))
     values = array.astype("float32")
     if not np.isfinite(values).all():
-        at = np.argwhere(~np.isfinite(values))[0]
-        raise DataError(f"x holds {values[tuple(at)]} in sequence {at[0]}, step {at[1]}; expected finite numbers.")
-    return Sequences(values.reshape(*values.shape[:2], -1), None, mask, labels, classes, own)
+        at = tuple(np.argwhere(~np.isfinite(values))[0])
+        raise DataError(f"x holds {values[at]} in sequence {at[0]}, step {at[1]}; expected finite numbers.")
+    return empty._replace(x=values.reshape(*values.shape[:2], -1))
+
+
+def _places(values: Array, symbols: Array) -> Array:
+    """The place of each value among the symbols, and -1 where it is none of them."""
+    order = np.argsort(symbols)
+    found = order[np.minimum(np.searchsorted(symbols, values, sorter=order), len(symbols) - 1)]
+    return np.where(symbols[found] == values, found, -1)
 
 
 def hash_of(*parts: Any) -> str:
@@ -84,28 +130,100 @@ def of_table(
         DataError: If a column is missing, a label is empty or changes inside a sequence, or a cell is empty.
     """
     frame = read(source, [label, group, time, *(features or ())])
-    order = np.arange(frame.height) if time is None else _in_time(source, frame[time])
     used = [name for name in features or frame.columns if name not in {label, group, time}]
     if not used:
         raise DataError(f"the table has no column other than {listed(n for n in (label, group, time) if n)}.")
     kinds = columns.kinds(frame.select(used), source.decimal_comma, source.decimal)
-    numeric = [name for name in used if kinds[name] not in _TEXT]
-    text = [name for name in used if kinds[name] in _TEXT]
-    numbers = np.column_stack([_numbers(source, frame[name]) for name in numeric]) if numeric else None
-    codes = [texts_of(source, frame[name]) for name in text]
+    texts = {name: texts_of(source, frame[name]) for name in used if kinds[name] in _TEXT}
+    known = Known(used, _symbols(texts, len(texts) < len(used), group), group, time)
     labels = texts_of(source, frame[label])
+    found = _sequences(source, frame, known)
+    own = labels[_order(source, frame, known)] if group is None else _of_groups(source, frame[group], labels, label)
+    y, classes = classes_of(own, len(found.names))
+    return found._replace(y=y, classes=classes)
+
+
+def unlabelled(source: Source, known: Known) -> Sequences:
+    """Sequences from a table, as `of_table` read those that were learned from; it need not have labels.
+
+    Raises:
+        DataError: If a column is missing, a cell is empty, or a text is a new one.
+    """
+    return _sequences(source, read(source, [known.group, known.time, *known.columns]), known)
+
+
+def _symbols(texts: dict[str, Array], numbers: bool, group: str | None) -> dict[str, list[str]]:
+    """The different texts of each column of text.
+
+    Raises:
+        DataError: If there are too many, or columns that cannot stand next to each other.
+    """
+    if not texts:
+        return {}
+    first = next(iter(texts))
     if group is None:
-        if text and numeric:
+        if numbers:
+            raise DataError(f"column {first!r} holds text; expected numbers, one step in each column. Choose features.")
+        all_of_them = np.unique(np.column_stack(list(texts.values()))).tolist()
+        return dict.fromkeys(texts, all_of_them)
+    found = {name: np.unique(values).tolist() for name, values in texts.items()}
+    for name, symbols in found.items():
+        if len(symbols) > _ONE_HOT and (numbers or len(texts) > 1):
             raise DataError(
-                f"column {text[0]!r} holds text; expected numbers, one step in each column. Choose features."
+                f"column {name!r} has {len(symbols)} different texts; expected {_ONE_HOT} or fewer next to other "
+                "columns. Choose features (--features)."
             )
-        y, classes = classes_of(labels[order], frame.height)
-        whole = np.arange(frame.height)
-        if numbers is not None:
-            return Sequences(numbers[order].astype("float32")[:, :, None], None, None, y, classes, whole)
-        names, joined = np.unique(np.column_stack(codes)[order], return_inverse=True)
-        return Sequences(None, joined.reshape(frame.height, -1) + 1, None, y, classes, whole, len(names))
-    return _long(source, frame[group], labels, label, numbers, dict(zip(text, codes, strict=True)), order)
+    return found
+
+
+def _sequences(source: Source, frame: pl.DataFrame, known: Known) -> Sequences:
+    """The sequences of a table, without labels."""
+    order = _order(source, frame, known)
+    numeric = [name for name in known.columns if name not in known.symbols]
+    codes = [_coded(source, frame[name], symbols) for name, symbols in known.symbols.items()]
+    values = [_numbers(source, frame[name])[:, None] for name in numeric]
+    if known.group is None:
+        names = order + source.first_row
+        own = np.arange(len(order))
+        empty = Sequences(None, None, None, np.zeros(len(order), "int64"), [], own, names=names, known=known)
+        if not codes:
+            return empty._replace(x=np.concatenate(values, axis=1)[order].astype("float32")[:, :, None])
+        return empty._replace(codes=np.column_stack(codes)[order] + 1, symbols=len(known.symbols[known.columns[0]]))
+    names, number = np.unique(texts_of(source, frame[known.group]), return_inverse=True)
+    ends = np.cumsum(np.bincount(number))[:-1]
+    rows = np.split(order[np.argsort(number[order], kind="stable")], ends)
+    own = np.arange(len(names))
+    empty = Sequences(None, None, None, np.zeros(len(names), "int64"), [], own, names=names, known=known)
+    if len(known.columns) == 1 and codes:
+        whole, mask = padded([codes[0][each] + 1 for each in rows], "int64")
+        return empty._replace(codes=whole, mask=mask, symbols=len(known.symbols[known.columns[0]]))
+    for symbols, each in zip(known.symbols.values(), codes, strict=True):
+        values.append(np.eye(len(symbols))[each])
+    joined = np.concatenate(values, axis=1).astype("float32")
+    whole, mask = padded([joined[each] for each in rows], "float32")
+    return empty._replace(x=whole, mask=mask)
+
+
+def _order(source: Source, frame: pl.DataFrame, known: Known) -> Array:
+    """The rows in order of time; as they come, if there is no time."""
+    return np.arange(frame.height) if known.time is None else _in_time(source, frame[known.time])
+
+
+def _coded(source: Source, series: pl.Series, symbols: Sequence[str]) -> Array:
+    """The place of each cell among the symbols.
+
+    Raises:
+        DataError: If a cell is empty, or is none of them.
+    """
+    texts = texts_of(source, series)
+    found = _places(texts, np.array(symbols))
+    if (found < 0).any():
+        row = int((found < 0).argmax())
+        raise DataError(
+            f"{source.row(row)}, column {series.name!r}: {cells.shown(texts[row])} is none of the texts that were "
+            f"learned from; expected one of {listed(symbols)}. Correct it, or fit again with such rows."
+        )
+    return found
 
 
 def is_text(source: Source, name: Any) -> bool:
@@ -148,43 +266,21 @@ def read(source: Source, named: Sequence[str | None]) -> pl.DataFrame:
     return pl.concat(frames)
 
 
-def _long(
-    source: Source,
-    group: pl.Series,
-    labels: Array,
-    label: str,
-    numbers: Array | None,
-    text: dict[str, Array],
-    order: Array,
-) -> Sequences:
-    """Sequences of the rows of each group; `order` is that of their steps."""
+def _of_groups(source: Source, group: pl.Series, labels: Array, label: str) -> Array:
+    """The label of each group, in the order of their names.
+
+    Raises:
+        DataError: If it changes inside a group.
+    """
     member = texts_of(source, group)
-    names, first, number = np.unique(member, return_index=True, return_inverse=True)
+    _, first, number = np.unique(member, return_index=True, return_inverse=True)
     if (wrong := labels != labels[first][number]).any():
         row = int(wrong.argmax())
         raise DataError(
             f"{source.row(row)}, column {label!r}: {labels[row]!r}, and group {member[row]!r} began with "
             f"{labels[first][number[row]]!r}; expected one label for each group."
         )
-    y, classes = classes_of(labels[first], len(names))
-    rows = [order[number[order] == i] for i in range(len(names))]
-    own = np.arange(len(names))
-    if numbers is None and len(text) == 1:
-        symbols, codes = np.unique(next(iter(text.values())), return_inverse=True)
-        whole, mask = padded([codes[each] + 1 for each in rows], "int64")
-        return Sequences(None, whole, mask, y, classes, own, len(symbols))
-    parts = [] if numbers is None else [numbers]
-    for name, values in text.items():
-        symbols, codes = np.unique(values, return_inverse=True)
-        if len(symbols) > _ONE_HOT:
-            raise DataError(
-                f"column {name!r} has {len(symbols)} different texts; expected {_ONE_HOT} or fewer next to other "
-                "columns. Choose features (--features)."
-            )
-        parts.append(np.eye(len(symbols))[codes])
-    values = np.concatenate(parts, axis=1).astype("float32")
-    whole, mask = padded([values[each] for each in rows], "float32")
-    return Sequences(whole, None, mask, y, classes, own)
+    return labels[first]
 
 
 def classes_of(labels: Array, count: int) -> tuple[Array, list[str]]:

@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from elman.network import Network
+
 Array = np.ndarray
 _BYTES = 4  # of a float32
 _DIAGNOSED, _LEAST = 256, 2  # examples on which memory is measured, at most and at least
@@ -44,6 +46,7 @@ class Model(NamedTuple):
         about: What was decided while fitting, as plain data.
         horizon: Measures how many steps a recurrent network looks back on the test part; `None` for other models.
         loss: The validation loss, by which a search chooses.
+        network: What was trained, for a candidate that is one network.
     """
 
     predict: Callable[[Any], Array]
@@ -52,6 +55,7 @@ class Model(NamedTuple):
     about: Mapping[str, Any] = MappingProxyType({})
     horizon: Callable[[], int | None] | None = None
     loss: float = float("nan")
+    network: Network | None = None
 
     @property
     def header_bytes(self) -> int | None:

@@ -45,7 +45,8 @@ _COMMON = {
 _CLASSIFY = {
     "Error, log loss": (
         "The share of sequences whose most probable class is wrong, and the mean of -ln of the probability of the "
-        "right one. The intervals are from a bootstrap that draws whole groups of sequences."
+        "right one. The intervals are from a bootstrap that draws whole groups of sequences; that of the error is at "
+        "least Wilson's (1927)."
     ),
     "Skill": "1 - error / error of the most frequent class: 0 is no better than it, 1 is perfect.",
     "Tied": (

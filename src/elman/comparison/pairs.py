@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Whether two candidates can be told apart: the Diebold-Mariano test for forecasts, a paired bootstrap for classes.
 
-In: the losses of both on the same examples. Out: whether they differ by more than chance, at some level.
+In: the losses of both on the same examples. Out: whether they differ by more than chance, at some level. Next to them
+the interval of an error rate.
 """
 
 from __future__ import annotations
 
 import math
+from statistics import NormalDist
 
 import numpy as np
 
@@ -73,3 +75,18 @@ def paired_bootstrap(first: Array, second: Array, clusters: Array, level: float,
         draws = centred[drawn].sum(1) / sizes[drawn].sum(1)
         beyond += int((np.abs(draws) >= abs(observed) - 1e-12).sum())
     return (beyond + 1) / (_DRAWS + 1) < 1 - level
+
+
+def wilson(rate: float, count: int) -> tuple[float, float]:
+    """The 95 % interval of the rate of something that was seen in so many examples, also where it was seen in none.
+
+    Wilson, "Probable inference, the law of succession, and statistical inference", 1927.
+
+    Args:
+        rate: How often it was seen, from 0 to 1.
+        count: Independent examples.
+    """
+    z = NormalDist().inv_cdf(0.975)
+    middle = rate + z**2 / (2 * count)
+    width = z * math.sqrt(rate * (1 - rate) / count + z**2 / (4 * count**2))
+    return max(0.0, (middle - width) / (1 + z**2 / count)), min(1.0, (middle + width) / (1 + z**2 / count))

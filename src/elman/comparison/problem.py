@@ -40,6 +40,7 @@ class Problem(NamedTuple):
         about: Sentences: what is compared.
         notes: Sentences about what was decided.
         facts: The data, as plain data.
+        whole: A fold of all that is there, for the model that is kept, if the task has one.
     """
 
     task: str
@@ -49,3 +50,4 @@ class Problem(NamedTuple):
     about: list[str]
     notes: list[str]
     facts: dict[str, Any]
+    whole: Callable[[], Any] | None = None

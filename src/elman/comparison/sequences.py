@@ -8,7 +8,7 @@ last step of each is the last column. A `Fold` holds the indices of its parts.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,6 +20,25 @@ from elman.forecasting.words import counted
 VALIDATION = 0.2  # share of the sequences outside the test part on which candidates decide
 _HELD_OUT = 0.3  # share of a series that all test parts have together
 _LEAST = 2  # sequences of each class in each fold
+SYMBOLS = "symbols"  # the name of the categories that are not a column's
+
+
+class Known(NamedTuple):
+    """How some data became sequences, as plain data, so that new ones are read in the same way.
+
+    Attributes:
+        columns: The columns of a table that are used, in order; empty for arrays.
+        symbols: The different texts, in order, of each column of text, of texts under `SYMBOLS`.
+        group: The column that names the sequence of each row, or `None`.
+        time: The column that orders the rows, or `None`.
+        by: `"words"` or `"characters"` of texts, or `None` for other data.
+    """
+
+    columns: list[str]
+    symbols: dict[str, list[str]]
+    group: str | None = None
+    time: str | None = None
+    by: str | None = None
 
 
 class Sequences(NamedTuple):
@@ -33,6 +52,8 @@ class Sequences(NamedTuple):
         classes: Their names.
         clusters: `(sequences,)`: those with the same number are never parted by a fold.
         symbols: How many categories there are.
+        names: `(sequences,)`: what each is called, its group or the number of its row.
+        known: How new sequences are read.
     """
 
     x: Array | None
@@ -42,6 +63,8 @@ class Sequences(NamedTuple):
     classes: list[str]
     clusters: Array
     symbols: int = 0
+    names: Any = ()
+    known: Known = Known([], {})
 
     @property
     def steps(self) -> int:
@@ -94,8 +117,10 @@ def stratified(data: Sequences, count: int, seed: int) -> list[Fold]:
     """Folds with nearly the same share of each class, which part no cluster.
 
     Raises:
-        DataError: If a class has too few clusters.
+        DataError: If a class has too few clusters, or there are fewer clusters than folds.
     """
+    if count > (own := len(np.unique(data.clusters))):
+        raise DataError(f"folds is {count}, and there are {counted(own, 'sequence')}; expected fewer folds.")
     everything = np.arange(len(data.y))
     dealt = _dealt(data, everything, count, seed)
     folds = []
@@ -104,6 +129,17 @@ def stratified(data: Sequences, count: int, seed: int) -> list[Fold]:
         inner = _dealt(data, rest, round(1 / VALIDATION), seed + 1)
         folds.append(Fold(data, rest[inner != 0], rest[inner == 0], test))
     return folds
+
+
+def whole(data: Sequences, seed: int) -> Fold:
+    """All sequences, to learn from and to validate; none is held out.
+
+    Raises:
+        DataError: If a class has too few clusters.
+    """
+    everything = np.arange(len(data.y))
+    dealt = _dealt(data, everything, round(1 / VALIDATION), seed + 1)
+    return Fold(data, everything[dealt != 0], everything[dealt == 0], everything[:0])
 
 
 def _dealt(data: Sequences, some: Array, count: int, seed: int) -> Array:

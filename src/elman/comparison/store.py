@@ -6,6 +6,7 @@ In: a folder. Out: outcomes. A comparison that was killed finds those that it ha
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,9 @@ from typing import Any
 from elman import checkpoint, files
 from elman.comparison.jobs import Job, Outcome
 from elman.errors import DataError
-from elman.forecasting.run import is_intact, read_json, signed
+from elman.forecasting.run import OUTCOMES, is_intact, read_json, signed
 
-RESULT, PAGE, _OUTCOMES = "comparison.json", "report.html", "outcomes"
+RESULT, PAGE = "comparison.json", "report.html"
 
 
 class Store:
@@ -27,13 +28,12 @@ class Store:
     """
 
     def __init__(self, folder: Path, *, fresh: bool) -> None:
-        self.folder, self.outcomes = folder, folder / _OUTCOMES
+        self.folder, self.outcomes = folder, folder / OUTCOMES
         with files.file_errors(folder):
             if fresh:
                 for name in (RESULT, PAGE):
                     (folder / name).unlink(missing_ok=True)
-                for path in self.outcomes.glob("*-seed-*.safetensors"):
-                    path.unlink()
+                self.clear()
             self.outcomes.mkdir(exist_ok=True)
         files.clear(self.outcomes)
 
@@ -55,6 +55,13 @@ class Store:
 
     def _path(self, job: Job) -> Path:
         return self.outcomes / f"{job.name}.safetensors"
+
+    def clear(self) -> None:
+        """Removes all outcomes."""
+        for path in self.outcomes.glob("*-seed-*.safetensors"):
+            path.unlink()
+        with contextlib.suppress(OSError):  # not empty: somebody else uses it
+            self.outcomes.rmdir()
 
     def finished(self) -> dict[str, Any] | None:
         """The data of a comparison that ran to its end; `None` if it did not, or if the file is damaged."""

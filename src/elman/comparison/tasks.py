@@ -52,9 +52,9 @@ def given(data: Any, asked: Asked) -> Given:
     Raises:
         DataError: If it is not data, or cannot be read.
     """
-    if isinstance(data, tuple):
+    if isinstance(data, tuple) and not isinstance(data, Source):
         return _arrays(data, asked)
-    source = open_table(data)
+    source = data if isinstance(data, Source) else open_table(data)
     task = asked.task
     if task == "auto":
         task = "text" if asked.text is not None else "classify" if asked.label is not None else "forecast"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`elman.fit`: a table in, a trained forecaster and an honest report out, in a folder of their own.
+"""Fits a forecaster: a table in, trained models and an honest report out, in a folder of their own.
 
 The order is: arguments, table, checks, folder; training; scores on the held-out end; files. The pictures are drawn
 after the metrics, whose presence means that the run has its result, and the checkpoint is removed last. No framework.
@@ -8,8 +8,7 @@ after the metrics, whose presence means that the run has its result, and the che
 from __future__ import annotations
 
 import json
-import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,8 +30,8 @@ from elman.forecasting.run import (
     FORECAST,
     METRICS,
     MODEL,
-    MODELS,
     Run,
+    model_file,
     signed,
 )
 from elman.forecasting.settings import Settings
@@ -52,139 +51,14 @@ if TYPE_CHECKING:
 
 def fit(
     table: Any,
-    target: str | None = None,
-    window: int | None = None,
-    ahead: int = 1,
-    features: Sequence[str] | None = None,
-    time: str | None = None,
-    group: str | None = None,
-    units: int | Sequence[int] = 32,
-    cell: str = "SimpleRNN",
-    epochs: int = 200,
-    seed: int = 0,
+    settings: Settings,
     *,
-    seeds: int = 3,
-    origins: int = 3,
-    model: str | None = None,
-    bidirectional: bool = False,
-    fill: str | None = None,
-    unit: str | None = None,
-    batch_size: int | None = None,
-    learning_rate: float = 3e-3,
-    exclude: Sequence[str] | None = None,
-    sort: bool = False,
-    duplicates: str | None = None,
-    sep: str | None = None,
-    encoding: str | None = None,
-    decimal: str | None = None,
-    calendar: bool = False,
-    out: Any = None,
-    fresh: bool = False,
-    verbose: int | str = "auto",
-    tell: Callable[[Progress], None] | None = None,
-    layer: str | None = None,
+    out: Any,
+    fresh: bool,
+    verbose: int | str,
+    tell: Callable[[Progress], None] | None,
 ) -> Run:
-    """Trains a small recurrent network to forecast a column of a table, and says whether it is worth having.
-
-    The end of the table is held out: 15 % of the rows, and up to 30 % of a short table. It is cut into blocks, one for
-    each origin: models are fitted on all rows before a block and forecast the block. The 15 % of the rows before a
-    block decide when training ends. The network starts as a linear model of the window (ridge regression) and learns
-    what that misses; it is the mean of several, trained from different seeds. Its error is compared with those of the
-    last value, the value one period ago and the linear model. The run forecasts with the model that won, whichever it
-    is, and each forecast has intervals. Everything is saved after every epoch. If a run is killed, the same call
-    resumes it and ends with the same numbers. No framework is needed, and none is imported.
-
-    Args:
-        table: Path of a file (CSV, Parquet, Arrow, Excel or JSON, also packed with gzip or ZIP), a NumPy array
-            `(rows, columns)` (columns `x0`, `x1`, ... unless it is structured), or a pandas or Polars frame. Rows are
-            in order of time.
-        target: The column to forecast. It may be left out if the table has one column of numbers.
-        window: Rows that the network sees. `None` chooses 8 to 64 of them by the period that is found.
-        ahead: Rows that it forecasts, all at once.
-        features: Columns that it sees. `None` takes every column of numbers, true and false, and categories (text with
-            at most 20 different values). The target is always one of them.
-        time: The column of times or row numbers, or several that hold its parts, with commas between them. `None` takes
-            the first one that looks so, or date and time, or year, month and day.
-        group: The column that tells several series apart. No window contains rows of two series.
-        units: Size of the recurrent layer, or sizes of several.
-        cell: `"SimpleRNN"`, `"LSTM"` or `"GRU"`.
-        epochs: Largest number of passes over the data. Training ends earlier after 15 passes without a smaller error
-            on the validation part.
-        seed: Seed of the initial weights and of the order of windows, of the first network.
-        seeds: How many networks are trained, with `seed`, `seed + 1` and so on. Their mean is one network, which is
-            what is judged and saved.
-        origins: How many times the models are fitted and judged, each time on more rows. A short table has fewer. The
-            models of the last one are saved.
-        model: The model that the run forecasts with: `"last_value"`, `"seasonal"`, `"linear"` or `"network"`. `None`
-            takes the one that won, or the best baseline if none did. The others are in the run as well.
-        bidirectional: Whether each layer reads the window from both of its ends.
-        fill: What to do with empty cells and gaps in time: `"linear"` and `"previous"` fill them, `"split"` leaves
-            their rows out and cuts the series there, `"keep"` takes rows as they come, whatever their times; `None`
-            raises an error.
-        unit: The target's unit, for the report.
-        batch_size: Windows per step. `None` chooses a power of two from 32 to 1024 by their number.
-        learning_rate: Of Adam. It is halved after every 5 epochs without a smaller error.
-        exclude: Columns that are left out.
-        sort: Whether to sort the rows by time first.
-        duplicates: Which row to keep of several with one time: `"first"`, `"last"`, or the `"mean"` of all; `None`
-            raises an error.
-        sep: The separator of a text file, `" "` for any number of blanks. `None` finds it in the header.
-        encoding: Of a text file, such as `"latin-1"`. `None` is UTF-8.
-        decimal: The decimal mark of numbers, `"."` or `","`; the other one then separates thousands. `None` finds it,
-            and raises an error where it is not certain.
-        calendar: Whether the place of each row in the hour, the day, the week and the year is seen too, as sine and
-            cosine, as far as the times allow.
-        out: The run's folder. `None` names it `elman-runs/<name>-<hash>`, by the data and the arguments.
-        fresh: Whether to start again, even if the folder holds this or another run of elman, finished or not. Files of
-            other programs whose names the run needs are renamed, `metrics.json` to `metrics.json.before`.
-        verbose: What is shown while it works. 0: nothing. 1: a bar on a terminal or in a notebook, else lines. 2: a
-            line for each epoch. `"auto"`: a bar on a terminal or in a notebook, else nothing.
-        tell: Called with an `elman.forecasting.training.Progress` after every step. Several networks train at the same
-            time, each in a thread; `tell` is called by one of them at a time.
-        layer: The former name of `cell`, accepted for one release with a warning.
-
-    Returns:
-        The run. Its folder holds the model as `model.safetensors`, and every model under its own name;
-        `elman.export` writes it as `model.keras`.
-
-    Raises:
-        elman.DataError: If the table, an argument or the folder cannot be used; a `ValueError`.
-
-    Example:
-
-        run = elman.fit("beach.csv", target="temp", ahead=24)
-        run.metrics["errors"]["verdict"]
-    """
-    if layer is not None:
-        warnings.warn("elman.fit(layer=...) is now cell=...; layer will be removed.", FutureWarning, stacklevel=2)
-        cell = layer
-    settings = Settings(
-        target=target,
-        window=window,
-        ahead=ahead,
-        features=features,
-        time=time,
-        group=group,
-        units=[units] if isinstance(units, int) else units,
-        cell=cell,
-        epochs=epochs,
-        seed=seed,
-        seeds=seeds,
-        origins=origins,
-        model=model,
-        bidirectional=bidirectional,
-        fill=fill,
-        unit=unit,
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        exclude=exclude,
-        sort=sort,
-        duplicates=duplicates,
-        sep=sep,
-        encoding=encoding,
-        decimal=decimal,
-        calendar=calendar,
-    )
+    """Trains a forecaster; the arguments are those of `elman.fit`, which has their documentation."""
     with progress.shown("elman.fit", verbose) as show:
         stages = Stages(show, tell)
         stages.begin("reading the table")
@@ -245,7 +119,7 @@ def _keep(
     networks = models_of(prepared, last)
     rows = {name: rows_of(name, windows, prepared.period) for name in networks}
     for name, network in networks.items():
-        network.save(path / MODELS[name])
+        network.save(path / model_file(name))
     networks[use].save(path / MODEL)
     conformal = intervals.save(path, left)
     later = _later(networks[use], rows[use], conformal[use], prepared.table, windows, source)

@@ -13,13 +13,13 @@ import hashlib
 import itertools
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from elman import archives, files, system
 from elman.errors import DataError
-from elman.forecasting.run import CHECKPOINTS, CONFIG, FILES, KERAS_MODEL, METRICS, Run, read_json
+from elman.forecasting.run import CHECKPOINTS, CONFIG, FILES, KERAS_MODEL, METRICS, OUTCOMES, Run, read_json
 
 RUNS = "elman-runs"
 _CHOOSE = "Choose another with out (--out), or rename those files with fresh (--fresh)."
@@ -36,8 +36,16 @@ def path_for(name: str, config: dict[str, Any], out: Any) -> Path:
     return Path(RUNS) / f"{re.sub(r'[^A-Za-z0-9._-]+', '-', name).strip('-.') or 'table'}-{digest[:8]}"
 
 
-def finished(folder: Path, config: dict[str, Any], *, fresh: bool) -> Run | None:
+def finished(
+    folder: Path, config: dict[str, Any], *, fresh: bool, load: Callable[[Path], Any] = Run.load
+) -> Any | None:
     """The run that the folder holds, if it is this one and ran to its end.
+
+    Args:
+        folder: The folder.
+        config: The arguments of the run.
+        fresh: Whether to start again, whatever it holds.
+        load: Opens a finished run.
 
     Raises:
         DataError: If the folder holds another run, or other files.
@@ -66,7 +74,7 @@ def finished(folder: Path, config: dict[str, Any], *, fresh: bool) -> Run | None
         )
     if not (folder / METRICS).exists() or any(folder.glob(CHECKPOINTS)):  # interrupted, or killed while it drew
         return None
-    return Run.load(folder)
+    return load(folder)
 
 
 def config_of(folder: Path) -> dict[str, Any] | None:
@@ -76,7 +84,9 @@ def config_of(folder: Path) -> dict[str, Any] | None:
 
 
 @contextlib.contextmanager
-def held(folder: Path, config: dict[str, Any], *, fresh: bool) -> Iterator[Run | None]:
+def held(
+    folder: Path, config: dict[str, Any], *, fresh: bool, load: Callable[[Path], Any] = Run.load
+) -> Iterator[Any | None]:
     """Makes the folder and keeps other processes out of it. When a process is killed, its lock ends.
 
     Yields:
@@ -101,7 +111,7 @@ def held(folder: Path, config: dict[str, Any], *, fresh: bool) -> Iterator[Run |
                         "or choose another folder with out (--out)."
                     ) from error
             failed = True
-            run = finished(folder, config, fresh=fresh)  # again: reading the table took time
+            run = finished(folder, config, fresh=fresh, load=load)  # again: reading the table took time
             if run is None:
                 _begin(folder, config, fresh=fresh)
             failed = False
@@ -131,7 +141,11 @@ def _begin(folder: Path, config: dict[str, Any], *, fresh: bool) -> None:
 
 def _paths(folder: Path) -> list[Path]:
     """The files of a run other than `run.json`, of which some may not be there."""
-    return [*(folder / name for name in FILES), *folder.glob(CHECKPOINTS)]
+    return [
+        *(folder / name for name in FILES),
+        *folder.glob(CHECKPOINTS),
+        *folder.glob(f"{OUTCOMES}/*-seed-*.safetensors"),
+    ]
 
 
 def own_files(folder: Path) -> list[Path]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`elman.predict`: a finished run and new rows in, forecasts out.
+"""Forecasts by a run: a finished run and new rows in, forecasts out.
 
 The table must have the columns that the run was trained on. Its rows are read and checked as in `fit`.
 """
@@ -15,7 +15,7 @@ from elman.checks import did_you_mean
 from elman.errors import DataError
 from elman.forecasting import folder, reading
 from elman.forecasting.forecast import as_frame, forecasts_of, last_windows
-from elman.forecasting.intervals import LEVELS, checked
+from elman.forecasting.intervals import checked
 from elman.forecasting.parts import parts_at_origins
 from elman.forecasting.run import Run
 from elman.forecasting.settings import Settings
@@ -32,48 +32,16 @@ _MOST = 4096  # windows that `examples` returns
 def predict(
     run: Any,
     table: Any,
-    every: bool = False,
+    every: bool,
     *,
-    model: str | None = None,
-    interval: Any = LEVELS,
-    sep: str | None = None,
-    encoding: str | None = None,
-    decimal: str | None = None,
+    model: str | None,
+    interval: Any,
+    form: dict[str, str | None],
 ) -> pl.DataFrame:
-    """Forecasts the rows that follow a table's last ones, with a run's model.
-
-    Args:
-        run: What `fit` returned, or the path of its folder.
-        table: New rows, in order of time, with the columns that the run was trained on; as many as the model reads, or
-            more: `run.rows(run.name)`. Any kind of table that `fit` takes.
-        every: Whether to forecast after every window of the table, and not only after the last one of each series.
-        model: A model of the run, `"last_value"`, `"seasonal"`, `"linear"` or `"network"`. `None` takes the one that
-            the run forecasts with: the one that won.
-        interval: The level of the forecasts' intervals, as 0.9, or several; `None` for none. An interval of 0.9 holds
-            90 % of the values, if the new rows are like those that were held out from the run.
-        sep: The separator of a text file. `None` is that of the run.
-        encoding: Of a text file. `None` is that of the run.
-        decimal: The decimal mark of numbers. `None` is that of the run.
-
-    Returns:
-        A Polars frame with one row for each step ahead: the group, if there are several; `after`, the time or row that
-        the window ends with; the time of the step, if times are regular; `ahead`, from 1; the target, in its units; and
-        for each level the ends of the interval, as `lower_90` and `upper_90`, empty where too few windows were held
-        out.
-        Times are in the table's zone. If a column of the table is called `after` or `ahead`, elman's own column of that
-        name ends with `_`.
-
-    Raises:
-        elman.DataError: If the run is not finished, a file of it is damaged, or the table does not fit it; a
-            `ValueError`.
-
-    Example:
-
-        elman.predict("elman-runs/beach-1f2e3d4c", "today.csv")
-    """
+    """Forecasts; the arguments are those of `elman.predict`, which has their documentation. `form` has those of a text
+    file."""
     levels = checked(interval)
-    given = {"sep": sep, "encoding": encoding, "decimal": decimal}
-    run, read, source = _read(run, table, {name: value for name, value in given.items() if value is not None})
+    run, read, source = _read(run, table, form)
     folder.check_keras_model(run.folder)
     name, network = run.named(model)
     rows, ahead = run.rows(name), run.metrics["ahead"]

@@ -7,6 +7,8 @@ finished run reads as it did when it ended. Nothing is computed here; the verdic
 
 from __future__ import annotations
 
+import html
+from collections.abc import Sequence
 from statistics import median
 from typing import Any
 
@@ -112,12 +114,23 @@ def _memory(memory: dict[str, Any], window: int) -> str:
 
 def text(data: dict[str, Any]) -> str:
     """The whole report as plain text."""
-    table = [COLUMNS, *rows(data)]
+    return "\n".join([*before(data), "", *aligned([COLUMNS, *rows(data)]), "", *after(data)])
+
+
+def aligned(table: Sequence[Sequence[str]]) -> list[str]:
+    """The lines of a table as plain text: its first column is text, and the others are numbers."""
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    lines = [
+    return [
         "  ".join(
             [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
         )
         for row in table
     ]
-    return "\n".join([*before(data), "", *lines, "", *after(data)])
+
+
+def as_html(columns: Sequence[str], rows: Sequence[Sequence[str]], before: Sequence[str], after: Sequence[str]) -> str:
+    """The whole report for a notebook."""
+    cells = "".join(f"<tr>{''.join(f'<td>{html.escape(text)}</td>' for text in row)}</tr>" for row in rows)
+    text = [f"<p>{html.escape(line)}</p>" for line in (*before, *after)]
+    head = f"<tr>{''.join(f'<th>{name}</th>' for name in columns)}</tr>"
+    return f"{''.join(text[:1])}<table>{head}{cells}</table>{''.join(text[1:])}"

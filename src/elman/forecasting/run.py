@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import html
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,13 +23,23 @@ from elman.forecasting.verdict import NETWORK
 from elman.forecasting.words import counted
 from elman.network import Network
 
+
+def model_file(name: str) -> str:
+    """The file of a model of a run."""
+    return f"model-{name}.safetensors"
+
+
 CONFIG, METRICS, MODEL, FORECAST = "run.json", "metrics.json", "model.safetensors", "forecast.csv"
 KERAS_MODEL = "model.keras"  # written by the command `elman fit` if Keras is installed, and not by the function
 FORECAST_PICTURE, LEARNING_PICTURE = "forecast.png", "learning.png"
-MODELS = {name: f"model-{name}.safetensors" for name in settings.MODELS}
+HELD_OUT = "held-out.csv"  # the predictions of a run that classifies
 CHECKPOINTS = "checkpoint*.safetensors"  # one of each training
+OUTCOMES = "outcomes"  # the folder of fits to folds, of a comparison and of a run that classifies
 # What a new start removes, in this order: first the file whose presence means that the run is finished.
-FILES = (METRICS, MODEL, *MODELS.values(), INTERVALS, FORECAST, FORECAST_PICTURE, LEARNING_PICTURE)
+FILES = (
+    METRICS, MODEL, *map(model_file, (*settings.MODELS, "majority")), INTERVALS, FORECAST, HELD_OUT,
+    FORECAST_PICTURE, LEARNING_PICTURE,
+)  # fmt: skip
 _CHECKSUM, _TIMES = "checksum", {"seconds", "seconds_per_epoch"}  # the latter in runs of elman 0.1
 
 
@@ -75,7 +84,35 @@ def is_intact(metrics: dict[str, Any]) -> bool:
         return False
 
 
-def _network(path: Path) -> Network:
+def load_metrics(folder: Path) -> dict[str, Any]:
+    """The metrics of a finished run.
+
+    Raises:
+        DataError: If there is none, or `metrics.json` is damaged.
+    """
+    path = folder / METRICS
+    if not path.exists():
+        raise DataError(f"{folder} does not hold a finished run ({METRICS} is missing); expected a folder of fit.")
+    metrics = read_json(path)
+    if metrics is None or not is_intact(metrics):
+        raise DataError(
+            f"{path} is damaged, or was not written by this version of elman. Run elman fit again with fresh "
+            "(--fresh), or in another folder (--out)."
+        )
+    return metrics
+
+
+def classifies(folder: Any) -> bool:
+    """Whether the folder of a run, by its metrics, holds one that classifies."""
+    return "task" in (read_json(Path(folder) / METRICS) or {})
+
+
+def network_of(path: Path) -> Network:
+    """The network of a file of a run.
+
+    Raises:
+        DataError: If the file is missing or damaged.
+    """
     if not path.exists():
         raise DataError(f"{path} is missing. Run elman fit again with fresh (--fresh).")
     return Network.load(path)
@@ -119,14 +156,9 @@ class Run:
             elman.DataError: If it does not hold a finished run, or `metrics.json` is damaged.
         """
         path = Path(folder)
-        if not (path / METRICS).exists():
-            raise DataError(f"{path} does not hold a finished run ({METRICS} is missing); expected a folder of fit.")
-        metrics = read_json(path / METRICS)
-        if metrics is None or not is_intact(metrics):
-            raise DataError(
-                f"{path / METRICS} is damaged, or was not written by this version of elman. Run elman fit again with "
-                "fresh (--fresh), or in another folder (--out)."
-            )
+        metrics = load_metrics(path)
+        if "task" in metrics:
+            raise DataError(f"{path} holds a run that classifies, and not a forecast. Open it with ClassifierRun.load.")
         return cls(path, metrics)
 
     @functools.cached_property
@@ -141,10 +173,10 @@ class Run:
         """
         path, older = self.folder / MODEL, self.folder / KERAS_MODEL
         if not path.exists() and older.exists() and "keras" in self.metrics["versions"]:
-            from elman.forecasting.older import network_of
+            from elman.forecasting.older import network_of as older_network
 
-            return network_of(older, self.metrics)
-        return _network(path)
+            return older_network(older, self.metrics)
+        return network_of(path)
 
     @property
     def name(self) -> str:
@@ -160,7 +192,7 @@ class Run:
         """
         if "models" not in self.metrics:  # of an earlier elman
             return {NETWORK: self.model}
-        return {name: _network(self.folder / MODELS[name]) for name in self.metrics["models"]}
+        return {name: network_of(self.folder / model_file(name)) for name in self.metrics["models"]}
 
     def named(self, model: str | None) -> tuple[str, Network]:
         """A model of the run and its name.
@@ -229,9 +261,6 @@ class Run:
         return f"{report.text(self.metrics)}\nThe run is in {self.folder}."
 
     def _repr_html_(self) -> str:
-        cells = "".join(
-            f"<tr>{''.join(f'<td>{html.escape(text)}</td>' for text in row)}</tr>" for row in report.rows(self.metrics)
+        return report.as_html(
+            report.COLUMNS, report.rows(self.metrics), report.before(self.metrics), report.after(self.metrics)
         )
-        text = [f"<p>{html.escape(line)}</p>" for line in (*report.before(self.metrics), *report.after(self.metrics))]
-        head = f"<tr>{''.join(f'<th>{name}</th>' for name in report.COLUMNS)}</tr>"
-        return f"{''.join(text[:1])}<table>{head}{cells}</table>{''.join(text[1:])}"

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from elman import files, system
 from elman.errors import DataError
 from elman.forecasting.folder import config_of, own_files
-from elman.forecasting.run import CHECKPOINTS, METRICS, Run
+from elman.forecasting.run import CHECKPOINTS, METRICS, OUTCOMES, load_metrics
 
 FINISHED, BEGUN, DAMAGED = "finished", "not finished", "damaged"
 
@@ -28,15 +28,17 @@ class Listed(NamedTuple):
         folder: Where it is.
         state: One of `FINISHED`, `BEGUN` (it was interrupted, or is at work) and `DAMAGED`.
         table: The name of its table; `None` of a run that is not finished.
-        target: The column that it forecasts, or `None`.
-        ahead: Rows.
+        target: The column that it forecasts, or that of the labels; or `None`.
+        ahead: Rows; 1 of a run that classifies.
         cell: The kind of recurrent layer, with its sizes.
         model: The model that it forecasts with; `None` of a run that is not finished.
-        rmse: The error of that model on the held-out rows.
+        rmse: The error of that model on the held-out rows; `None` of a run that classifies.
         unit: Of the error.
         changed: When it was last written, in ISO 8601, UTC.
         bytes: The size of its files.
         sha256: Of its table: the errors of runs with the same one, target and ahead can be compared.
+        task: `"forecast"`, `"classify"` or `"text"`.
+        error_rate: The share of held-out sequences whose label that model gets wrong; `None` of a forecast.
     """
 
     folder: Path
@@ -51,6 +53,13 @@ class Listed(NamedTuple):
     changed: str
     bytes: int
     sha256: str
+    task: str
+    error_rate: float | None
+
+    @property
+    def error(self) -> float | None:
+        """By which runs are compared."""
+        return self.rmse if self.task == "forecast" else self.error_rate
 
     @property
     def question(self) -> tuple[str, str | None, int]:
@@ -76,7 +85,7 @@ def listed(folders: Sequence[Path]) -> list[Listed]:
 
     def order(run: Listed) -> tuple[Any, ...]:
         sha256, target, ahead = run.question
-        return names.get(run.question, ""), target or "", ahead, sha256, run.rmse is None, run.rmse or 0.0
+        return names.get(run.question, ""), target or "", ahead, sha256, run.error is None, run.error or 0.0
 
     return sorted(found.values(), key=order)
 
@@ -104,24 +113,28 @@ def _read(folder: Path) -> Listed:
     state = BEGUN
     if (folder / METRICS).exists():
         try:
-            metrics = Run.load(folder).metrics
+            metrics = load_metrics(folder)
             state = BEGUN if any(folder.glob(CHECKPOINTS)) else FINISHED
         except DataError:
             state = DAMAGED
     model = metrics.get("model", "network") if metrics else None
+    task = config.get("task", "forecast")
+    score = metrics["errors"]["models"][model] if metrics else {}
     return Listed(
         folder=folder,
         state=state,
         table=metrics["table"]["name"] if metrics else None,
-        target=metrics["target"] if metrics else config["target"],
+        target=metrics.get("target") or config["target"] or config.get("label"),
         ahead=config.get("ahead", 1),
         cell=f"{config.get('cell', '')} {'+'.join(map(str, config.get('units', ())))}",
         model=model,
-        rmse=metrics["errors"]["models"][model]["rmse"] if metrics else None,
+        rmse=score.get("rmse"),
         unit=metrics.get("unit"),
         changed=changed.isoformat(timespec="seconds"),
         bytes=sum(path.stat().st_size for path in own),
         sha256=config["sha256"],
+        task=task,
+        error_rate=score.get("error"),
     )
 
 
@@ -158,6 +171,8 @@ def remove(folder: Path) -> bool:
                 files.clear(folder)
                 for path in own_files(folder):
                     path.unlink(missing_ok=True)
+                with contextlib.suppress(OSError):  # not there, or not empty
+                    (folder / OUTCOMES).rmdir()
         except BlockingIOError:
             return False
         with contextlib.suppress(OSError):  # not empty: the other files are the user's
