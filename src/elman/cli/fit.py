@@ -108,7 +108,7 @@ def fit(
     json_: Annotated[bool, _run(None, "Print the report as JSON.", "--json")] = False,
     layer: Annotated[str | None, typer.Option(hidden=True)] = None,
 ) -> None:
-    """Learn to forecast a column of a table, or to classify; judge it.
+    """Learn to forecast from a table, or to classify, and judge that.
 
     The last rows are held out, and the errors of the forecasts there are
     compared with those of simple methods. The model, the forecast after the

@@ -41,7 +41,7 @@ def predict(
     out: Annotated[Path | None, _option("FILE", "Write the forecasts to a .csv or .parquet file.")] = None,
     json_: Annotated[bool, _option(None, "Print the forecasts as JSON.", "--json")] = False,
 ) -> None:
-    """Forecast the rows after a table, or classify, with a run of elman fit.
+    """Forecast new rows, or say their labels, with a run of elman fit.
 
     DATA holds new rows, at least as many as the model reads: the window of the
     run, or a period for the seasonal repeat. For a run that classifies it holds
