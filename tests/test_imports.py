@@ -19,7 +19,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = (
     {"assessment", "options", "operands", "cells", "checks", "backend", "errors", "_hooks", "charts", "plain_values"},
     {"system"},
-    {"files", "page", "patching", "progress", "torch_forms"},
+    {"files", "page", "patching", "progress", "torch_forms", "tracking"},
     {"running"},
     {"archives", "checkpoint"},
     {"reference", "_plain", "_native", "_portable"},

@@ -42,6 +42,7 @@ _SEEDS = "How often each model is fitted to each part, with seeds one after the 
 _TRIALS = "How many sizes and learning rates are tried for each network. 1 takes the usual ones."
 _ONLY = "The models to compare, by the names in the report.  [default: all]"
 _RAY = "Fit the models as tasks of the Ray cluster at this address; local starts Ray here."
+_MLFLOW = "Log the arguments, the figures and the report with MLflow, where its own settings say."
 _FRESH = (
     "Start again, even if the folder holds a comparison, which is replaced. Without it an interrupted one is resumed, "
     "and a finished one is shown."
@@ -69,6 +70,7 @@ def compare(
     only: Annotated[str | None, _models("A,B,...", _ONLY)] = None,
     seed: Annotated[int, _models("N", "Start of the random numbers: first weights, order, searches.")] = Asked.seed,
     ray: Annotated[str | None, _run("ADDRESS", _RAY)] = None,
+    mlflow: Annotated[bool, _run(None, _MLFLOW, "--mlflow")] = False,
     out: Annotated[Path | None, _run("FOLDER", "Where the run is kept.  [default: a folder in elman-runs]")] = None,
     fresh: Annotated[bool, _run(None, _FRESH, "--fresh")] = False,
     json_: Annotated[bool, _run(None, "Print the report as JSON.", "--json")] = False,
@@ -96,7 +98,7 @@ def compare(
         known = {"table": table} if data is None else datasets.arguments(data)
         known = {name: value for name, value in known.items() if name == "table" or name in NAMES}
         with count("fits") as tell:
-            found = compare_models(**known | given, ray=ray, out=out, fresh=fresh, tell=tell)
+            found = compare_models(**known | given, ray=ray, mlflow=mlflow, out=out, fresh=fresh, tell=tell)
         page = found.to_html(found.folder / "report.html")
     _print(found, page, json_=json_)
 

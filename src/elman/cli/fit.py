@@ -66,6 +66,7 @@ _MODEL = (
     f"The model to forecast with: {', '.join(MODELS[:-1])} or {MODELS[-1]}; to classify with: majority, linear or "
     "network.  [default: the one that won]"
 )
+_MLFLOW = "Log the arguments, the figures and the report with MLflow, where its own settings say."
 _FRESH = (
     "Start again, even if the folder holds a run, which is replaced. Without it an interrupted run is resumed, and a "
     "finished one is shown."
@@ -103,6 +104,7 @@ def fit(
     seeds: Annotated[int, _model("N", _SEEDS)] = Settings.seeds,
     origins: Annotated[int, _model("N", _ORIGINS)] = Settings.origins,
     model: Annotated[str | None, _model("NAME", _MODEL, words=(*MODELS, "majority"))] = None,
+    mlflow: Annotated[bool, _run(None, _MLFLOW, "--mlflow")] = False,
     out: Annotated[Path | None, _run("FOLDER", "Where the run is kept.  [default: a folder in elman-runs]")] = None,
     fresh: Annotated[bool, _run(None, _FRESH, "--fresh")] = False,
     json_: Annotated[bool, _run(None, "Print the report as JSON.", "--json")] = False,
@@ -135,7 +137,7 @@ def fit(
                 given[role] = [name.strip() for name in names.split(",")]
         usual = {"table": table} if data is None else datasets.arguments(data)
         with keras_model() as write:
-            run = fit_data(**usual | given, out=out, fresh=fresh)
+            run = fit_data(**usual | given, mlflow=mlflow, out=out, fresh=fresh)
             _print(run, data, json_=json_)
             write(run.folder)
 

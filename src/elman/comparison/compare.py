@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 import elman
+from elman import tracking
 from elman.comparison import candidates, local, on_ray, tasks
 from elman.comparison.asked import Asked
 from elman.comparison.candidates import Candidate
@@ -24,7 +25,7 @@ from elman.comparison.jobs import Job, Outcome
 from elman.comparison.model import Choice
 from elman.comparison.problem import Problem
 from elman.comparison.result import Comparison
-from elman.comparison.store import Store
+from elman.comparison.store import PAGE, RESULT, Store
 from elman.comparison.verdict import SURE, verdict
 from elman.errors import DataError
 from elman.forecasting import folder
@@ -55,6 +56,7 @@ def compare(
     text: str | None = None,
     by: str = "auto",
     ray: str | None = None,
+    mlflow: bool = False,
     out: Any = None,
     fresh: bool = False,
     tell: Callable[[int, int], None] | None = None,
@@ -93,6 +95,8 @@ def compare(
         text: The column of texts to classify.
         by: `"words"` or `"characters"` of texts, or `"auto"`.
         ray: The address of a Ray cluster, or `"local"` to start Ray here: fits are its tasks. The figures are the same.
+        mlflow: Whether the arguments, the figures of each candidate and the page are logged with MLflow when the
+            comparison has ended, where its own settings say.
         out: The run's folder. `None` names it by the data and the arguments, in `elman-runs`.
         fresh: Whether to start again, even if the folder holds this comparison.
         tell: Called after each fit with how many have ended, and how many there are.
@@ -103,13 +107,15 @@ def compare(
     Raises:
         elman.DataError: If the table, an argument or the folder cannot be used, or no Ray cluster answers; a
             `ValueError`.
-        ImportError: If `ray` is passed, and Ray is not installed.
+        ImportError: If `ray` or `mlflow` is passed, and Ray or MLflow is not installed.
 
     Example:
 
         found = elman.compare("beach.csv", target="temp", ahead=24)
         print(found.recommended, found.reason)
     """
+    if mlflow:
+        tracking.check()
     asked = Asked(
         target=target, task=task, seed=seed, ahead=ahead, window=window, features=features, time=time, group=group,
         fill=fill, unit=unit, folds=folds, seeds=seeds, trials=trials, only=only, label=label, text=text, by=by,
@@ -128,7 +134,24 @@ def compare(
                 work = local.run if ray is None else on_ray.run
                 data = _compared(given.problem, rows, asked, functools.partial(work, store=store), tell)
             data = store.finish(data)
-    return Comparison(data, path)
+    found = Comparison(data, path)
+    if mlflow:
+        _log(found, given.name)
+    return found
+
+
+def _log(found: Comparison, name: str) -> None:
+    """Logs a comparison with MLflow."""
+    data = found.to_dict()
+    figures = {
+        f"{figure}/{row['name']}": row[key]
+        for row in found.rows
+        if row["status"] == "compared"
+        for key, figure in (("error", _MEASURES[found.task]), ("skill", "skill"), ("seconds", "seconds"))
+    }
+    tags = {"recommended": found.recommended, "reason": found.reason, "task": found.task}
+    page = found.to_html(found.folder / PAGE)
+    tracking.log(name, data["arguments"], figures, tags, [page, found.folder / RESULT])
 
 
 def _compared(

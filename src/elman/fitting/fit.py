@@ -11,9 +11,10 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from elman import tracking
 from elman.errors import DataError
 from elman.forecasting.fit import fit as fit_forecast
-from elman.forecasting.run import Run
+from elman.forecasting.run import FILES, Run
 from elman.forecasting.settings import Settings
 from elman.forecasting.training import Progress
 from elman.forecasting.words import listed
@@ -62,6 +63,7 @@ def fit(
     encoding: str | None = None,
     decimal: str | None = None,
     calendar: bool = False,
+    mlflow: bool = False,
     out: Any = None,
     fresh: bool = False,
     verbose: int | str = "auto",
@@ -134,6 +136,8 @@ def fit(
             and raises an error where it is not certain.
         calendar: Whether the place of each row in the hour, the day, the week and the year is seen too, as sine and
             cosine, as far as the times allow.
+        mlflow: Whether the arguments, the errors and the files of the run are logged with MLflow when it has ended,
+            where its own settings say.
         out: The run's folder. `None` names it `elman-runs/<name>-<hash>`, by the data and the arguments.
         fresh: Whether to start again, even if the folder holds this or another run of elman, finished or not. Files of
             other programs whose names the run needs are renamed, `metrics.json` to `metrics.json.before`.
@@ -149,6 +153,7 @@ def fit(
 
     Raises:
         elman.DataError: If the table, an argument or the folder cannot be used; a `ValueError`.
+        ImportError: If `mlflow` is passed, and MLflow is not installed.
 
     Example:
 
@@ -160,6 +165,8 @@ def fit(
     if layer is not None:
         warnings.warn("elman.fit(layer=...) is now cell=...; layer will be removed.", FutureWarning, stacklevel=2)
         cell = layer
+    if mlflow:
+        tracking.check()
     labelled = label is not None or text is not None or isinstance(table, tuple)
     forecasts = task == "forecast" or (task == "auto" and not labelled)
     settings = Settings(
@@ -193,7 +200,8 @@ def fit(
         to_classify = {"label": label, "text": text, "folds": folds}
         if others := [name for name, value in to_classify.items() if value is not None]:
             raise DataError(f"{listed(others)}: of a classifier alone, and the task is 'forecast'. Leave it out.")
-        return fit_forecast(table, settings, out=out, fresh=fresh, verbose=verbose, tell=tell)
+        run: Run | ClassifierRun = fit_forecast(table, settings, out=out, fresh=fresh, verbose=verbose, tell=tell)
+        return _logged(run) if mlflow else run
     others = [name for name in _OF_FORECASTS if getattr(settings, name) != getattr(_USUAL, name)]
     if others or tell is not None:
         raise DataError(
@@ -202,4 +210,16 @@ def fit(
     from elman.fitting import classify  # with the candidates of elman.compare, which a forecast does not need
 
     asked = classify.Classify(settings, task, label, text, by, folds, model)
-    return classify.fit(table, asked, out=out, fresh=fresh, verbose=verbose)
+    run = classify.fit(table, asked, out=out, fresh=fresh, verbose=verbose)
+    return _logged(run) if mlflow else run
+
+
+def _logged(run: Run | ClassifierRun) -> Run | ClassifierRun:
+    """The run, after it is logged with MLflow."""
+    metrics = run.metrics
+    figure, key = ("RMSE", "rmse") if isinstance(run, Run) else ("error rate", "error")
+    figures = {f"{figure}/{name}": score[key] for name, score in metrics["errors"]["models"].items()}
+    tags = {"model": metrics["model"], "verdict": metrics["errors"]["verdict"]}
+    kept = [run.folder / name for name in FILES]
+    tracking.log(metrics["table"]["name"], metrics["arguments"], figures, tags, kept)
+    return run
