@@ -23,13 +23,17 @@ from elman.forecasting.settings import MODELS
 _option = functools.partial(option, "Options")
 _MODEL = f"The model to use: {', '.join(MODELS[:-1])} or {MODELS[-1]}; or majority, to classify.  [default: the run's]"
 _INTERVAL = f"Shares of the values that the intervals of the forecasts hold.  [default: {','.join(map(str, LEVELS))}]"
+_RAY = "Predict for the files of a folder on the Ray cluster at this address; local starts Ray here."
 _EVERY = "Forecast after every window of DATA, and not only after its last row."
 
 
 def predict(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run of elman fit.")],
     table: Annotated[
-        str | None, typer.Argument(metavar="DATA", help="A file with the columns of the run's table.")
+        str | None,
+        typer.Argument(
+            metavar="DATA", help="A file with the columns of the run's table, or a folder of Parquet files."
+        ),
     ] = None,
     data: Annotated[str | None, _option("NAME", RECORDING, words=datasets.names())] = None,
     every: Annotated[bool, _option(None, _EVERY, "--every")] = False,
@@ -38,6 +42,7 @@ def predict(
     sep: Annotated[str | None, _option("MARK", "What separates the columns.  [default: as in the run]")] = None,
     encoding: Annotated[str | None, _option("NAME", "The encoding.  [default: as in the run]")] = None,
     decimal: Annotated[str | None, _option("MARK", "The decimal mark.  [default: as in the run]")] = None,
+    ray: Annotated[str | None, _option("ADDRESS", _RAY)] = None,
     out: Annotated[Path | None, _option("FILE", "Write the forecasts to a .csv or .parquet file.")] = None,
     json_: Annotated[bool, _option(None, "Print the forecasts as JSON.", "--json")] = False,
 ) -> None:
@@ -53,7 +58,9 @@ def predict(
     """
     with usage_errors():
         if (table is None) == (data is None):
-            raise ValueError("elman predict takes either DATA, a file, or --data with the name of a recording.")
+            raise ValueError(
+                "elman predict takes either DATA, a file or a folder, or --data with the name of a recording."
+            )
         rows: Any = table if data is None else datasets.arguments(data)["table"]
         forecasts = predict_data(
             run,
@@ -64,6 +71,7 @@ def predict(
             sep=sep,
             encoding=encoding,
             decimal=decimal,
+            ray=ray,
         )
         if out is not None:
             _write(forecasts, out)

@@ -6,11 +6,15 @@ The run says which: a forecast is passed on to `elman.forecasting`.
 
 from __future__ import annotations
 
+import functools
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from elman.errors import DataError
+from elman.fitting import folders
 from elman.forecasting.headers import free_name
 from elman.forecasting.intervals import LEVELS
 from elman.forecasting.predict import predict as forecast
@@ -31,6 +35,7 @@ def predict(
     sep: str | None = None,
     encoding: str | None = None,
     decimal: str | None = None,
+    ray: str | None = None,
 ) -> pl.DataFrame:
     """Forecasts the rows that follow a table's last ones, or says which label each sequence or text has.
 
@@ -38,7 +43,8 @@ def predict(
         run: What `fit` returned, or the path of its folder.
         table: To forecast, new rows, in order of time, with the columns that the run was trained on; as many as the
             model reads, or more: `run.rows(run.name)`. To classify, sequences or texts as those that were learned from,
-            with or without labels; x alone of arrays. Any kind of table that `fit` takes.
+            with or without labels; x alone of arrays. Any kind of table that `fit` takes,
+            or a folder of Parquet files, each a table of its own.
         every: Of a forecast: whether to forecast after every window of the table, and not only after the last one of
             each series.
         model: A model of the run, `"last_value"`, `"seasonal"`, `"linear"` or `"network"`, or `"majority"` of one that
@@ -48,6 +54,9 @@ def predict(
         sep: The separator of a text file. `None` is that of the run.
         encoding: Of a text file. `None` is that of the run.
         decimal: The decimal mark of numbers. `None` is that of the run.
+        ray: Of a folder: the address of a Ray cluster, or `"local"` to start Ray here, which reads the files and
+            predicts for them. Each node must see them, and the folder of the run, under the same paths. The
+            predictions are the same.
 
     Returns:
         A Polars frame. Of a run that classifies it has a row for each sequence or text: its group or the number of its
@@ -56,12 +65,14 @@ def predict(
         the window ends with; the time of the step, if times are regular; `ahead`, from 1; the target, in its units; and
         for each level the ends of the interval, as `lower_90` and `upper_90`, empty where too few windows were held
         out.
+        Of a folder the first column, `file`, is the name of the file.
         Times are in the table's zone. If a column of the table is called `after` or `ahead`, elman's own column of that
         name ends with `_`.
 
     Raises:
         elman.DataError: If the run is not finished, a file of it is damaged, or the table does not fit it; a
             `ValueError`.
+        ImportError: If `ray` is passed, and Ray is not installed.
 
     Example:
 
@@ -70,9 +81,22 @@ def predict(
     """
     given = {"sep": sep, "encoding": encoding, "decimal": decimal}
     form: dict[str, str | None] = {name: value for name, value in given.items() if value is not None}
-    if isinstance(run, Run) or not (hasattr(run, "probabilities") or classifies(run)):
+    options = (every, model, interval, form)
+    if isinstance(table, str | os.PathLike) and Path(table).is_dir():
+        run = run if isinstance(run, str | os.PathLike) else run.folder
+        return folders.predicted(Path(table), functools.partial(_predicted, str(Path(run).absolute()), *options), ray)
+    if ray is not None:
+        raise DataError("ray (--ray) is for a folder of Parquet files; expected the path of one. Leave it out.")
+    return _predicted(run, *options, table)
+
+
+def _predicted(
+    run: Any, every: bool, model: str | None, interval: Any, form: dict[str, str | None], table: Any
+) -> pl.DataFrame:
+    """The predictions for one table."""
+    if isinstance(run, Run) or (isinstance(run, str | os.PathLike) and not classifies(run)):
         return forecast(run, table, every, model=model, interval=interval, form=form)
-    if every or interval is not LEVELS:
+    if every or interval != LEVELS:
         raise DataError(f"{'every' if every else 'interval'} is of forecasts, and this run classifies. Leave it out.")
     return _labels(run, table, model, form)
 
