@@ -1,10 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The candidates of elman.compare that need a package of their own: the transformer, and MiniROCKET."""
+"""The candidates of elman.compare that need a package of their own: the transformer, MiniROCKET, and Chronos."""
+
+import sys
+import types
 
 import numpy as np
+import polars as pl
 import pytest
 
-from elman.comparison import attention, candidates, forecast, labelled, sequences
+import elman
+from elman.comparison import attention, candidates, forecast, labelled, sequences, zero_shot
 from elman.comparison.asked import Asked
 from elman.comparison.model import Choice, Unfit
 from elman.comparison.tasks import given
@@ -63,3 +68,72 @@ def test_minirocket_tells_waves_apart_and_refuses_categories():
     short = sequences.stratified(labelled.of_arrays(RNG.normal(size=(40, 5, 1)), np.arange(40) % 2), 3, 0)[0]
     with pytest.raises(Unfit, match="9 steps"):
         fitted("MiniROCKET", "classify", short)
+
+
+class Repeating:
+    """A stand-in for the pipeline of Chronos, which repeats the last value."""
+
+    inner_model = types.SimpleNamespace(parameters=lambda: iter([types.SimpleNamespace(numel=lambda: 6)]))
+
+    @classmethod
+    def from_pretrained(cls, name, device_map, local_files_only):
+        assert (device_map, local_files_only) == ("cpu", True)
+        if name == "nowhere":
+            raise OSError("offline")
+        cls.lengths = []
+        return cls()
+
+    def predict_quantiles(self, series, ahead, quantile_levels):
+        self.lengths.extend(len(each) for each in series)
+        mean = np.array([np.repeat(np.asarray(each)[-1], ahead) for each in series])
+        return mean[:, :, None], mean
+
+
+@pytest.fixture
+def chronos(monkeypatch):
+    """The stand-in, in place of the package and, for tensors, of torch."""
+    torch = types.SimpleNamespace(manual_seed=lambda seed: None, from_numpy=lambda array: array)
+    monkeypatch.setitem(sys.modules, "chronos", types.SimpleNamespace(BaseChronosPipeline=Repeating))
+    monkeypatch.setitem(sys.modules, "torch", torch)
+
+
+def test_the_zero_shot_forecaster_reads_the_rows_before_a_window_ends(chronos):
+    table = pl.DataFrame({"y": RNG.normal(size=400), "shop": np.repeat(["a", "b"], 200)})
+    fold = given(table, Asked(target="y", group="shop", window=8, ahead=3)).problem.folds[-1]
+    model = zero_shot.zero_shot(fold, Choice(), 0)
+    assert (model.predict(fold.held_out) == np.repeat(fold.windows.last(fold.held_out), 3, axis=1)).all()
+    assert max(Repeating.lengths) <= 200  # of one series
+    assert min(Repeating.lengths) > 8
+    assert (model.parameters, model.header_bytes) == (6, None)
+
+
+def test_weights_that_are_not_here_are_not_downloaded(chronos, monkeypatch):
+    monkeypatch.setenv(zero_shot.WEIGHTS, "nowhere")
+    fold = given(RNG.normal(size=300), Asked(window=8)).problem.folds[-1]
+    with pytest.raises(Unfit, match="the weights of nowhere are not on this machine"):
+        zero_shot.zero_shot(fold, Choice(), 0)
+
+
+@pytest.mark.large
+@pytest.mark.needs("chronos", "torch")
+@pytest.mark.filterwarnings("ignore")  # of the package's own
+def test_chronos_itself_forecasts(tmp_path, monkeypatch):
+    """A small one with random weights."""
+    from chronos.chronos_bolt import ChronosBoltModelForForecasting
+    from transformers import T5Config
+
+    own = {
+        "context_length": 64, "prediction_length": 8, "input_patch_size": 8, "input_patch_stride": 8,
+        "quantiles": [0.1, 0.5, 0.9], "use_reg_token": True,
+    }  # fmt: skip
+    config = T5Config(d_model=16, d_kv=8, d_ff=16, num_layers=1, num_heads=2, vocab_size=2, chronos_config=own)
+    config.decoder_start_token_id = config.pad_token_id = 0
+    config.chronos_pipeline_class = "ChronosBoltPipeline"
+    config.architectures = ["ChronosBoltModelForForecasting"]
+    ChronosBoltModelForForecasting(config).save_pretrained(tmp_path / "weights")
+    monkeypatch.setenv(zero_shot.WEIGHTS, str(tmp_path / "weights"))
+    only = ["last value", "zero-shot"]
+    found = elman.compare(np.sin(np.arange(300) / 3), only=only, ahead=3, out=tmp_path / "run")
+    (row,) = (row for row in found.rows if row["name"] == "zero-shot")
+    assert row["status"] == "compared", row
+    assert row["parameters"] > 1000

@@ -14,6 +14,7 @@ from elman.checks import did_you_mean
 from elman.comparison import attention, classifiers, forecasters, rocket, text
 from elman.comparison.markov import markov
 from elman.comparison.model import Choice, Model
+from elman.comparison.zero_shot import zero_shot
 from elman.errors import DataError
 from elman.forecasting.words import listed
 
@@ -83,6 +84,13 @@ CANDIDATES = (
         needs=("torch",),
         loads=("torch",),
         install='python -m pip install "elman[torch]"',
+    ),
+    Candidate(
+        "zero-shot",
+        {"forecast": zero_shot},
+        needs=("chronos", "torch"),
+        loads=("torch", "chronos"),
+        install="python -m pip install chronos-forecasting",
     ),
     Candidate(
         "MiniROCKET",
