@@ -161,6 +161,31 @@ def test_arrays_and_their_classes(tmp_path):
         elman.predict(run, (x, y))
 
 
+def test_the_next_category_of_a_series(tmp_path):
+    weather = np.array(["sun", "rain", "fog"])[np.arange(121) % 3]
+    table = pl.DataFrame({"day": np.arange(121), "weather": weather})
+    run = elman.fit(table[::-1], "weather", time="day", window=4, out=tmp_path / "run", **SMALL)
+    assert "forecast the next 'weather', a category, from the last 4" in str(run)
+    assert run.name in {"linear", "network"}
+    assert (run.predictions["weather"] == run.predictions["predicted"]).mean() > 0.9
+    found = elman.predict(run, table[::-1])
+    assert found.columns == ["row", "weather", "p_fog", "p_rain", "p_sun"]
+    assert found["weather"].to_list() == ["rain"]  # after the last day, sun
+    assert runs.listed([tmp_path / "run"])[0].target == "weather"
+    with pytest.raises(DataError, match="has 3 rows; expected 4 or more"):
+        elman.predict(run, table[:3])
+    with pytest.raises(DataError, match="expected numbers to forecast"):
+        elman.fit(table, "weather", task="forecast", out=tmp_path / "other")
+    with pytest.raises(DataError, match="ahead: of a forecast alone"):
+        elman.fit(table, "weather", ahead=2, out=tmp_path / "other")
+
+
+def test_labels_that_look_like_numbers_stay_texts(tmp_path):
+    table = wide_table().with_columns(kind=pl.when(pl.col("kind") == 1).then(pl.lit("01")).otherwise(pl.lit("1e3")))
+    run = elman.fit(table, label="kind", out=tmp_path / "run", **SMALL)
+    assert set(run.predictions["kind"]) == {"01", "1e3"}
+
+
 def test_a_killed_run_goes_on_to_the_same_numbers(tmp_path, monkeypatch):
     arguments = {"group": "who", "label": "kind"} | SMALL
     whole = elman.fit(long_table(), out=tmp_path / "whole", **arguments)
@@ -244,9 +269,10 @@ def test_the_interval_of_no_error_has_a_width():
         ({"label": "king"}, "'king' is not a column of the table"),
         ({"label": "kind", "task": "text"}, "expected label and text"),
         ({"label": "kind", "task": "forecast"}, "label: of a classifier alone"),
-        ({"target": "t0", "folds": 3}, "folds: of a classifier alone"),
+        ({"task": "forecast", "folds": 3}, "folds: of a classifier alone"),
         ({"label": "kind", "folds": 50}, "folds is 50, and there are 40 sequences"),
         ({"task": "classify"}, "expected label"),
+        ({"label": "kind", "target": "t0"}, "target: of a forecast alone"),
         ({"label": "kind", "cell": "GRUU"}, "cell is 'GRUU'"),
     ],
 )
@@ -254,6 +280,11 @@ def test_what_does_not_fit_is_one_sentence(tmp_path, arguments, sentence):
     with pytest.raises(DataError, match=sentence):
         elman.fit(wide_table(), out=tmp_path / "run", **arguments)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_column_of_texts_is_not_one_of_categories(tmp_path):
+    with pytest.raises(DataError, match=r"different texts in 40 rows; .* name the column with text"):
+        elman.fit(text_table(), label="stars", out=tmp_path / "run")
 
 
 def test_new_data_that_do_not_fit_are_one_sentence(tmp_path):

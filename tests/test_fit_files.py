@@ -262,7 +262,7 @@ UNITS = {
     "12 %": "is a number with a unit",
     "$5.20": "is a number with a unit",
     "39,400": "'39,400' is not a number. Name the decimal mark .*--decimal",
-    "yes": "holds text such as 'yes'; expected numbers, since elman fit forecasts numbers and not classes",
+    "yes": "holds text such as 'yes'; expected numbers to forecast",
 }
 
 

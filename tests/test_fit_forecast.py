@@ -200,7 +200,7 @@ def test_names_of_groups_stay_text(names, tmp_path):
     frame = pl.DataFrame({"=g": names, "temp": [1.5, 2.5]})
     path = tmp_path / "forecast.csv"
     path.write_text(to_csv(frame))
-    assert from_csv(path, None, "=g").equals(frame)
+    assert from_csv(path, None, ["=g"]).equals(frame)
 
 
 def test_numbers_and_other_text_are_written_as_they_are():

@@ -62,7 +62,8 @@ class Scores:
         """The figures of one candidate."""
         error, draws = self.mean_loss(name), self._draws(name)
         low, high = np.quantile(draws, _LEVEL)
-        least, most = pairs.wilson(error, len(self._sizes))
+        # Without a spread the draws say nothing, and the clusters count.
+        least, most = pairs.wilson(error, len(self.truth if np.ptp(draws) else self._sizes))
         found = {
             "error": error,
             "accuracy": 1 - error,

@@ -146,10 +146,28 @@ def of_table(
 def unlabelled(source: Source, known: Known) -> Sequences:
     """Sequences from a table, as `of_table` read those that were learned from; it need not have labels.
 
+    Of a series of categories it is the last window.
+
     Raises:
-        DataError: If a column is missing, a cell is empty, or a text is a new one.
+        DataError: If a column is missing, a cell is empty, or a text is a new one; or if there are too few rows.
     """
-    return _sequences(source, read(source, [known.group, known.time, *known.columns]), known)
+    frame = read(source, [known.group, known.time, *known.columns])
+    return _sequences(source, frame, known) if known.window is None else _latest_symbols(source, frame, known)
+
+
+def _latest_symbols(source: Source, frame: pl.DataFrame, known: Known) -> Sequences:
+    """The last window of a series of categories, whose name is the number of the row that follows.
+
+    Raises:
+        DataError: If there are too few rows.
+    """
+    (column,), window = known.columns, known.window
+    assert window is not None
+    if frame.height < window:
+        raise DataError(f"the table has {frame.height} rows; expected {window} or more, as the run reads. Pass more.")
+    codes = _coded(source, frame[column], known.symbols[column])[_order(source, frame, known)][-window:][None] + 1
+    own, names = np.arange(1), np.array([frame.height + source.first_row])
+    return Sequences(None, codes, None, np.zeros(1, "int64"), [], own, len(known.symbols[column]), names, known)
 
 
 def _symbols(texts: dict[str, Array], numbers: bool, group: str | None) -> dict[str, list[str]]:
@@ -163,8 +181,16 @@ def _symbols(texts: dict[str, Array], numbers: bool, group: str | None) -> dict[
     first = next(iter(texts))
     if group is None:
         if numbers:
-            raise DataError(f"column {first!r} holds text; expected numbers, one step in each column. Choose features.")
+            raise DataError(
+                f"column {first!r} holds text; expected numbers, one step in each column. Choose features "
+                "(--features), or name the column that tells the sequences apart with group (--group)."
+            )
         all_of_them = np.unique(np.column_stack(list(texts.values()))).tolist()
+        if len(texts) == 1 and len(all_of_them) > len(texts[first]) // 2:
+            raise DataError(
+                f"column {first!r} holds {len(all_of_them)} different texts in {len(texts[first])} rows; expected "
+                "categories, one step in each column. If they are texts to read, name the column with text (--text)."
+            )
         return dict.fromkeys(texts, all_of_them)
     found = {name: np.unique(values).tolist() for name, values in texts.items()}
     for name, symbols in found.items():
@@ -242,14 +268,16 @@ def of_symbols(source: Source, target: str, time: str | None, window: int) -> Se
     """
     frame = read(source, [target, time])
     symbols = texts_of(source, frame[target])
-    if time is not None:
-        symbols = symbols[_in_time(source, frame[time])]
+    known = Known([target], {target: np.unique(symbols).tolist()}, time=time, window=window)
+    order = _order(source, frame, known)
+    symbols = symbols[order]
     if len(symbols) <= 2 * window:
         raise DataError(f"the table has {len(symbols)} rows; expected more than {2 * window} for a window of {window}.")
     names, codes = np.unique(symbols, return_inverse=True)
     windows = np.lib.stride_tricks.sliding_window_view(codes[:-1] + 1, window)
     y, classes = classes_of(symbols[window:], len(windows))
-    return Sequences(None, windows, None, y, classes, np.arange(len(y)) // _NEIGHBOURS, len(names))
+    clusters = np.arange(len(y)) // _NEIGHBOURS
+    return Sequences(None, windows, None, y, classes, clusters, len(names), order[window:] + source.first_row, known)
 
 
 def read(source: Source, named: Sequence[str | None]) -> pl.DataFrame:

@@ -32,6 +32,7 @@ class Known(NamedTuple):
         group: The column that names the sequence of each row, or `None`.
         time: The column that orders the rows, or `None`.
         by: `"words"` or `"characters"` of texts, or `None` for other data.
+        window: Of a series of categories: how many of the last ones tell the next; or `None`.
     """
 
     columns: list[str]
@@ -39,6 +40,7 @@ class Known(NamedTuple):
     group: str | None = None
     time: str | None = None
     by: str | None = None
+    window: int | None = None
 
 
 class Sequences(NamedTuple):
@@ -132,12 +134,15 @@ def stratified(data: Sequences, count: int, seed: int) -> list[Fold]:
 
 
 def whole(data: Sequences, seed: int) -> Fold:
-    """All sequences, to learn from and to validate; none is held out.
+    """All sequences, to learn from and to validate; none is held out. In order of time the last ones validate.
 
     Raises:
         DataError: If a class has too few clusters.
     """
     everything = np.arange(len(data.y))
+    if data.known.window is not None:
+        (origin,) = rolling_origins(len(everything), 1, held_out=VALIDATION)
+        return Fold(data, everything[origin.train], everything[origin.test], everything[:0])
     dealt = _dealt(data, everything, round(1 / VALIDATION), seed + 1)
     return Fold(data, everything[dealt != 0], everything[dealt == 0], everything[:0])
 

@@ -78,14 +78,16 @@ class Classify(NamedTuple):
         if len(own.units) != 1:
             raise DataError(f"units is {listed(own.units)}; expected one size, since one layer classifies.")
         return Asked(
-            task=self.task, seed=own.seed, window=own.window, features=own.features, time=own.time, group=own.group,
-            folds=self.folds, label=self.label, text=self.text, by=self.by,
+            target=own.target, task=self.task if own.target is None else "auto", seed=own.seed, window=own.window,
+            features=own.features, time=own.time, group=own.group, folds=self.folds, label=self.label, text=self.text,
+            by=self.by,
         )  # fmt: skip
 
     def to_dict(self) -> dict[str, Any]:
         """Those that decide the numbers of a run, as JSON can hold them."""
         own = self.settings.to_dict()
         names = (
+            "target",
             "seed",
             "window",
             "features",
@@ -122,12 +124,12 @@ def fit(table: Any, asked: Classify, *, out: Any, fresh: bool, verbose: int | st
     checked, own = asked.asked(), asked.settings
     with progress.shown("elman.fit", verbose) as show:
         show(Stage("reading the data", 0, None))
-        data = table if isinstance(table, tuple) else open_table(table, Form(own.sep, own.encoding, own.decimal))
-        given = tasks.given(data, checked)
+        form = Form(own.sep, own.encoding, own.decimal)
+        given = tasks.given(table if isinstance(table, tuple) else open_table(table, form), checked)
         if given.task == "forecast":
             raise DataError("the task is 'classify' without labels. Name their column with label (--label).")
         config = asked.to_dict() | {
-            "task": given.task, "target": None, "sha256": given.sha256, "elman": elman.__version__
+            "task": given.task, "sha256": given.sha256, "elman": elman.__version__
         }  # fmt: skip
         path = folder.path_for(given.name, config, out)
         if (run := folder.finished(path, config, fresh=fresh, load=ClassifierRun.load)) is not None:
@@ -138,56 +140,60 @@ def fit(table: Any, asked: Classify, *, out: Any, fresh: bool, verbose: int | st
 
 
 def _run(problem: Problem, asked: Classify, path: Path, show: Show) -> ClassifierRun:
-    """Judges the models on the folds, fits them to everything, and writes what came of it."""
+    """Judges the models on the folds, fits them to everything, and writes what came of it: the metrics last, whose
+    presence means that the run is finished."""
     store = Store(path, fresh=False)
     outcomes = _outcomes(problem, asked, store, show)
     predictions, notes = _predictions(problem, asked, outcomes)
     assert problem.scores is not None
-    judge: Any = problem.scores({name: [folds] for name, folds in predictions.items()})
-    errors = _errors(judge, asked, outcomes)
+    assert problem.whole is not None
+    errors = _errors(problem.scores({name: [folds] for name, folds in predictions.items()}), asked, outcomes)
     use = asked.model or errors["use"]
     if use not in predictions:
-        raise DataError(f"model is {use!r}, and it failed: {notes[0]}")
+        raise DataError(f"model is {use!r}, and it failed. {notes[0]}")
     show(Stage("fitting to all sequences", 1, 1))
-    assert problem.whole is not None
-    kept = _kept(problem.task, problem.whole(), asked, list(predictions))
+    fold = problem.whole()
+    kept = _kept(problem.task, fold, asked, list(predictions))
     folder.remove_keras_model(path)  # of an interrupted run
     for name, each in kept.items():
         each.network.save(path / model_file(name))
     kept[use].network.save(path / MODEL)
-    files.write(path / HELD_OUT, to_csv(_table(problem, asked, predictions[use])))
-    data = problem.folds[0].data
+    held_out = _table(problem, asked, predictions[use])
+    files.write(path / HELD_OUT, to_csv(held_out))
     last = outcomes[Job(asked.settings.cell, len(problem.folds) - 1, asked.seeds[0])].facts
-    run = ClassifierRun(
-        path,
-        signed(
-            plain(
-                {
-                    "task": problem.task,
-                    "command": sys.argv,
-                    "seed": asked.settings.seed,
-                    "arguments": asked.to_dict() | {"sha256": problem.facts["sha256"], "elman": elman.__version__},
-                    "about": problem.about,
-                    "notes": [*problem.notes, *notes],
-                    "table": problem.facts,
-                    "label": asked.label,
-                    "cell": asked.settings.cell,
-                    "units": asked.settings.units[0],
-                    "folds": len(problem.folds),
-                    "known": kept[use].fold.data.known._asdict(),
-                    "varies": data.mask is not None,
-                    "errors": errors,
-                    "model": use,
-                    "models": {name: {"form": each.form, "about": each.about} for name, each in kept.items()},
-                    "horizon": last.get("horizon"),
-                    "versions": facts.versions(),
-                }
-            )
-        ),
-    )
+    data = {
+        **_facts(problem, asked),
+        "notes": [*problem.notes, *notes],
+        "known": fold.data.known._asdict(),
+        "errors": errors,
+        "model": use,
+        "models": {name: {"form": each.form, "about": each.about} for name, each in kept.items()},
+        "horizon": last.get("horizon"),
+        "texts": [name for name, kind in held_out.schema.items() if kind == pl.String],
+    }
+    run = ClassifierRun(path, signed(plain(data)))
     files.write(path / METRICS, json.dumps(run.metrics, indent=2, allow_nan=False) + "\n")
     store.clear()
     return run
+
+
+def _facts(problem: Problem, asked: Classify) -> dict[str, Any]:
+    """What was fitted, on which data, as asked and as decided."""
+    own = asked.settings
+    return {
+        "task": problem.task,
+        "command": sys.argv,
+        "seed": own.seed,
+        "arguments": asked.to_dict() | {"sha256": problem.facts["sha256"], "elman": elman.__version__},
+        "about": problem.about,
+        "table": problem.facts,
+        "label": asked.label or own.target,
+        "cell": own.cell,
+        "units": own.units[0],
+        "folds": len(problem.folds),
+        "varies": problem.folds[0].data.mask is not None,
+        "versions": facts.versions(),
+    }
 
 
 def _outcomes(problem: Problem, asked: Classify, store: Store, show: Show) -> dict[Job, Outcome]:
@@ -265,13 +271,11 @@ class Kept(NamedTuple):
     Attributes:
         network: It.
         form: What it reads.
-        fold: What it has learned from.
         about: How it was fitted.
     """
 
     network: Network
     form: portable.Form
-    fold: Fold
     about: list[dict[str, Any]]
 
 
@@ -291,17 +295,17 @@ def _kept(task: str, fold: Fold, asked: Classify, names: list[str]) -> dict[str,
             network, form = portable.linear(fold, models[0])
         else:
             network, form = portable.average(fold, models)
-        found[name] = Kept(network, form, fold, [dict(model.about) for model in models])
+        found[name] = Kept(network, form, [dict(model.about) for model in models])
     return found
 
 
 def _table(problem: Problem, asked: Classify, predictions: list[Array]) -> pl.DataFrame:
     """The predictions of the sequences while they were held out, in their order."""
     data = problem.folds[0].data
-    order = np.argsort(np.concatenate([fold.test for fold in problem.folds]))
-    some = np.concatenate([fold.test for fold in problem.folds])[order]
-    probabilities = np.concatenate(predictions)[order]
-    label = asked.label or "label"
+    some = np.concatenate([fold.test for fold in problem.folds])
+    order = np.argsort(some)
+    some, probabilities = some[order], np.concatenate(predictions)[order]
+    label = asked.label or asked.settings.target or "label"
     first = asked.settings.group or free_name("row", {label})
     names = [str(name) if asked.settings.group is not None else int(name) for name in np.asarray(data.names)[some]]
     return pl.DataFrame(

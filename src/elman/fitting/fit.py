@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from elman import tracking
 from elman.errors import DataError
+from elman.forecasting.columns import holds_classes, kinds
 from elman.forecasting.fit import fit as fit_forecast
 from elman.forecasting.run import FILES, Run
 from elman.forecasting.settings import Settings
+from elman.forecasting.source import Form, Source, open_table
 from elman.forecasting.training import Progress
 from elman.forecasting.words import listed
 
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 
 # Arguments that only a forecast has.
 _OF_FORECASTS = (
-    "target", "ahead", "epochs", "origins", "bidirectional", "fill", "unit", "batch_size", "exclude", "sort",
+    "ahead", "epochs", "origins", "bidirectional", "fill", "unit", "batch_size", "exclude", "sort",
     "duplicates", "calendar",
 )  # fmt: skip
 _USUAL = Settings()
@@ -80,9 +82,10 @@ def fit(
     those of the last value, the value one period ago and the linear model. The run forecasts with the model that won,
     whichever it is, and each forecast has intervals.
 
-    *Classify*, with `label`: sequences have a label each; with `text` as well, texts have. The most frequent class,
-    logistic regression and the network are fitted to folds and judged as `elman.compare` does it. The smallest of those
-    that cannot be told apart from the best predicts. It is fitted again to all sequences, and saved.
+    *Classify*, with `label`: sequences have a label each; with `text` as well, texts have. Where `target` is a column
+    of categories, the label is the one that comes next. The most frequent class, logistic regression and the network
+    are fitted to folds and judged as `elman.compare` does it. The smallest of those that cannot be told apart from the
+    best predicts. It is fitted again to all sequences, and saved.
 
     Everything is saved as it is found. If a run is killed, the same call resumes it and ends with the same numbers. No
     framework is needed, and none is imported.
@@ -196,13 +199,17 @@ def fit(
         decimal=decimal,
         calendar=calendar,
     )
+    if forecasts and task == "auto" and isinstance(target, str):
+        table = open_table(table, Form(settings.sep, settings.encoding, settings.decimal))
+        forecasts = not _holds_classes(table, target)
     if forecasts:
         to_classify = {"label": label, "text": text, "folds": folds}
         if others := [name for name, value in to_classify.items() if value is not None]:
             raise DataError(f"{listed(others)}: of a classifier alone, and the task is 'forecast'. Leave it out.")
         run: Run | ClassifierRun = fit_forecast(table, settings, out=out, fresh=fresh, verbose=verbose, tell=tell)
         return _logged(run) if mlflow else run
-    others = [name for name in _OF_FORECASTS if getattr(settings, name) != getattr(_USUAL, name)]
+    usual = ("target", *_OF_FORECASTS) if labelled else _OF_FORECASTS
+    others = [name for name in usual if getattr(settings, name) != getattr(_USUAL, name)]
     if others or tell is not None:
         raise DataError(
             f"{listed(others or ['tell'])}: of a forecast alone, and labels are to be learned. Leave it out."
@@ -212,6 +219,14 @@ def fit(
     asked = classify.Classify(settings, task, label, text, by, folds, model)
     run = classify.fit(table, asked, out=out, fresh=fresh, verbose=verbose)
     return _logged(run) if mlflow else run
+
+
+def _holds_classes(source: Source, target: str) -> bool:
+    """Whether the target is a column of categories, of which the next one is to be learned."""
+    head = next(iter(source.frames([target])), None) if target in source.columns else None
+    if head is None:
+        return False
+    return holds_classes(head[target], kinds(head, source.decimal_comma, source.decimal)[target])
 
 
 def _logged(run: Run | ClassifierRun) -> Run | ClassifierRun:

@@ -121,7 +121,7 @@ def _labels(run: Any, table: Any, model: str | None, form: dict[str, str | None]
             data = data._replace(names=data.names + source.first_row)
     else:
         data = labelled.unlabelled_arrays(table, known) if source is None else labelled.unlabelled(source, known)
-    label = asked["label"] or "label"
+    label = found.metrics["label"] or "label"
     first = known.group or free_name("row", {label})
     names = [str(name) if known.group is not None else int(name) for name in data.names]
     return pl.DataFrame({first: names} | labelled_columns(label, found.probabilities(data, model), found.classes))

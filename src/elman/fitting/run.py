@@ -139,8 +139,7 @@ class ClassifierRun:
         Raises:
             elman.DataError: If `held-out.csv` is missing or damaged.
         """
-        frame = from_csv(self.folder / HELD_OUT, None)
-        return frame.with_columns(pl.col(frame.columns[1:3]).cast(pl.String))
+        return from_csv(self.folder / HELD_OUT, None, self.metrics["texts"])
 
     def to_dict(self) -> dict[str, Any]:
         """Returns `metrics`."""

@@ -253,14 +253,20 @@ def _check_target(series: pl.Series, kind: str) -> None:
     """Raises DataError if the target is certainly not numbers. A single wrong cell is found while reading."""
     if kind == "empty":
         raise DataError(f"column {series.name!r}, the target, is empty; expected numbers.")
-    if kind in {"categories", "text"} and is_text(series):
-        text = cleaned(series.head(LOOK)).drop_nulls()
-        if not _are_mostly(text, has_unit) and not _are_mostly(text, may_be_thousands):
-            raise DataError(
-                f"column {series.name!r}, the target, holds text such as {shown(text[0])}; expected numbers, since "
-                "elman fit forecasts numbers and not classes. Choose another target (--target), or write the classes "
-                "as numbers."
-            )
+    if holds_classes(series, kind):
+        raise DataError(
+            f"column {series.name!r}, the target, holds text such as {shown(series.drop_nulls()[0])}; expected numbers "
+            "to forecast. Choose another target (--target). elman.fit learns which category comes next if the task is "
+            "'auto'."
+        )
+
+
+def holds_classes(series: pl.Series, kind: str) -> bool:
+    """Whether a column is certainly not numbers, with units or separators of thousands either."""
+    if kind not in {"categories", "text"} or not is_text(series):
+        return False
+    text = cleaned(series.head(LOOK)).drop_nulls()
+    return not _are_mostly(text, has_unit) and not _are_mostly(text, may_be_thousands)
 
 
 def _check_unread(head: pl.DataFrame, kind: Mapping[str, str]) -> None:

@@ -62,7 +62,8 @@ def fit(
     with progress.shown("elman.fit", verbose) as show:
         stages = Stages(show, tell)
         stages.begin("reading the table")
-        source = open_table(table, Form(settings.sep, settings.encoding, settings.decimal))
+        form = Form(settings.sep, settings.encoding, settings.decimal)
+        source = table if isinstance(table, Source) else open_table(table, form)
         config = settings.to_dict() | {"sha256": source.sha256, "elman": elman.__version__}
         path = folder.path_for(source.name, config, out)
         if (run := folder.finished(path, config, fresh=fresh)) is not None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -133,18 +133,18 @@ def to_csv(frame: pl.DataFrame) -> str:
     return _replaced(frame, _escaped).write_csv()
 
 
-def from_csv(path: Path, zone: str | None, group: str | None = None) -> pl.DataFrame:
+def from_csv(path: Path, zone: str | None, texts: Sequence[str] = ()) -> pl.DataFrame:
     """Reads what `to_csv` wrote.
 
     Args:
         path: The file.
         zone: The zone of its times, or `None`.
-        group: The column of the group, whose names are text even if they look like numbers or dates; or `None`.
+        texts: Columns whose values are text even if they look like numbers or dates, such as that of the group.
 
     Raises:
         DataError: If it cannot be read.
     """
-    as_text = {} if group is None else {_escaped(group): pl.String}
+    as_text = dict.fromkeys(map(_escaped, texts), pl.String)
     try:
         frame = pl.read_csv(io.BytesIO(path.read_bytes()), try_parse_dates=True, schema_overrides=as_text)
     except (OSError, pl.exceptions.PolarsError) as error:

@@ -241,7 +241,7 @@ class Run:
             elman.DataError: If `forecast.csv` is missing or damaged.
         """
         table = self.metrics["table"]
-        return from_csv(self.folder / FORECAST, table["zone"], table["group"])
+        return from_csv(self.folder / FORECAST, table["zone"], [] if table["group"] is None else [table["group"]])
 
     @property
     def history(self) -> list[dict[str, Any]]:
