@@ -168,6 +168,9 @@ def test_the_next_category_of_a_series(tmp_path):
     assert "forecast the next 'weather', a category, from the last 4" in str(run)
     assert run.name in {"linear", "network"}
     assert (run.predictions["weather"] == run.predictions["predicted"]).mean() > 0.9
+    by_task = elman.fit(table[::-1], "weather", time="day", window=4, task="classify", out=tmp_path / "same", **SMALL)
+    assert by_task.metrics["errors"] == run.metrics["errors"]
+    assert elman.fit(table, "weather", window=4, model="majority", out=tmp_path / "m", **SMALL).name == "majority"
     found = elman.predict(run, table[::-1])
     assert found.columns == ["row", "weather", "p_fog", "p_rain", "p_sun"]
     assert found["weather"].to_list() == ["rain"]  # after the last day, sun
@@ -272,6 +275,8 @@ def test_the_interval_of_no_error_has_a_width():
         ({"task": "forecast", "folds": 3}, "folds: of a classifier alone"),
         ({"label": "kind", "folds": 50}, "folds is 50, and there are 40 sequences"),
         ({"task": "classify"}, "expected label"),
+        ({"task": "clasify", "target": "t0"}, "task is 'clasify'; expected one of auto, forecast, classify, text"),
+        ({"task": "forecast", "by": "words"}, "by: of a classifier alone"),
         ({"label": "kind", "target": "t0"}, "target: of a forecast alone"),
         ({"label": "kind", "cell": "GRUU"}, "cell is 'GRUU'"),
     ],

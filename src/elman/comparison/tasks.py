@@ -58,7 +58,7 @@ def given(data: Any, asked: Asked) -> Given:
     task = asked.task
     if task == "auto":
         task = "text" if asked.text is not None else "classify" if asked.label is not None else "forecast"
-    if task == "forecast" and labelled.is_text(source, asked.target):
+    if task != "text" and asked.label is None and labelled.is_text(source, asked.target):
         return Given("classify", source.name, source.sha256, lambda: _symbols(source, asked))
     if task == "forecast":
         return Given("forecast", source.name, source.sha256, lambda: _forecast(source, asked))

@@ -78,7 +78,7 @@ class Classify(NamedTuple):
         if len(own.units) != 1:
             raise DataError(f"units is {listed(own.units)}; expected one size, since one layer classifies.")
         return Asked(
-            target=own.target, task=self.task if own.target is None else "auto", seed=own.seed, window=own.window,
+            target=own.target, task=self.task, seed=own.seed, window=own.window,
             features=own.features, time=own.time, group=own.group, folds=self.folds, label=self.label, text=self.text,
             by=self.by,
         )  # fmt: skip

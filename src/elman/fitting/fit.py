@@ -7,6 +7,7 @@ work is done in `elman.forecasting` and in `classify`. No framework.
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -185,7 +186,6 @@ def fit(
         seed=seed,
         seeds=seeds,
         origins=origins,
-        model=model if forecasts else None,
         bidirectional=bidirectional,
         fill=fill,
         unit=unit,
@@ -203,9 +203,10 @@ def fit(
         table = open_table(table, Form(settings.sep, settings.encoding, settings.decimal))
         forecasts = not _holds_classes(table, target)
     if forecasts:
-        to_classify = {"label": label, "text": text, "folds": folds}
+        to_classify = {"label": label, "text": text, "folds": folds, "by": None if by == "auto" else by}
         if others := [name for name, value in to_classify.items() if value is not None]:
             raise DataError(f"{listed(others)}: of a classifier alone, and the task is 'forecast'. Leave it out.")
+        settings = dataclasses.replace(settings, model=model)
         run: Run | ClassifierRun = fit_forecast(table, settings, out=out, fresh=fresh, verbose=verbose, tell=tell)
         return _logged(run) if mlflow else run
     usual = ("target", *_OF_FORECASTS) if labelled else _OF_FORECASTS

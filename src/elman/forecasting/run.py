@@ -158,7 +158,10 @@ class Run:
         path = Path(folder)
         metrics = load_metrics(path)
         if "task" in metrics:
-            raise DataError(f"{path} holds a run that classifies, and not a forecast. Open it with ClassifierRun.load.")
+            raise DataError(
+                f"{path} holds a run that classifies, and not a forecast. Open it with elman.ClassifierRun.load, or "
+                f"pass its {model_file(NETWORK)} alone."
+            )
         return cls(path, metrics)
 
     @functools.cached_property
