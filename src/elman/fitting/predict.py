@@ -60,7 +60,8 @@ def predict(
 
     Returns:
         A Polars frame. Of a run that classifies it has a row for each sequence or text: its group or the number of its
-        row, the most probable label, and the probability of each label as `p_LABEL`.
+        row, the most probable label, and the probability of each label as `p_LABEL`; of a series of categories one row,
+        for the row that follows.
         Of a forecast it has one row for each step ahead: the group, if there are several; `after`, the time or row that
         the window ends with; the time of the step, if times are regular; `ahead`, from 1; the target, in its units; and
         for each level the ends of the interval, as `lower_90` and `upper_90`, empty where too few windows were held
