@@ -42,6 +42,10 @@ _SEP = "What separates the columns of a text file, such as ';' or tab or ' '.  [
 _ENCODING = "The encoding of a text file, such as latin-1.  [default: UTF-8]"
 _DECIMAL = "The decimal mark of numbers, . or ,; the other one separates thousands then.  [default: found]"
 _CALENDAR = "Forecast from the time of day, the day of the week and the time of the year as well."
+_KNOWN = (
+    "Columns whose values are known before, such as a price or the weather forecast. A forecast uses those of the rows "
+    "ahead, which stand below the last row, with an empty target."
+)
 _WINDOW = "How many of the latest rows a forecast is made from.  [default: 8 to 64, by the period]"
 _CELL = f"The kind of recurrent layer: {', '.join(CELLS[:-1])} or {CELLS[-1]}."
 _EPOCHS = "The most passes over the data. Training ends earlier when the error no longer falls."
@@ -68,6 +72,7 @@ def fit(
     sep: Annotated[str | None, _table("MARK", _SEP)] = None,
     encoding: Annotated[str | None, _table("NAME", _ENCODING)] = None,
     decimal: Annotated[str | None, _table("MARK", _DECIMAL, words=(".", ","))] = None,
+    known: Annotated[str | None, _table("A,B,...", _KNOWN)] = None,
     calendar: Annotated[bool, _table(None, _CALENDAR, "--calendar")] = False,
     unit: Annotated[str | None, _table("TEXT", "The target's unit, for the report and the pictures.")] = None,
     ahead: Annotated[int | None, _model("ROWS", "How many rows to forecast.  [default: 1]")] = None,
@@ -103,12 +108,12 @@ def fit(
         if (table is None) == (data is None):
             raise ValueError("elman fit takes either DATA, a file, or --data with the name of a recording.")
         given["units"] = _sizes(units)
-        for role, names in (("features", features), ("exclude", exclude)):
+        for role, names in (("features", features), ("exclude", exclude), ("known", known)):
             if names is not None:
                 given[role] = [name.strip() for name in names.split(",")]
-        known = {"table": table} if data is None else datasets.arguments(data)
+        named = {"table": table} if data is None else datasets.arguments(data)
         with keras_model() as write:
-            run = fit_table(**known | given, out=out, fresh=fresh)
+            run = fit_table(**named | given, out=out, fresh=fresh)
             _print(run, data, json_=json_)
             write(run.folder)
 

@@ -69,7 +69,8 @@ def _without_constants(table: Table, mean: np.ndarray, kept: np.ndarray, where: 
     made = {name: [of_category(name, value) for value in values] for name, values in chosen.categories.items()}
     inputs = [name for name in chosen.inputs if name in features or set(made.get(name, ())) & set(features)]
     categories = {name: values for name, values in chosen.categories.items() if name in inputs}
-    chosen = chosen._replace(features=features, inputs=inputs, categories=categories)
+    known = [name for name in chosen.known if name in inputs]
+    chosen = chosen._replace(features=features, inputs=inputs, categories=categories, known=known)
     return table._replace(rows=np.ascontiguousarray(table.rows[:, kept]), chosen=chosen, notes=[*table.notes, note])
 
 
@@ -115,9 +116,12 @@ def check_leakage(table: Table, part: np.ndarray, window: int, ahead: int) -> No
             continue
         for shift in range(1, min(window + ahead, len(target) // 2)):
             if abs(_correlation(changes[:-shift, i], target[shift:])) > _SAME:
+                cure = f"Leave it out with exclude (--exclude {name!r})."
+                if name in table.chosen.known:
+                    cure = "Its values cannot be known before those of the target. Leave it out of known (--known)."
                 raise DataError(
                     f"column {name!r} contains the target {table.chosen.target!r} from {counted(shift, 'row')} ahead "
-                    f"(leakage). Leave it out with exclude (--exclude {name!r})."
+                    f"(leakage). {cure}"
                 )
 
 

@@ -45,6 +45,7 @@ class Chosen(NamedTuple):
         inputs: The columns of the table that the features are made of.
         categories: The values of each column of categories.
         parts: How the column of times is joined from several, or `None`.
+        known: Those of the inputs whose values are known before.
     """
 
     target: str
@@ -55,6 +56,7 @@ class Chosen(NamedTuple):
     inputs: list[str]
     categories: dict[str, list[str]] = {}  # noqa: RUF012
     parts: Parts | None = None
+    known: list[str] = []  # noqa: RUF012
 
     def places(self) -> dict[str, int]:
         """The place of each feature in a row."""
@@ -143,13 +145,14 @@ def choose(head: pl.DataFrame, source: Source, settings: Settings) -> Chosen:
     parts = time_parts.asked_for(names, head) if isinstance(names, list) else None
     time = parts.name if parts is not None else settings.time
     kind = kinds(head, source.decimal_comma, source.decimal)
-    target, group, features = settings.target, settings.group, settings.features
+    target, group, features, known = settings.target, settings.group, settings.features, list(settings.known or ())
     of_time = parts.columns if parts is not None else [time]
-    asked = {"target": [target], "time": of_time, "group": [group], "features": features, "exclude": settings.exclude}
+    asked = {"target": [target], "time": of_time, "group": [group], "features": features, "known": known}
+    asked["exclude"] = settings.exclude
     _check_names(kind, asked)
     kind = {name: each for name, each in kind.items() if name not in (settings.exclude or ())}
     _check_exclude(kind, asked)
-    given = {target, group, *(features or ())}
+    given = {target, group, *(features or ()), *known}
     if target is None and "numbers" not in kind.values():
         kind = {n: "numbers" if k == "count" else k for n, k in kind.items()}
     if time is None:
@@ -166,9 +169,14 @@ def choose(head: pl.DataFrame, source: Source, settings: Settings) -> Chosen:
         raise DataError(f"target, time and group are {target!r}, {time!r} and {group!r}; expected different columns.")
     if wrong := [name for name in features or () if name in taken]:
         raise DataError(f"features has {wrong[0]!r}, the column of the {'group' if wrong[0] == group else 'time'}.")
+    if wrong := [name for name in known if name in {*taken, target}]:
+        role = "target" if wrong[0] == target else "group" if wrong[0] == group else "time"
+        raise DataError(
+            f"known has {wrong[0]!r}, the column of the {role}; expected other columns. Leave it out there."
+        )
     calendar = _calendar(head, time, kind, [n for n in numeric if n not in given]) if features is None else []
     seen = [n for n, k in kind.items() if k in {"numbers", "categories"} and n not in {*taken, *calendar}]
-    inputs = list(dict.fromkeys([*(seen if features is None else features), target]))
+    inputs = list(dict.fromkeys([*(seen if features is None else features), *known, target]))
     if features is None:
         inputs.sort(key=list(kind).index)
     _check_target(head[target], kind[target])
@@ -181,7 +189,7 @@ def choose(head: pl.DataFrame, source: Source, settings: Settings) -> Chosen:
         for name, each in kind.items()
         if name not in {*inputs, *taken}
     }
-    return Chosen(target, inputs, time, group, left_out, inputs, categories, parts)
+    return Chosen(target, inputs, time, group, left_out, inputs, categories, parts, known)
 
 
 def _several(time: str, head: pl.DataFrame) -> list[str] | str:
@@ -243,7 +251,7 @@ def _check_names(kind: Mapping[str, str], asked: Mapping[str, Sequence[str | Non
 
 
 def _check_exclude(kind: Mapping[str, str], asked: Mapping[str, Sequence[str | None] | None]) -> None:
-    for role in ("target", "time", "group", "features"):
+    for role in ("target", "time", "group", "features", "known"):
         for name in asked[role] or ():
             if name is not None and name not in kind:
                 raise DataError(f"exclude has {name!r}, which {role} names as well. Name it once.")

@@ -40,6 +40,7 @@ def facts(prepared: Prepared, source: Source, settings: Settings) -> dict[str, A
             "features": table.chosen.features,
             "inputs": table.chosen.inputs,
             "categories": table.chosen.categories,
+            "known": table.chosen.known,
             "time": table.chosen.time,
             "time_form": table.form,
             "time_parts": None if table.chosen.parts is None else table.chosen.parts.cells,

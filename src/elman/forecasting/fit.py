@@ -18,11 +18,11 @@ import numpy as np
 import elman
 from elman import files, progress
 from elman.assessment import Conformal
-from elman.forecasting import advice, facts, folder, intervals, verdict
+from elman.forecasting import advice, facts, folder, intervals, leads, verdict
 from elman.forecasting.drawing import draw
 from elman.forecasting.fitted import Fitted, fit_all, models_of
 from elman.forecasting.fitted import forecasts as fitted_forecasts
-from elman.forecasting.forecast import last_forecast, to_csv
+from elman.forecasting.forecast import last_forecast, last_windows, to_csv
 from elman.forecasting.models import rows_of
 from elman.forecasting.parts import PARTS, parts_at_origins
 from elman.forecasting.prepared import Prepared, prepare
@@ -78,6 +78,7 @@ def fit(
     encoding: str | None = None,
     decimal: str | None = None,
     calendar: bool = False,
+    known: Sequence[str] | None = None,
     out: Any = None,
     fresh: bool = False,
     verbose: int | str = "auto",
@@ -134,6 +135,9 @@ def fit(
             and raises an error where it is not certain.
         calendar: Whether the place of each row in the hour, the day, the week and the year is seen too, as sine and
             cosine, as far as the times allow.
+        known: Columns whose values are known before, such as a price, a plan or the weather forecast. All models but
+            the repeats see their values at the rows ahead. For a forecast after its end, the table holds `ahead` more
+            rows there, with these values and an empty target.
         out: The run's folder. `None` names it `elman-runs/<name>-<hash>`, by the data and the arguments.
         fresh: Whether to start again, even if the folder holds this or another run of elman, finished or not. Files of
             other programs whose names the run needs are renamed, `metrics.json` to `metrics.json.before`.
@@ -184,6 +188,7 @@ def fit(
         encoding=encoding,
         decimal=decimal,
         calendar=calendar,
+        known=known,
     )
     with progress.shown("elman.fit", verbose) as show:
         stages = Stages(show, tell)
@@ -291,6 +296,9 @@ def _later(
         table.notes.append(f"Too short for a forecast: {listed(short)}.")
     elif short:
         table.notes.append(f"No forecast: the table ends with fewer than {rows} rows without a gap.")
+    last = last_windows(table, rows)[0] + rows - 1
+    if (lacking := leads.missing(table, last, windows.ahead)) is not None:
+        table.notes.append(f"No forecast: {lacking}")
     return later
 
 

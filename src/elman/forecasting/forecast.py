@@ -18,6 +18,7 @@ import numpy as np
 import polars as pl
 
 from elman.errors import DataError
+from elman.forecasting import leads
 from elman.forecasting.headers import free_name
 from elman.forecasting.intervals import columns as interval_columns
 from elman.forecasting.table import Table
@@ -119,8 +120,9 @@ def last_forecast(
     first_row: int,
     widths: Mapping[float, np.ndarray] | None = None,
 ) -> tuple[pl.DataFrame, list[str]]:
-    """The forecast after each group's last row, and the groups that are too short for one."""
+    """The forecast after each group's last row if its known columns are there, and the groups that are too short."""
     starts, short = last_windows(table, window)
+    starts = starts[leads.sees_ahead(table, starts + window - 1, ahead)]
     values = forecasts_of(model, table, starts, window, ahead)
     return as_frame(table, starts, window, values, first_row, widths), short
 

@@ -13,7 +13,7 @@ import polars as pl
 
 from elman.checks import did_you_mean
 from elman.errors import DataError
-from elman.forecasting import folder, reading
+from elman.forecasting import folder, leads, reading
 from elman.forecasting.forecast import as_frame, forecasts_of, last_windows
 from elman.forecasting.intervals import LEVELS, checked
 from elman.forecasting.parts import parts_at_origins
@@ -45,7 +45,8 @@ def predict(
     Args:
         run: What `fit` returned, or the path of its folder.
         table: New rows, in order of time, with the columns that the run was trained on; as many as the model reads, or
-            more: `run.rows(run.name)`. Any kind of table that `fit` takes.
+            more: `run.rows(run.name)`. Any kind of table that `fit` takes. If the run has known columns, `ahead` more
+            rows follow, with their values and an empty target.
         every: Whether to forecast after every window of the table, and not only after the last one of each series.
         model: A model of the run, `"last_value"`, `"seasonal"`, `"linear"` or `"network"`. `None` takes the one that
             the run forecasts with: the one that won.
@@ -78,6 +79,7 @@ def predict(
     name, network = run.named(model)
     rows, ahead = run.rows(name), run.metrics["ahead"]
     starts = _every(read, rows, NAMES[name]) if every else _last(read, rows, NAMES[name])
+    starts = _with_known(read, starts, rows, ahead, every=every)
     widths = {level: run.half_widths(level, name) for level in levels if run.has_intervals}
     return as_frame(read, starts, rows, forecasts_of(network, read, starts, rows, ahead), source.first_row, widths)
 
@@ -134,6 +136,8 @@ def _read(run: Any, table: Any, form: dict[str, str | None] | None = None) -> tu
         sort=asked.get("sort", False),
         duplicates=asked.get("duplicates"),
         calendar=asked.get("calendar", False),
+        known=facts.get("known"),
+        ahead=run.metrics["ahead"],
     )
     return run, reading.read(source, settings, known), source
 
@@ -154,6 +158,20 @@ def _last(table: Table, rows: int, what: str) -> np.ndarray:
         )
         raise DataError(f"{of_group} fewer than {rows} rows without a gap; {what} needs {rows}. Pass more rows.")
     return starts
+
+
+def _with_known(table: Table, starts: np.ndarray, rows: int, ahead: int, *, every: bool) -> np.ndarray:
+    """The windows that have the known columns of every row ahead: of all windows some, of the last ones all.
+
+    Raises:
+        DataError: If one of the last has not, or none of all.
+    """
+    last = starts + rows - 1
+    seen = leads.sees_ahead(table, last, ahead)
+    lacking = leads.missing(table, last, ahead)
+    if lacking is not None and not (every and seen.any()):
+        raise DataError(lacking)
+    return starts[seen]
 
 
 def _every(table: Table, rows: int, what: str) -> np.ndarray:

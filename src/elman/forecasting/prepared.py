@@ -73,7 +73,7 @@ def prepare(source: Source, settings: Settings) -> Prepared:
     series = training_series(table, parts[0])
     longest = max(map(len, series), default=0)
     found = baselines.period_of(series, longest) if longest else None
-    window = settings.window or default_window(longest, settings.ahead, found)
+    window = settings.window or default_window(longest, settings.ahead, found, known=bool(settings.known))
     parts = _with_windows(table, parts, window, settings.ahead)
     table = checks.moments(table, parts[0])[0]  # without columns that say nothing at the first origin
     windows = [windows_of(table, part, window, settings.ahead) for part in parts]

@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 
 from elman.errors import DataError
-from elman.forecasting import calendar, columns, gaps, marks, table, time_parts, times, zones
+from elman.forecasting import calendar, columns, gaps, leads, marks, table, time_parts, times, zones
 from elman.forecasting.cells import LOOK, cleaned, has_unit, is_text, may_be_thousands, numbers, shown
 from elman.forecasting.clock import EARLIEST, LATEST, Clock
 from elman.forecasting.columns import Chosen, of_category
@@ -80,6 +80,7 @@ def read(source: Source, settings: Settings, known: Known | None = None) -> Tabl
     if settings.fill != "keep":
         raw = _without_marks(raw, chosen)
     found = gaps.arranged(source, chosen, raw, settings, notes)._replace(form=form)
+    found = leads.led(found, settings.ahead)
     if not settings.calendar:
         return found
     return calendar.with_calendar(found, None if known is None else calendar.names_in(known.features))

@@ -34,6 +34,7 @@ class Settings:
         window: Rows that the network sees, or `None` to choose them by the period.
         ahead: Rows to forecast.
         features: The input columns, or `None` for every column of numbers.
+        known: Input columns whose values are known `ahead` rows before, or `None`.
         time: The column of times, or `None` to look for one.
         group: The column that tells several series apart, or `None`.
         units: Sizes of the recurrent layers, after the checks a list.
@@ -82,6 +83,7 @@ class Settings:
     encoding: str | None = None
     decimal: str | None = None
     calendar: bool = False
+    known: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
         self._check_columns()
@@ -108,7 +110,7 @@ class Settings:
             self._set("time", ",".join(str(_column("time", name)) for name in self.time))
         for role in ("target", "time", "group"):
             self._set(role, _column(role, getattr(self, role)))
-        for role in ("features", "exclude"):
+        for role in ("features", "exclude", "known"):
             names = getattr(self, role)
             if names is None:
                 continue
@@ -138,6 +140,11 @@ class Settings:
             if getattr(self, name) is not None:
                 self._set(name, _count(name, getattr(self, name)))
         self._set("units", _sizes(self.units))
+        if self.known and self.window is not None and self.window < self.ahead:
+            raise DataError(
+                f"window is {self.window} and ahead is {self.ahead}; expected a window of {self.ahead} or more with "
+                f"known, since a window holds the known values of every row ahead. Choose one (--window {self.ahead})."
+            )
 
     def _set(self, name: str, value: Any) -> None:
         """Replaces an argument by the same value as plain Python, which `run.json` can hold."""
@@ -157,7 +164,7 @@ def _column(role: str, name: Any) -> str | None:
         return name
     if is_integer(name) or isinstance(name, tuple):
         return str(name)
-    one = "columns" if role in {"features", "exclude"} else "one column"
+    one = "columns" if role in {"features", "exclude", "known"} else "one column"
     raise DataError(f"{role} is {type(name).__name__}; expected the name of {one} of the table.")
 
 

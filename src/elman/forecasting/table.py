@@ -29,6 +29,7 @@ class RawTable(NamedTuple):
         groups: `(rows,)`, indices into `group_names`, -1 where the cell is empty.
         group_names: In order of their first row.
         marks: For a column, the numbers that mark its missing values, and how often each is there.
+        future: `(rows,)`: whether the row has no target yet, and only its known columns count; `None` without them.
     """
 
     rows: np.ndarray
@@ -37,6 +38,7 @@ class RawTable(NamedTuple):
     groups: np.ndarray
     group_names: list[str]
     marks: dict[str, list[tuple[float, int]]] = {}  # noqa: RUF012
+    future: np.ndarray | None = None
 
 
 class Table(NamedTuple):
@@ -57,6 +59,9 @@ class Table(NamedTuple):
         made: `(rows,)`: whether the target of the row was filled; `None` if none was.
         source_rows: `(rows,)`: which row of the source, from 0, each one is; `None` with a time column, whose times say
             it.
+        future: As in a `RawTable`, until `leads` takes these rows out.
+        known_ahead: `(rows,)`: of how many rows after each one the known columns are there, up to those that are
+            forecast; `None` without known columns.
     """
 
     rows: np.ndarray
@@ -72,6 +77,8 @@ class Table(NamedTuple):
     interpolated: np.ndarray | None = None
     made: np.ndarray | None = None
     source_rows: np.ndarray | None = None
+    future: np.ndarray | None = None
+    known_ahead: np.ndarray | None = None
 
     @property
     def target(self) -> int:

@@ -97,16 +97,20 @@ def training_series(table: Table, part: np.ndarray) -> list[np.ndarray]:
     return [values for values in series if len(values)]
 
 
-def default_window(longest: int, ahead: int, period: int | None) -> int:
+def default_window(longest: int, ahead: int, period: int | None, *, known: bool = False) -> int:
     """A window of one and a quarter periods, from 8 to 64 rows, and short enough to leave windows to learn from.
+
+    With known columns it has as many rows more as are forecast, since it holds the known values of these.
 
     Args:
         longest: Rows of the longest stretch of the training part.
         ahead: Rows of forecast.
         period: Rows, or `None` if there is none.
+        known: Whether there are known columns.
     """
     wanted = _WITHOUT_PERIOD if period is None else min(max(period + -(-period // 4), _SHORTEST), _LONGEST)
-    return max(1, min(wanted, (longest - ahead) // _LONG_ENOUGH))
+    least, more = (ahead, ahead) if known else (1, 0)
+    return max(least, min(wanted + more, (longest - ahead) // _LONG_ENOUGH))
 
 
 def batch_size_for(windows: int) -> int:
