@@ -158,6 +158,14 @@ def test_what_cannot_be_known_is_refused(settings, sentence):
         read(table(), **settings)
 
 
+def test_a_row_with_one_of_two_targets_is_not_of_the_future():
+    stock = [value if i <= ROWS else None for i, value in enumerate(STOCK)]
+    with pytest.raises(DataError, match="row 200 .*, column 'load' is empty; expected a value"):
+        read(table(stock=pl.Series(stock)), target=["load", "stock"])
+    found = read(table(stock=pl.Series([*stock[:ROWS], *[None] * AHEAD])), target=["load", "stock"])
+    assert (len(found.rows), found.known_ahead[-1]) == (ROWS, AHEAD)
+
+
 def test_a_table_without_any_target_is_refused():
     with pytest.raises(DataError, match="column 'load', the target, is empty"):
         read(table(load=pl.lit(None, pl.Float64)))

@@ -23,7 +23,10 @@ _table = functools.partial(option, "The table")
 _model = functools.partial(option, "The forecasts and the model")
 _run = functools.partial(option, "The run")
 
-_TARGET = "The column to forecast. Only a table with one column of numbers needs no target."
+_TARGET = (
+    "The column to forecast, or several with commas between them. Only a table with one column of numbers needs no "
+    "target."
+)
 _FEATURES = (
     "The columns that forecasts are made from, as well as the target.  [default: all columns of numbers and of "
     "categories]"
@@ -61,7 +64,7 @@ _FRESH = (
 def fit(
     table: Annotated[str | None, typer.Argument(metavar="DATA", help=TABLE)] = None,
     data: Annotated[str | None, _table("NAME", RECORDING, words=datasets.names())] = None,
-    target: Annotated[str | None, _table("COLUMN", _TARGET)] = None,
+    target: Annotated[str | None, _table("A,B,...", _TARGET)] = None,
     features: Annotated[str | None, _table("A,B,...", _FEATURES)] = None,
     time: Annotated[str | None, _table("COLUMN", _TIME)] = None,
     group: Annotated[str | None, _table("COLUMN", _GROUP)] = None,

@@ -22,7 +22,7 @@ _STEPS, _PATIENCE, _LEAST_EPOCHS = 1_500, 300, 5  # of training, at most, and wi
 def forecaster(fold: forecast.Fold, choice: Choice, seed: int) -> Model:
     """Forecasts from the window."""
     windows = fold.windows
-    scale = float(fold.std[windows.target])
+    scale = windows.of_outputs(fold.std)
     starts = np.concatenate([windows.starts[part] for part in ("train", "validation", "test")])
     counts = np.cumsum([len(windows.starts["train"]), len(windows.starts["validation"])])
     train, validation, _ = np.split(np.arange(len(starts)), counts)

@@ -102,7 +102,7 @@ def recurrent(cell: str) -> Any:
 
 def _network(fold: Fold, layers: list[Any], choice: Choice, seed: int, *, recurrent: bool = False) -> Model:
     windows, start = fold.windows, linear_of(fold)
-    scale = float(fold.mean[windows.target]), float(fold.std[windows.target])
+    scale = windows.of_outputs(fold.mean), windows.of_outputs(fold.std)
     network = forecaster.along(windows, start, layers, seed)
     untrained = forecaster.in_units(network, *scale)
     train, validation = (Examples(windows, windows.starts[part], *scale) for part in ("train", "validation"))

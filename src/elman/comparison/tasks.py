@@ -113,6 +113,11 @@ def _labelled(task: str, source: Source, asked: Asked) -> Problem:
 
 def _forecast(source: Source, asked: Asked) -> Problem:
     table = reading.read(source, asked.settings())
+    if len(table.targets) > 1:
+        raise DataError(
+            f"target is {table.chosen.target!r}; expected one column, since elman compare forecasts one at a time. "
+            "Name one (--target), or forecast all of them with elman fit."
+        )
     count = FOLDS if asked.folds is None else asked.folds
     longest = asked.window or forecast.longest_window(table, asked.ahead, count)
     first = forecast.parts_of(table, asked.ahead, count)[0]

@@ -50,7 +50,7 @@ def facts(prepared: Prepared, source: Source, settings: Settings) -> dict[str, A
             "first": None if times is None else table.clock.text(times.min()),
             "last": None if times is None else table.clock.text(times.max()),
         },
-        "target": table.chosen.target,
+        "target": table.chosen.targets if len(table.targets) > 1 else table.chosen.target,
         "unit": settings.unit,
         "cell": settings.cell,
         "bidirectional": settings.bidirectional,
@@ -75,12 +75,14 @@ def _period(table: Table, rows: int | None) -> dict[str, Any] | None:
 
 
 def trained(prepared: Prepared, fitted: list[Fitted]) -> dict[str, Any]:
-    """How training went. Errors are RMSE in the target's units; epoch 0 is before training.
+    """How training went. Errors are RMSE in the target's units, or in standard deviations if there are several targets;
+    epoch 0 is before training.
 
     The history is that of the first seed at the last origin. `trainings` has a row for each seed at each origin.
     """
     last = fitted[-1]
-    history, std = last.histories[0], prepared.origins[-1].scale[1]
+    history = last.histories[0]
+    std = prepared.origins[-1].scale[1] if len(prepared.table.targets) == 1 else 1.0
     train, validation = ([std * float(np.sqrt(loss)) for loss in each] for each in _losses(history))
     epochs = [
         {"epoch": i, "train": train[i - 1] if i else None, "validation": error, "seconds": seconds}

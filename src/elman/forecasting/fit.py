@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 
 def fit(
     table: Any,
-    target: str | None = None,
+    target: str | list[str] | None = None,
     window: int | None = None,
     ahead: int = 1,
     features: Sequence[str] | None = None,
@@ -99,7 +99,9 @@ def fit(
         table: Path of a file (CSV, Parquet, Arrow, Excel or JSON, also packed with gzip or ZIP), a NumPy array
             `(rows, columns)` (columns `x0`, `x1`, ... unless it is structured), or a pandas or Polars frame. Rows are
             in order of time.
-        target: The column to forecast. It may be left out if the table has one column of numbers.
+        target: The column to forecast. It may be left out if the table has one column of numbers. A list of columns is
+            forecast by one network: their errors and intervals are measured each by itself, and the model that wins is
+            the one with the smallest error over all of them, each in units of its standard deviation.
         window: Rows that the network sees. `None` chooses 8 to 64 of them by the period that is found.
         ahead: Rows that it forecasts, all at once.
         features: Columns that it sees. `None` takes every column of numbers, true and false, and categories (text with
@@ -213,20 +215,18 @@ def _run(prepared: Prepared, source: Source, settings: Settings, path: Path, sta
     forecasts, single = fitted_forecasts(prepared, fitted)
     measured = truth(table, windows, windows.starts["test"])
     left = {name: values - measured for name, values in forecasts.items()}
-    moments = moments_of(table, windows.starts["test"], windows.window)
-    errors = verdict.errors({name: each**2 for name, each in left.items()}, windows.ahead, moments, len(table.rows))
-    errors["models"][NETWORK]["by_seed"] = [verdict.rmse((each - measured) ** 2) for each in single]
+    judged = _judged(prepared, settings, left, [each - measured for each in single])
     folder.remove_keras_model(path)  # of an interrupted run
-    later, kept = _keep(prepared, source, fitted[-1], left, settings.model or errors["use"], path)
+    later, kept = _keep(prepared, source, fitted[-1], left, judged["model"], path)
     memory = facts.memory(fitted[-1].network, prepared.origins[-1].windows)
     data = plain(
         {
             **facts.facts(prepared, source, settings),
             **kept,
-            "errors": errors,
+            **judged,
             "training": facts.trained(prepared, fitted),
             "memory": memory,
-            "next": _next(errors, memory, left, settings, table, windows),
+            "next": _next(judged["errors"], memory, left, settings, table, windows),
             "versions": facts.versions(),
         }
     )
@@ -241,12 +241,42 @@ def _run(prepared: Prepared, source: Source, settings: Settings, path: Path, sta
     return run
 
 
+def _judged(
+    prepared: Prepared, settings: Settings, left: dict[str, np.ndarray], single: list[np.ndarray]
+) -> dict[str, Any]:
+    """The scores of all models, the model to use, and how often its intervals held the value; of several targets the
+    same of each by itself as well.
+
+    Args:
+        prepared: The held-out windows.
+        settings: The model that was asked for.
+        left: For each model `(windows, outputs)` forecasts minus values.
+        single: The same of each network.
+    """
+    table, windows, ahead = prepared.table, prepared.windows, prepared.windows.ahead
+    moments = moments_of(table, windows.starts["test"], windows.window)
+    squares = {name: each**2 for name, each in left.items()}
+    names, std, each_target = table.chosen.targets, prepared.origins[-1].scale[1], list[dict[str, Any]]()
+    if len(names) == 1:
+        errors, std = verdict.errors(squares, ahead, moments, len(table.rows)), 1.0
+    else:
+        errors, each_target = verdict.errors_of_targets(squares, std, ahead, moments, len(table.rows))
+    errors["models"][NETWORK]["by_seed"] = [verdict.rmse((each / std) ** 2) for each in single]
+    use = settings.model or errors["use"]
+    in_time = left[use][np.argsort(moments, kind="stable")]
+    targets = [
+        {"target": name, "errors": found, "intervals": intervals.measured(in_time[:, i * ahead : (i + 1) * ahead])}
+        for i, (name, found) in enumerate(zip(names, each_target, strict=False))
+    ]
+    judged = {"errors": errors, "model": use, "intervals": intervals.measured(in_time)}
+    return judged | ({"targets": targets} if targets else {})
+
+
 def _keep(
     prepared: Prepared, source: Source, last: Fitted, left: dict[str, np.ndarray], use: str, path: Path
 ) -> tuple[pl.DataFrame, dict[str, Any]]:
     """Writes the models, their intervals and the forecast of the one to use; the forecast, and facts of the models."""
     windows = prepared.windows
-    in_time = np.argsort(moments_of(prepared.table, windows.starts["test"], windows.window), kind="stable")
     networks = models_of(prepared, last)
     rows = {name: rows_of(name, windows, prepared.period) for name in networks}
     for name, network in networks.items():
@@ -256,9 +286,7 @@ def _keep(
     later = _later(networks[use], rows[use], conformal[use], prepared.table, windows, source)
     files.write(path / FORECAST, to_csv(later))
     return later, {
-        "model": use,
         "models": {name: {"rows": size} for name, size in rows.items()},
-        "intervals": intervals.measured(left[use][in_time]),
         "penalty": last.linear.penalty,
     }
 
@@ -319,5 +347,5 @@ def _next(
         units=settings.units,
         window=windows.window,
         features=windows.rows.shape[1],
-        target=table.chosen.target,
+        targets=table.chosen.targets,
     )

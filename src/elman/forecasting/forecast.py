@@ -49,8 +49,8 @@ def last_windows(table: Table, window: int) -> tuple[np.ndarray, list[str]]:
 
 
 def forecasts_of(model: Model, table: Table, starts: np.ndarray, window: int, ahead: int) -> np.ndarray:
-    """`(len(starts), ahead)`: the output of a model from raw rows to target units."""
-    found = np.empty((len(starts), ahead), "float32")
+    """`(len(starts), outputs)`: the output of a model from raw rows to target units."""
+    found = np.empty((len(starts), ahead * len(table.targets)), "float32")
     for first in range(0, len(starts), _AT_ONCE):
         part = slice(first, first + _AT_ONCE)
         found[part] = model(gathered(table.rows, starts[part], window))
@@ -73,13 +73,14 @@ def as_frame(
         table: Where the windows are.
         starts: First row of each.
         window: Rows of each.
-        values: `(len(starts), ahead)`.
+        values: `(len(starts), outputs)`: for each target, one after the other, the rows ahead.
         first_row: How the user counts the first row.
-        widths: `(ahead,)` half widths of the interval of each level; where one is infinite, its cells are empty.
+        widths: `(outputs,)` half widths of the interval of each level; where one is infinite, its cells are empty.
     """
-    ahead, chosen = values.shape[1], table.chosen
+    chosen = table.chosen
+    ahead = values.shape[1] // len(chosen.targets)
     last = np.repeat(starts + window - 1, ahead)
-    theirs = {chosen.target, chosen.group} | ({chosen.time} if table.times is not None else set())
+    theirs = {*chosen.targets, chosen.group} | ({chosen.time} if table.times is not None else set())
     after, step = (free_name(name, theirs) for name in (AFTER, AHEAD))
     columns: dict[str, Any] = {}
     if chosen.group is not None:
@@ -89,11 +90,15 @@ def as_frame(
     else:
         columns[after] = table.source_rows[last] + first_row
     columns[step] = np.tile(np.arange(1, ahead + 1), len(starts))
-    columns[str(chosen.target)] = values.reshape(-1).astype("float64")
-    for level, width in (widths or {}).items():
-        for name, sign in zip(interval_columns(level), (-1, 1), strict=True):
-            ends = (values + sign * width).reshape(-1).astype("float64")
-            columns[free_name(name, set(columns))] = pl.Series(ends).replace([-np.inf, np.inf], [None, None])
+    columns |= dict.fromkeys(chosen.targets)  # which keep their names
+    for i, target in enumerate(chosen.targets):
+        own = slice(i * ahead, (i + 1) * ahead)
+        of = target if len(chosen.targets) > 1 else None
+        columns[target] = values[:, own].reshape(-1).astype("float64")
+        for level, width in (widths or {}).items():
+            for name, sign in zip(interval_columns(level, of), (-1, 1), strict=True):
+                ends = (values[:, own] + sign * width[own]).reshape(-1).astype("float64")
+                columns[free_name(name, set(columns))] = pl.Series(ends).replace([-np.inf, np.inf], [None, None])
     return pl.DataFrame(columns)
 
 

@@ -159,4 +159,4 @@ def _filled(
     found = _table(chosen, new, np.diff(groups) == 0, empty + more, [*notes, note])
     unknown = np.setdiff1d(np.arange(rows.shape[1]), leads.places(chosen))
     interpolated = empty_cells[:, unknown].any(1) if fill == "linear" else None
-    return found._replace(interpolated=interpolated, made=empty_cells[:, found.target])
+    return found._replace(interpolated=interpolated, made=empty_cells[:, found.targets])

@@ -38,7 +38,7 @@ def with_future(chosen: Chosen, raw: RawTable) -> RawTable:
     """
     if not chosen.known:
         return raw
-    measured = np.flatnonzero(~np.isnan(raw.rows[:, chosen.features.index(chosen.target)]))
+    measured = np.flatnonzero(~np.isnan(raw.rows[:, chosen.target_places()]).all(1))
     if not len(measured):
         raise DataError(
             f"column {chosen.target!r}, the target, is empty in every row; expected numbers in the rows before "

@@ -60,7 +60,7 @@ def predict(
         A Polars frame with one row for each step ahead: the group, if there are several; `after`, the time or row that
         the window ends with; the time of the step, if times are regular; `ahead`, from 1; the target, in its units; and
         for each level the ends of the interval, as `lower_90` and `upper_90`, empty where too few windows were held
-        out.
+        out. Of several targets each has its column, and the ends are `NAME_lower_90` and `NAME_upper_90`.
         Times are in the table's zone. If a column of the table is called `after` or `ahead`, elman's own column of that
         name ends with `_`.
 
@@ -107,7 +107,7 @@ def examples(run: Any, table: Any) -> tuple[Any, np.ndarray, np.ndarray]:
         if held_out is None
         else held_out
     )
-    of = Windows(read.rows, read.target, window, ahead, {})
+    of = Windows(read.rows, read.targets, window, ahead, {})
     return run.models[NETWORK], of.inputs(starts), of.targets(starts)
 
 

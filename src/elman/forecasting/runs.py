@@ -28,7 +28,7 @@ class Listed(NamedTuple):
         folder: Where it is.
         state: One of `FINISHED`, `BEGUN` (it was interrupted, or is at work) and `DAMAGED`.
         table: The name of its table; `None` of a run that is not finished.
-        target: The column that it forecasts, or `None`.
+        target: The column that it forecasts, or several with commas between them, or `None`.
         ahead: Rows.
         cell: The kind of recurrent layer, with its sizes.
         model: The model that it forecasts with; `None` of a run that is not finished.
@@ -113,7 +113,7 @@ def _read(folder: Path) -> Listed:
         folder=folder,
         state=state,
         table=metrics["table"]["name"] if metrics else None,
-        target=metrics["target"] if metrics else config["target"],
+        target=_text_of(metrics["target"] if metrics else config["target"]),
         ahead=config.get("ahead", 1),
         cell=f"{config.get('cell', '')} {'+'.join(map(str, config.get('units', ())))}",
         model=model,
@@ -123,6 +123,11 @@ def _read(folder: Path) -> Listed:
         bytes=sum(path.stat().st_size for path in own),
         sha256=config["sha256"],
     )
+
+
+def _text_of(target: str | list[str] | None) -> str | None:
+    """The target, or all of them with commas between them."""
+    return ", ".join(target) if isinstance(target, list) else target
 
 
 def superfluous(runs: Sequence[Listed], keep: int | None) -> list[Listed]:

@@ -30,7 +30,7 @@ class Settings:
     """The arguments of `elman.fit` that decide the numbers of a run.
 
     Attributes:
-        target: The column to forecast, or `None` for the only column of numbers.
+        target: The column to forecast, several of them, or `None` for the only column of numbers.
         window: Rows that the network sees, or `None` to choose them by the period.
         ahead: Rows to forecast.
         features: The input columns, or `None` for every column of numbers.
@@ -58,7 +58,7 @@ class Settings:
         calendar: Whether the hour, the day, the week and the year of each row are features.
     """
 
-    target: str | None = None
+    target: str | list[str] | None = None
     window: int | None = None
     ahead: int = 1
     features: Sequence[str] | None = None
@@ -108,8 +108,9 @@ class Settings:
     def _check_columns(self) -> None:
         if isinstance(self.time, list):  # of columns that hold parts of the time
             self._set("time", ",".join(str(_column("time", name)) for name in self.time))
-        for role in ("target", "time", "group"):
+        for role in ("time", "group"):
             self._set(role, _column(role, getattr(self, role)))
+        self._set("target", _targets(self.target))
         for role in ("features", "exclude", "known"):
             names = getattr(self, role)
             if names is None:
@@ -166,6 +167,16 @@ def _column(role: str, name: Any) -> str | None:
         return str(name)
     one = "columns" if role in {"features", "exclude", "known"} else "one column"
     raise DataError(f"{role} is {type(name).__name__}; expected the name of {one} of the table.")
+
+
+def _targets(names: Any) -> str | list[str] | None:
+    """The name of the target, or a list of several."""
+    if not isinstance(names, list):
+        return _column("target", names)
+    found = [str(_column("target", name)) for name in names]
+    if not found or len(set(found)) < len(found):
+        raise DataError(f"target is {names!r}; expected the name of a column, or a list of different ones.")
+    return found[0] if len(found) == 1 else found
 
 
 def _count(name: str, value: Any) -> int:

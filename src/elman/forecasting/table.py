@@ -56,7 +56,7 @@ class Table(NamedTuple):
         notes: Sentences about what was decided.
         form: How the times are written, a key of `times.FORMS` or `COMPACT`; `None` if they are not text.
         interpolated: `(rows,)`: whether a cell of the row was filled by the value after it; `None` if none was.
-        made: `(rows,)`: whether the target of the row was filled; `None` if none was.
+        made: `(rows, targets)`: whether the target of the row was filled; `None` if none was.
         source_rows: `(rows,)`: which row of the source, from 0, each one is; `None` with a time column, whose times say
             it.
         future: As in a `RawTable`, until `leads` takes these rows out.
@@ -81,9 +81,9 @@ class Table(NamedTuple):
     known_ahead: np.ndarray | None = None
 
     @property
-    def target(self) -> int:
-        """The target's column in `rows`."""
-        return self.chosen.features.index(self.chosen.target)
+    def targets(self) -> tuple[int, ...]:
+        """The targets' columns in `rows`."""
+        return self.chosen.target_places()
 
     def segment_of(self, row: int) -> tuple[int, int]:
         """First row and the row after the last of the segment that a row is in."""

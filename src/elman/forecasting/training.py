@@ -34,12 +34,13 @@ class Examples:
     Args:
         windows: The windows.
         starts: First row of each.
-        mean: Of the target, in the training part.
+        mean: Of the target, in the training part; of each output, if there are several targets.
         std: Likewise.
     """
 
-    def __init__(self, windows: Windows, starts: np.ndarray, mean: float, std: float) -> None:
-        self.windows, self.starts, self.mean, self.std = windows, starts, mean, std
+    def __init__(self, windows: Windows, starts: np.ndarray, mean: Any, std: Any) -> None:
+        self.windows, self.starts = windows, starts
+        self.mean, self.std = np.float32(mean), np.float32(std)
         self._blocks = blocks(windows.rows, windows.window)  # a view that takes longer to make than a batch to gather
         self._shape = (windows.window, windows.rows.shape[1])
 
@@ -87,14 +88,14 @@ class Job(NamedTuple):
     Attributes:
         network: A network of `forecaster.build`, which gets the best weights.
         windows: The windows of each part.
-        scale: Mean and standard deviation of the target in the training part.
+        scale: Mean and standard deviation of the target in the training part, or of each output.
         seed: Of the order of windows.
         checkpoint: Where it is kept.
     """
 
     network: Network
     windows: Windows
-    scale: tuple[float, float]
+    scale: tuple[Any, Any]
     seed: int
     checkpoint: Path
 

@@ -8,7 +8,7 @@ is gathered from the rows when it is used, since all windows at once may not fit
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -29,14 +29,14 @@ class Windows(NamedTuple):
 
     Attributes:
         rows: `(rows, features)`, float32.
-        target: The target's column.
+        columns: The targets' columns.
         window: Rows of input.
         ahead: Rows of forecast.
         starts: For each part, the first row of each of its windows, in order.
     """
 
     rows: np.ndarray
-    target: int
+    columns: tuple[int, ...]
     window: int
     ahead: int
     starts: dict[str, np.ndarray]
@@ -45,13 +45,25 @@ class Windows(NamedTuple):
         """`(len(starts), window, features)`: the raw rows of some windows."""
         return gathered(self.rows, starts, self.window)
 
+    @property
+    def outputs(self) -> int:
+        """How many numbers a forecast has: for each target, one after the other, one for each row ahead."""
+        return self.ahead * len(self.columns)
+
     def targets(self, starts: np.ndarray) -> np.ndarray:
-        """`(len(starts), ahead)`: the values that follow."""
-        return self.rows[rows_ahead(starts, self.window, self.ahead), self.target]
+        """`(len(starts), outputs)`: the values that follow."""
+        rows = rows_ahead(starts, self.window, self.ahead)
+        return self.rows[rows[:, None], np.array(self.columns)[:, None]].reshape(len(starts), self.outputs)
 
     def last(self, starts: np.ndarray) -> np.ndarray:
-        """`(len(starts), 1)`: the target in the last row of each."""
-        return self.rows[starts + self.window - 1, self.target][:, None]
+        """`(len(starts), outputs)`: the targets in the last row of each."""
+        return np.repeat(self.rows[(starts + self.window - 1)[:, None], list(self.columns)], self.ahead, axis=1)
+
+    def of_outputs(self, values: np.ndarray) -> Any:
+        """A number of each column as one of each output `(outputs,)`; one number if there is one target."""
+        if len(self.columns) == 1:
+            return float(values[self.columns[0]])
+        return np.repeat(values[list(self.columns)], self.ahead)
 
 
 def rows_ahead(starts: np.ndarray, window: int, ahead: int) -> np.ndarray:
@@ -60,10 +72,11 @@ def rows_ahead(starts: np.ndarray, window: int, ahead: int) -> np.ndarray:
 
 
 def truth(table: Table, windows: Windows, starts: np.ndarray) -> np.ndarray:
-    """`(len(starts), ahead)`: the values that follow, float64; NaN where one was filled, since nobody measured it."""
+    """`(len(starts), outputs)`: the values that follow, float64; NaN where one was filled: nobody measured it."""
     found = windows.targets(starts).astype("float64")
     if table.made is not None:
-        found[table.made[rows_ahead(starts, windows.window, windows.ahead)]] = np.nan
+        made = table.made[rows_ahead(starts, windows.window, windows.ahead)]
+        found[made.transpose(0, 2, 1).reshape(found.shape)] = np.nan
     return found
 
 
@@ -88,12 +101,12 @@ def chunks(starts: np.ndarray, values_each: int) -> Iterator[np.ndarray]:
         yield starts[first : first + size]
 
 
-def training_series(table: Table, part: np.ndarray) -> list[np.ndarray]:
-    """The target of each stretch of the training part, float64."""
-    series = []
+def training_series(table: Table, part: np.ndarray, target: int = 0) -> list[np.ndarray]:
+    """A target in each stretch of the training part, float64; the first one if none is named."""
+    series, column = [], table.targets[target]
     for first, end in table.segments.tolist():
         last = first + int((part[first:end] == 0).sum())
-        series.append(table.rows[first:last, table.target].astype("float64"))
+        series.append(table.rows[first:last, column].astype("float64"))
     return [values for values in series if len(values)]
 
 
@@ -143,14 +156,16 @@ def windows_of(table: Table, part: np.ndarray, window: int, ahead: int) -> Windo
     parted = {name: np.concatenate(each) for name, each in found.items()}
     held_out = parted["test"]
     if table.made is not None:
-        parted["test"] = held_out[~table.made[rows_ahead(held_out, window, ahead)].all(1)]
+        made = table.made[rows_ahead(held_out, window, ahead)]
+        parted["test"] = held_out[~made.all((1, 2))]
+        for name, filled in zip(table.chosen.targets, made.all((0, 1)) & (len(made) > 0), strict=True):
+            if filled:
+                raise DataError(
+                    f"every held-out value of {name!r} was empty and is filled, so that no forecast can be judged; "
+                    "expected some at the end of the table. Leave out the rows there that have none."
+                )
     for name, each in parted.items():
         if not len(each):
-            if name == "test" and len(held_out):
-                raise DataError(
-                    f"every held-out value of {table.chosen.target!r} was empty and is filled, so that no forecast can "
-                    "be judged; expected some at the end of the table. Leave out the rows there that have none."
-                )
             share = 0.0 if table.interpolated is None else float(table.interpolated.mean())
             if share > _MOSTLY:
                 raise DataError(
@@ -159,7 +174,7 @@ def windows_of(table: Table, part: np.ndarray, window: int, ahead: int) -> Windo
                     "'previous' (--fill previous)."
                 )
             raise DataError(_too_short(table, window, ahead, name))
-    return Windows(table.rows, table.target, window, ahead, parted)
+    return Windows(table.rows, table.targets, window, ahead, parted)
 
 
 def _too_short(table: Table, window: int, ahead: int, part: str) -> str:
