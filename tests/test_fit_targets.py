@@ -19,7 +19,7 @@ from elman.forecasting import baselines, pictures, reading, report, verdict
 from elman.forecasting.prepared import prepare
 from elman.forecasting.settings import Settings
 from elman.forecasting.source import open_table
-from elman.forecasting.windows import truth, windows_of
+from elman.forecasting.windows import windows_of
 from fit_cases import DAYS, NOISE, ROWS, WAVE, csv_file
 
 SLOW = np.round(100 * np.cos(np.arange(ROWS) / 3) + 5 * NOISE, 3)  # in other units than WAVE
@@ -152,7 +152,7 @@ def test_a_target_that_was_filled_does_not_count_while_the_other_does():
     gap = int(held_out[10]) + 6  # the first row that this window forecasts
     temp = [value if i not in {gap, gap + 1} else None for i, value in enumerate(WAVE)]
     found = prepared(table(temp=pl.Series(temp)), fill="previous")
-    values = truth(found.table, found.windows, held_out)
+    values = found.windows.truth(held_out)
     assert np.isnan(values[10]).tolist() == [True, True, False, False]
     assert 10 in np.flatnonzero(np.isin(held_out, found.windows.starts["test"]))
     late = [value if i < 130 else None for i, value in enumerate(WAVE)]

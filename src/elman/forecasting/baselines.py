@@ -140,9 +140,9 @@ def fit_linear(windows: Windows, mean: np.ndarray, std: np.ndarray) -> Linear:
 def _best(found: list[Linear], windows: Windows) -> Linear:
     """The one of several linear models with the smallest validation error; of each target its own, as one model."""
     held_out, targets = windows.starts["validation"], len(windows.columns)
-    truth = windows.targets(held_out)
+    truth = windows.truth(held_out)
     squares = [((linear(windows, held_out) - truth) ** 2).reshape(len(held_out), targets, -1) for linear in found]
-    best = [found[i] for i in np.argmin([each.mean((0, 2)) for each in squares], axis=0)]
+    best = [found[i] for i in np.argmin([np.nanmean(each, (0, 2)) for each in squares], axis=0)]
     own = [slice(i * windows.ahead, (i + 1) * windows.ahead) for i in range(targets)]
     return best[0]._replace(
         weights=np.hstack([linear.weights[:, part] for linear, part in zip(best, own, strict=True)]),

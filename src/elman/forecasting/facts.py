@@ -134,7 +134,7 @@ def memory(model: Network, windows: Windows) -> dict[str, Any]:
         `horizon`, `verdict` and `because`. If the held-out windows are too few or constant, the horizon is `None`, and
         `because` says so.
     """
-    held_out = windows.starts["test"]
+    held_out = windows.measured(windows.starts["test"])
     some = examples_of(held_out)
     if windows.window < 2:
         return _not_measured("A window of one row has nothing to remember.")

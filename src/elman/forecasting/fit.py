@@ -41,7 +41,7 @@ from elman.forecasting.stages import Stages
 from elman.forecasting.table import Table
 from elman.forecasting.training import Progress
 from elman.forecasting.verdict import NETWORK
-from elman.forecasting.windows import Windows, moments_of, truth
+from elman.forecasting.windows import Windows, moments_of
 from elman.forecasting.words import listed
 from elman.network import Network
 from elman.plain_values import plain
@@ -213,7 +213,7 @@ def _run(prepared: Prepared, source: Source, settings: Settings, path: Path, sta
     _note_learning(table, fitted)
     _note_made_values(table)
     forecasts, single = fitted_forecasts(prepared, fitted)
-    measured = truth(table, windows, windows.starts["test"])
+    measured = windows.truth(windows.starts["test"])
     left = {name: values - measured for name, values in forecasts.items()}
     judged = _judged(prepared, settings, left, [each - measured for each in single])
     folder.remove_keras_model(path)  # of an interrupted run

@@ -73,7 +73,7 @@ def _learned(network: Network, prepared: Prepared, origin: Origin, linear: basel
     """
     windows = origin.windows
     starts = windows.starts["validation"]
-    truth = windows.targets(starts)
+    truth = windows.truth(starts)
     forecasts = (forecasts_of(network, prepared.table, starts, *windows[2:4]), linear(windows, starts))
     own, before = (((values - truth) / origin.scale[1]) ** 2 for values in forecasts)
     return surely_better(own, before, windows.ahead, moments_of(prepared.table, starts, windows.window))

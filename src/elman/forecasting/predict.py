@@ -101,13 +101,11 @@ def examples(run: Any, table: Any) -> tuple[Any, np.ndarray, np.ndarray]:
     """
     run, read, source = _read(run, table)
     window, ahead = run.metrics["window"], run.metrics["ahead"]
-    held_out = _held_out(run, read) if source.sha256 == run.metrics["table"]["sha256"] else None
-    starts = (
-        evenly(_every(read, window + ahead, f"a window of {window} with its targets"), _MOST)
-        if held_out is None
-        else held_out
-    )
-    of = Windows(read.rows, read.targets, window, ahead, {})
+    of = Windows(read.rows, read.targets, window, ahead, {}, read.made)
+    starts = _held_out(run, read) if source.sha256 == run.metrics["table"]["sha256"] else None
+    if starts is None:
+        starts = _every(read, window + ahead, f"a window of {window} with its targets")
+        starts = evenly(of.measured(starts), _MOST)
     return run.models[NETWORK], of.inputs(starts), of.targets(starts)
 
 
@@ -146,7 +144,8 @@ def _held_out(run: Run, table: Table) -> np.ndarray | None:
     """The held-out windows on which `fit` measured the memory, if it did."""
     window, ahead = run.metrics["window"], run.metrics["ahead"]
     last = parts_at_origins(table, run.metrics.get("origins", 1))[-1]
-    return examples_of(windows_of(table, last, window, ahead).starts["test"])
+    windows = windows_of(table, last, window, ahead)
+    return examples_of(windows.measured(windows.starts["test"]))
 
 
 def _last(table: Table, rows: int, what: str) -> np.ndarray:

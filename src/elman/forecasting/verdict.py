@@ -112,8 +112,9 @@ def rmse(squares: np.ndarray) -> float:
 
 
 def surely_better(first: np.ndarray, second: np.ndarray, ahead: int, moments: np.ndarray) -> bool:
-    """Whether the first of two `(windows, ahead)` squared errors has the lower mean in 95 % of the draws."""
-    one, other = (by_moment(squares.mean(1), moments) for squares in (first, second))
+    """Whether the first of two `(windows, ahead)` squared errors, NaN where the value is not known, has the lower mean
+    in 95 % of the draws."""
+    one, other = (by_moment(_mean(squares, 1), moments) for squares in (first, second))
     return share_of_draws_below(one, other, ahead) >= _SURELY
 
 

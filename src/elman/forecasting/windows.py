@@ -33,6 +33,7 @@ class Windows(NamedTuple):
         window: Rows of input.
         ahead: Rows of forecast.
         starts: For each part, the first row of each of its windows, in order.
+        made: `(rows, targets)`: whether the target of a row was filled, as in the `Table`; `None` if none was.
     """
 
     rows: np.ndarray
@@ -40,6 +41,7 @@ class Windows(NamedTuple):
     window: int
     ahead: int
     starts: dict[str, np.ndarray]
+    made: np.ndarray | None = None
 
     def inputs(self, starts: np.ndarray) -> np.ndarray:
         """`(len(starts), window, features)`: the raw rows of some windows."""
@@ -55,6 +57,21 @@ class Windows(NamedTuple):
         rows = rows_ahead(starts, self.window, self.ahead)
         return self.rows[rows[:, None], np.array(self.columns)[:, None]].reshape(len(starts), self.outputs)
 
+    def filled(self, starts: np.ndarray) -> np.ndarray:
+        """`(len(starts), outputs)`: whether each value that follows was filled, so that nobody measured it."""
+        if self.made is None:
+            return np.zeros((len(starts), self.outputs), bool)
+        made = self.made[rows_ahead(starts, self.window, self.ahead)]
+        return made.transpose(0, 2, 1).reshape(len(starts), self.outputs)
+
+    def measured(self, starts: np.ndarray) -> np.ndarray:
+        """Those of some windows of which no target was filled."""
+        return starts if self.made is None else starts[~self.filled(starts).any(1)]
+
+    def truth(self, starts: np.ndarray) -> np.ndarray:
+        """`(len(starts), outputs)`: the values that follow, float64; NaN where one was filled."""
+        return np.where(self.filled(starts), np.nan, self.targets(starts).astype("float64"))
+
     def last(self, starts: np.ndarray) -> np.ndarray:
         """`(len(starts), outputs)`: the targets in the last row of each."""
         return np.repeat(self.rows[(starts + self.window - 1)[:, None], list(self.columns)], self.ahead, axis=1)
@@ -69,15 +86,6 @@ class Windows(NamedTuple):
 def rows_ahead(starts: np.ndarray, window: int, ahead: int) -> np.ndarray:
     """`(len(starts), ahead)`: the rows that some windows forecast."""
     return starts[:, None] + np.arange(window, window + ahead)
-
-
-def truth(table: Table, windows: Windows, starts: np.ndarray) -> np.ndarray:
-    """`(len(starts), outputs)`: the values that follow, float64; NaN where one was filled: nobody measured it."""
-    found = windows.targets(starts).astype("float64")
-    if table.made is not None:
-        made = table.made[rows_ahead(starts, windows.window, windows.ahead)]
-        found[made.transpose(0, 2, 1).reshape(found.shape)] = np.nan
-    return found
 
 
 def gathered(rows: np.ndarray, starts: np.ndarray, window: int) -> np.ndarray:
@@ -137,7 +145,7 @@ def windows_of(table: Table, part: np.ndarray, window: int, ahead: int) -> Windo
     No window ends in a row that was filled by the value after it, which is what is to be forecast.
 
     The targets of a held-out window may reach into the block of the next origin, which no model has learned from yet. A
-    window whose targets were all filled is not held out.
+    window whose targets were all filled is used neither to validate nor to judge.
 
     Raises:
         DataError: If a part has none.
@@ -154,16 +162,9 @@ def windows_of(table: Table, part: np.ndarray, window: int, ahead: int) -> Windo
             last = LATER if name == "test" else i
             found[name].append(starts[(begins == i) & (ends >= i) & (ends <= last)])
     parted = {name: np.concatenate(each) for name, each in found.items()}
-    held_out = parted["test"]
-    if table.made is not None:
-        made = table.made[rows_ahead(held_out, window, ahead)]
-        parted["test"] = held_out[~made.all((1, 2))]
-        for name, filled in zip(table.chosen.targets, made.all((0, 1)) & (len(made) > 0), strict=True):
-            if filled:
-                raise DataError(
-                    f"every held-out value of {name!r} was empty and is filled, so that no forecast can be judged; "
-                    "expected some at the end of the table. Leave out the rows there that have none."
-                )
+    windows = Windows(table.rows, table.targets, window, ahead, parted, table.made)
+    for name in PARTS[1:]:
+        parted[name] = _judged(windows, parted[name], name, table.chosen.targets)
     for name, each in parted.items():
         if not len(each):
             share = 0.0 if table.interpolated is None else float(table.interpolated.mean())
@@ -174,7 +175,24 @@ def windows_of(table: Table, part: np.ndarray, window: int, ahead: int) -> Windo
                     "'previous' (--fill previous)."
                 )
             raise DataError(_too_short(table, window, ahead, name))
-    return Windows(table.rows, table.targets, window, ahead, parted)
+    return windows
+
+
+def _judged(windows: Windows, starts: np.ndarray, part: str, targets: list[str]) -> np.ndarray:
+    """Those windows of a part on which a forecast can be judged: with a target that was measured.
+
+    Raises:
+        DataError: If every value of a target was filled.
+    """
+    filled = windows.filled(starts)
+    for name, each in zip(targets, np.split(filled, len(targets), axis=1), strict=True):
+        if len(starts) and each.all():
+            which = "held-out value" if part == "test" else "value to validate by"
+            raise DataError(
+                f"every {which} of {name!r} was empty and is filled, so that no forecast can be judged; expected some "
+                "at the end of the table. Leave out the rows there that have none."
+            )
+    return starts[~filled.all(1)]
 
 
 def _too_short(table: Table, window: int, ahead: int, part: str) -> str:
