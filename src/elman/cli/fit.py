@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 
 from elman import datasets
-from elman.cli.help import RECORDING, TABLE, option
+from elman.cli.help import CALENDAR, DECIMAL, ENCODING, EXCLUDE, KNOWN, RECORDING, REPEATED, SEP, SORT, TABLE, option
 from elman.cli.keras_model import keras_model
 from elman.cli.screen import say, screen, table_of, usage_errors
 from elman.forecasting import Run, report
@@ -40,15 +40,6 @@ _FILL = (
     "What to do with empty cells and missing rows. linear: a straight line between the neighbours; previous: the value "
     "before; split: cut the series there; keep: ignore gaps in time.  [default: stop]"
 )
-_DUPLICATES = "Which of several rows of one time counts: first, last, or the mean of all.  [default: stop]"
-_SEP = "What separates the columns of a text file, such as ';' or tab or ' '.  [default: found in the header]"
-_ENCODING = "The encoding of a text file, such as latin-1.  [default: UTF-8]"
-_DECIMAL = "The decimal mark of numbers, . or ,; the other one separates thousands then.  [default: found]"
-_CALENDAR = "Forecast from the time of day, the day of the week and the time of the year as well."
-_KNOWN = (
-    "Columns whose values are known before, such as a price or the weather forecast. A forecast uses those of the rows "
-    "ahead, which stand below the last row, with an empty target."
-)
 _WINDOW = "How many of the latest rows a forecast is made from.  [default: 8 to 64, by the period]"
 _CELL = f"The kind of recurrent layer: {', '.join(CELLS[:-1])} or {CELLS[-1]}."
 _EPOCHS = "The most passes over the data. Training ends earlier when the error no longer falls."
@@ -69,14 +60,14 @@ def fit(
     time: Annotated[str | None, _table("COLUMN", _TIME)] = None,
     group: Annotated[str | None, _table("COLUMN", _GROUP)] = None,
     fill: Annotated[str | None, _table("HOW", _FILL, words=FILLS)] = None,
-    exclude: Annotated[str | None, _table("A,B,...", "Columns that are left out.")] = None,
-    sort: Annotated[bool, _table(None, "Sort the rows by time first.", "--sort")] = False,
-    duplicates: Annotated[str | None, _table("WHICH", _DUPLICATES, words=DUPLICATES)] = None,
-    sep: Annotated[str | None, _table("MARK", _SEP)] = None,
-    encoding: Annotated[str | None, _table("NAME", _ENCODING)] = None,
-    decimal: Annotated[str | None, _table("MARK", _DECIMAL, words=(".", ","))] = None,
-    known: Annotated[str | None, _table("A,B,...", _KNOWN)] = None,
-    calendar: Annotated[bool, _table(None, _CALENDAR, "--calendar")] = False,
+    exclude: Annotated[str | None, _table("A,B,...", EXCLUDE)] = None,
+    sort: Annotated[bool, _table(None, SORT, "--sort")] = False,
+    duplicates: Annotated[str | None, _table("WHICH", REPEATED, words=DUPLICATES)] = None,
+    sep: Annotated[str | None, _table("MARK", SEP)] = None,
+    encoding: Annotated[str | None, _table("NAME", ENCODING)] = None,
+    decimal: Annotated[str | None, _table("MARK", DECIMAL, words=(".", ","))] = None,
+    known: Annotated[str | None, _table("A,B,...", KNOWN)] = None,
+    calendar: Annotated[bool, _table(None, CALENDAR, "--calendar")] = False,
     unit: Annotated[str | None, _table("TEXT", "The target's unit, for the report and the pictures.")] = None,
     ahead: Annotated[int | None, _model("ROWS", "How many rows to forecast.  [default: 1]")] = None,
     window: Annotated[int | None, _model("ROWS", _WINDOW)] = None,

@@ -18,7 +18,7 @@ from elman.checks import did_you_mean
 from elman.errors import DataError
 from elman.forecasting import time_parts
 from elman.forecasting.cells import LOOK, MOST, cleaned, has_unit, is_text, may_be_thousands, numbers, shown
-from elman.forecasting.settings import Settings
+from elman.forecasting.settings import TableSettings
 from elman.forecasting.source import Source
 from elman.forecasting.time_parts import Parts
 from elman.forecasting.times import COMPACT, EXCEL, TIME_OF_DAY, is_temporal, time_format, times
@@ -139,7 +139,7 @@ def _rises_evenly(values: np.ndarray) -> bool:
 # --- which of them ---------------------------------------------------------------------------------------------------
 
 
-def choose(head: pl.DataFrame, source: Source, settings: Settings) -> Chosen:
+def choose(head: pl.DataFrame, source: Source, settings: TableSettings) -> Chosen:
     """Settles which columns are used. Categories are found, and their values are left to `reading`.
 
     Args:
@@ -203,7 +203,7 @@ def choose(head: pl.DataFrame, source: Source, settings: Settings) -> Chosen:
     return Chosen(targets, inputs, time, group, left_out, inputs, categories, parts, known)
 
 
-def _targets(settings: Settings, head: pl.DataFrame) -> list[str]:
+def _targets(settings: TableSettings, head: pl.DataFrame) -> list[str]:
     """The columns to forecast that the user named; none for the only column of numbers."""
     target = settings.target
     if target is None:

@@ -13,7 +13,7 @@ from elman.errors import DataError
 from elman.forecasting import leads, table
 from elman.forecasting.columns import Chosen
 from elman.forecasting.ordering import Where, in_order
-from elman.forecasting.settings import Settings
+from elman.forecasting.settings import TableSettings
 from elman.forecasting.source import Source
 from elman.forecasting.table import RawTable, Table
 from elman.forecasting.words import counted, listed
@@ -21,7 +21,7 @@ from elman.forecasting.words import counted, listed
 _GAP = 1.5  # median steps, above which rows are missing
 
 
-def arranged(source: Source, chosen: Chosen, raw: RawTable, settings: Settings, notes: list[str]) -> Table:
+def arranged(source: Source, chosen: Chosen, raw: RawTable, settings: TableSettings, notes: list[str]) -> Table:
     """Puts rows in order, and deals with missing cells and with gaps."""
     fill = settings.fill
     raw, order = in_order(source, chosen, raw, settings, notes)

@@ -18,7 +18,7 @@ from elman.forecasting.forecast import as_frame, forecasts_of, last_windows
 from elman.forecasting.intervals import LEVELS, checked
 from elman.forecasting.parts import parts_at_origins
 from elman.forecasting.run import Run
-from elman.forecasting.settings import Settings
+from elman.forecasting.settings import TableSettings
 from elman.forecasting.source import Form, Source, open_table
 from elman.forecasting.table import Table
 from elman.forecasting.verdict import NAMES, NETWORK
@@ -114,7 +114,7 @@ def _read(run: Any, table: Any, form: dict[str, str | None] | None = None) -> tu
     if not isinstance(run, Run):
         run = Run.load(run)
     facts, asked = run.metrics["table"], run.metrics["arguments"]
-    own = Settings(**{name: asked.get(name) for name in FORM} | (form or {}))
+    own = TableSettings(**{name: asked.get(name) for name in FORM} | (form or {}))
     source = open_table(table, Form(own.sep, own.encoding, own.decimal))
     inputs = facts.get("inputs", facts["features"])
     known = reading.Known.of_run(facts)
@@ -125,7 +125,7 @@ def _read(run: Any, table: Any, form: dict[str, str | None] | None = None) -> tu
             f"the table has no column {missing[0]!r}, which {run.folder} was trained on; it has "
             f"{listed(source.columns)}.{did_you_mean(missing[0], source.columns)}"
         )
-    settings = Settings(
+    settings = TableSettings(
         target=run.metrics["target"],
         features=inputs,
         time=facts["time"],
