@@ -74,8 +74,9 @@ def predict(
     """
     levels = checked(interval)
     given = {"sep": sep, "encoding": encoding, "decimal": decimal}
-    run, read, source = _read(run, table, {name: value for name, value in given.items() if value is not None})
+    run = _opened(run)
     folder.check_keras_model(run.folder)
+    read, source = _read(run, table, {name: value for name, value in given.items() if value is not None})
     name, network = run.named(model)
     rows, ahead = run.rows(name), run.metrics["ahead"]
     starts = _every(read, rows, NAMES[name]) if every else _last(read, rows, NAMES[name])
@@ -99,7 +100,8 @@ def examples(run: Any, table: Any) -> tuple[Any, np.ndarray, np.ndarray]:
     Raises:
         elman.DataError: If the run is not finished, or the table does not fit it.
     """
-    run, read, source = _read(run, table)
+    run = _opened(run)
+    read, source = _read(run, table)
     window, ahead = run.metrics["window"], run.metrics["ahead"]
     of = Windows(read.rows, read.targets, window, ahead, {}, read.made)
     starts = _held_out(run, read) if source.sha256 == run.metrics["table"]["sha256"] else None
@@ -109,10 +111,13 @@ def examples(run: Any, table: Any) -> tuple[Any, np.ndarray, np.ndarray]:
     return run.models[NETWORK], of.inputs(starts), of.targets(starts)
 
 
-def _read(run: Any, table: Any, form: dict[str, str | None] | None = None) -> tuple[Run, Table, Source]:
-    """A run, a table of the columns that it was trained on, and where it comes from."""
-    if not isinstance(run, Run):
-        run = Run.load(run)
+def _opened(run: Any) -> Run:
+    """What `fit` returned, or the run in the folder of that path."""
+    return run if isinstance(run, Run) else Run.load(run)
+
+
+def _read(run: Run, table: Any, form: dict[str, str | None] | None = None) -> tuple[Table, Source]:
+    """A table of the columns that a run was trained on, and where it comes from."""
     facts, asked = run.metrics["table"], run.metrics["arguments"]
     own = TableSettings(**{name: asked.get(name) for name in FORM} | (form or {}))
     source = open_table(table, Form(own.sep, own.encoding, own.decimal))
@@ -137,7 +142,7 @@ def _read(run: Any, table: Any, form: dict[str, str | None] | None = None) -> tu
         known=facts.get("known"),
         ahead=run.metrics["ahead"],
     )
-    return run, reading.read(source, settings, known), source
+    return reading.read(source, settings, known), source
 
 
 def _held_out(run: Run, table: Table) -> np.ndarray | None:
