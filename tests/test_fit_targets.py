@@ -16,6 +16,7 @@ from elman import DataError
 from elman.cli import keras_model
 from elman.cli.app import app
 from elman.forecasting import baselines, pictures, reading, report, verdict
+from elman.forecasting.predict import examples
 from elman.forecasting.prepared import prepare
 from elman.forecasting.settings import Settings
 from elman.forecasting.source import open_table
@@ -122,6 +123,30 @@ def test_the_forecast_has_each_target_with_its_intervals(run):
     widths = run.half_widths(0.9)
     assert_allclose((found["load_upper_90"] - found["load"]).to_numpy(), widths[2:], rtol=1e-5)
     assert elman.predict(run, table(), every=True).height == 2 * (ROWS - run.rows(run.name) + 1)
+
+
+def test_memory_is_measured_in_standard_deviations_of_each_target(run):
+    network, x, y = examples(run, table())
+    model = run.models["network"]
+    rescale = model.layers.entries[-1]
+    assert_allclose(network(x) * np.array(rescale.scale) + np.array(rescale.offset), model(x), rtol=1e-4, atol=1e-4)
+    assert (y.std(0) < 2).all()
+    found = elman.diagnose(network, x, y)
+    assert {name: run.metrics["memory"][name] for name in ("horizon", "verdict")} == {
+        "horizon": found.horizon,
+        "verdict": found.verdict,
+    }
+
+
+@pytest.mark.parametrize("name", ["last_value", "seasonal", "linear", "network"])
+def test_the_models_can_be_exported_and_streamed(run, name, tmp_path):
+    model = run.models[name]
+    path = elman.export(model, tmp_path / "model.safetensors").path
+    rows = reading.read(open_table(table()), Settings(target=BOTH)).rows
+    expected = model(rows[None, -run.rows(name) :])[0]
+    assert_allclose(elman.Network.load(path)(rows[None, -run.rows(name) :])[0], expected)
+    stream = elman.Stream(model)
+    assert_allclose(np.asarray([stream.step(row) for row in rows])[-1], expected, rtol=1e-4, atol=1e-3)
 
 
 def test_the_picture_has_each_target_below_the_other(run):

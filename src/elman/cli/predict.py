@@ -44,7 +44,8 @@ def predict(
     """Forecast the rows that follow a table, with a run of elman fit.
 
     DATA holds new rows, at least as many as the model reads: the window of the
-    run, or a period for the seasonal repeat.
+    run, or a period for the seasonal repeat. If the run has known columns, the
+    rows to forecast follow, with these columns and an empty target.
 
     \b
     elman fit --data walk --out my-run

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 import elman
+from elman.forecasting import models
 from elman.forecasting.fitted import Fitted
 from elman.forecasting.prepared import Prepared
 from elman.forecasting.settings import Settings
@@ -145,6 +146,8 @@ def memory(model: Network, windows: Windows) -> dict[str, Any]:
     targets = windows.targets(some)
     if not np.ptp(targets, axis=0).any():
         return _not_measured("The values that the last block holds out are all the same.")
+    if len(windows.columns) > 1:
+        model, targets = models.in_deviations(model, targets)
     found = elman.diagnose(model, windows.inputs(some), targets)
     return {"horizon": found.horizon, "verdict": found.verdict, "because": found.because}
 

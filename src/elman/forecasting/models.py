@@ -90,6 +90,20 @@ def average(networks: Sequence[Network], mean: Any, std: Any) -> Network:
     return network
 
 
+def in_deviations(network: Network, values: np.ndarray) -> tuple[Network, np.ndarray]:
+    """A network of several targets without its Rescale, and values in its standard deviations, so that no target counts
+    more than the others because of its unit.
+
+    Args:
+        network: Of `average`.
+        values: `(windows, outputs)`, in the targets' units.
+    """
+    *layers, rescale = network.layers.entries
+    bare = Network(layers, input_shape=network.input_shape)
+    bare.set_weights({name: weights for name, weights in network.weights.items() if name in bare.weights})
+    return bare, ((values - np.array(rescale.offset)) / np.array(rescale.scale)).astype("float32")
+
+
 def rows_of(name: str, windows: Windows, period: int | None) -> int:
     """How many rows a model of a run reads."""
     return period if name == "seasonal" and period is not None else windows.window

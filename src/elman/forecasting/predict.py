@@ -13,7 +13,7 @@ import polars as pl
 
 from elman.checks import did_you_mean
 from elman.errors import DataError
-from elman.forecasting import folder, leads, reading
+from elman.forecasting import folder, leads, models, reading
 from elman.forecasting.forecast import as_frame, forecasts_of, last_windows
 from elman.forecasting.intervals import LEVELS, checked
 from elman.forecasting.parts import parts_at_origins
@@ -93,7 +93,8 @@ def examples(run: Any, table: Any) -> tuple[Any, np.ndarray, np.ndarray]:
         table: A table with the columns that the run was trained on.
 
     Returns:
-        The network, `(windows, window, features)` and `(windows, ahead)`. Of the table that the run was made from
+        The network, `(windows, window, features)` and `(windows, ahead)`; of several targets all in standard
+        deviations, `(windows, targets * ahead)`. Of the table that the run was made from
         these are the held-out windows on which `fit` measured the memory; of another one, or if they are too few, up
         to 4,096 evenly spaced.
 
@@ -108,7 +109,10 @@ def examples(run: Any, table: Any) -> tuple[Any, np.ndarray, np.ndarray]:
     if starts is None:
         starts = _every(read, window + ahead, f"a window of {window} with its targets")
         starts = evenly(of.measured(starts), _MOST)
-    return run.models[NETWORK], of.inputs(starts), of.targets(starts)
+    network, targets = run.models[NETWORK], of.targets(starts)
+    if len(of.columns) > 1:
+        network, targets = models.in_deviations(network, targets)
+    return network, of.inputs(starts), targets
 
 
 def _opened(run: Any) -> Run:
