@@ -129,6 +129,13 @@ def test_a_cut_ends_what_is_known():
     assert found.known_ahead[[46, 47, 48, 49, 50, -1]].tolist() == [3, 2, 1, 0, 3, 0]
 
 
+def test_times_of_the_future_are_those_before_a_cut():
+    found = read(without(table(), [ROWS + 1]), "split")  # the last row is cut off from the others
+    assert found.segments.tolist() == [[0, ROWS]]
+    assert found.known_ahead[-3:].tolist() == [3, 2, 1]
+    assert found.later_times[ROWS].tolist() == DAYS[[ROWS]].astype("datetime64[us]").astype(float).tolist()
+
+
 def test_categories_can_be_known():
     day_off = ["yes" if i % 7 == 0 else "no" for i in range(ROWS + AHEAD)]
     found = read(table(off=pl.Series(day_off)), known=["off"])
@@ -205,6 +212,15 @@ def test_without_rows_of_the_future_the_models_are_the_same_and_there_is_no_fore
     )
     later = elman.predict(other, table())
     assert later["load"].to_list() == run.forecast["load"].to_list()
+
+
+def test_steps_have_the_times_of_their_rows_where_these_are_not_regular(tmp_path):
+    days = np.datetime64("2024-01-01") + np.arange(2 * (ROWS + AHEAD))
+    weekdays = days[np.is_busday(days)][: ROWS + AHEAD]
+    found = elman.fit(table(day=weekdays), known=["price"], fill="keep", **SMALL | {"out": tmp_path / "run"})
+    assert found.forecast["day"].to_list() == weekdays[ROWS:].tolist()
+    every = elman.predict(found, table(day=weekdays), every=True)
+    assert every["day"].to_list()[-2 * AHEAD :] == [*weekdays[ROWS - 1 : -1].tolist(), *weekdays[ROWS:].tolist()]
 
 
 def test_predict_needs_the_known_values_of_every_row_ahead(run):

@@ -107,10 +107,13 @@ def _times(table: Table, last: np.ndarray, ahead: int, after: str) -> dict[str, 
     assert table.times is not None
     dates = table.clock.whole_days(table.times)
     columns = {after: table.clock.series(np.repeat(table.times[last], ahead), dates=dates)}
-    later = []
+    later: list[np.ndarray | None] = []
     for row in last.tolist():
-        first = max(table.segment_of(row)[0], row - _LOOK)
-        later.append(table.clock.later(table.times[first : row + 1], ahead))
+        first, end = table.segment_of(row)
+        if table.later_times is not None:
+            later.append(np.r_[table.times[row + 1 : end], table.later_times[end]][:ahead])
+        else:
+            later.append(table.clock.later(table.times[max(first, row - _LOOK) : row + 1], ahead))
     known = [times for times in later if times is not None]
     if known and len(known) == len(later):
         columns[str(table.chosen.time)] = table.clock.series(np.concatenate(known), dates=dates)

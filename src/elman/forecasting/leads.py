@@ -66,9 +66,8 @@ def led(table: Table, ahead: int) -> Table:
     if table.future is None:
         return table
     known, measured = places(table.chosen), np.flatnonzero(~table.future)
-    ends = np.repeat(table.segments[:, 1], np.diff(table.segments)[:, 0])
-    rows_after = ends - 1 - np.arange(len(ends))
-    later = np.arange(len(ends)) + np.minimum(ahead, rows_after)
+    rows_after = np.repeat(table.segments[:, 1], np.diff(table.segments)[:, 0]) - 1 - np.arange(len(table.rows))
+    later = np.arange(len(table.rows)) + np.minimum(ahead, rows_after)
 
     def moved(part: slice) -> np.ndarray:
         rows = table.rows[measured[part]]
@@ -80,21 +79,33 @@ def led(table: Table, ahead: int) -> Table:
     else:
         rows = moved(slice(None))
     counts = np.add.reduceat((~table.future).astype("int64"), table.segments[:, 0])
-    stops = np.cumsum(counts[counts > 0])
+    kept = counts > 0  # others are of the future alone
+    begins, counts, ends = table.segments[kept, 0] + counts[kept], counts[kept], table.segments[kept, 1]
+    stops = np.cumsum(counts)
+    later_times = None
+    if (times := table.times) is not None:
+        later_times = {stop: times[begin:end] for stop, begin, end in zip(stops.tolist(), begins, ends, strict=True)}
     note = (
         f"Known ahead: {listed(table.chosen.known)}. A row of a window has their values {counted(ahead, 'row')} later."
     )
-    return table._replace(
+    return _only(table, measured)._replace(
         rows=rows,
-        segments=np.column_stack([stops - counts[counts > 0], stops]),
+        segments=np.column_stack([stops - counts, stops]),
         notes=[*table.notes, note],
         known_ahead=np.minimum(rows_after, ahead)[measured],
+        later_times=later_times,
         future=None,
-        groups=table.groups[measured],
-        times=None if table.times is None else table.times[measured],
-        interpolated=None if table.interpolated is None else table.interpolated[measured],
-        made=None if table.made is None else table.made[measured],
-        source_rows=None if table.source_rows is None else table.source_rows[measured],
+    )
+
+
+def _only(table: Table, kept: np.ndarray) -> Table:
+    """The table with what it says of some rows alone; `rows` and `segments` are as before."""
+    return table._replace(
+        groups=table.groups[kept],
+        times=None if table.times is None else table.times[kept],
+        interpolated=None if table.interpolated is None else table.interpolated[kept],
+        made=None if table.made is None else table.made[kept],
+        source_rows=None if table.source_rows is None else table.source_rows[kept],
     )
 
 

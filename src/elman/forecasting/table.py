@@ -62,6 +62,8 @@ class Table(NamedTuple):
         future: As in a `RawTable`, until `leads` takes these rows out.
         known_ahead: `(rows,)`: of how many rows after each one the known columns are there, up to those that are
             forecast; `None` without known columns.
+        later_times: By the row after the last of each segment, the times of the rows of the future that follow; `None`
+            without known columns, and without times.
     """
 
     rows: np.ndarray
@@ -79,6 +81,7 @@ class Table(NamedTuple):
     source_rows: np.ndarray | None = None
     future: np.ndarray | None = None
     known_ahead: np.ndarray | None = None
+    later_times: dict[int, np.ndarray] | None = None
 
     @property
     def targets(self) -> tuple[int, ...]:
