@@ -7,12 +7,14 @@
 In: the recording of a walk that ships, and series in the wheels of aeon, heartpy, nolds, sktime and statsmodels. Out:
 one JSON object; status 1 if a verdict is wrong for any seed. A network should win where something moves by laws that
 are not linear: a leg, a heart. It should not where little is known of the next value, or where a line says it all:
-yearly and monthly figures, and the changes of an index of shares. Nothing but the seed is set.
+yearly and monthly figures, and the changes of an index of shares. Nothing but the seed is set. Each run is kept when it
+is done.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import io
 import json
 import sys
@@ -23,6 +25,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 from fit_unmet import wheel
+from resumed import Results
 
 import elman
 from elman import datasets
@@ -74,27 +77,53 @@ def series() -> Iterator[Series]:
     yield Series("sunspots", sunspots.load_pandas().data[["SUNACTIVITY"]], {}, False)
 
 
+def judged(each: Series, seed: int) -> dict[str, Any]:
+    """What one run says of a series."""
+    with tempfile.TemporaryDirectory() as folder:
+        metrics = elman.fit(each.table, out=folder, seed=seed, **each.arguments).metrics
+    errors = metrics["errors"]
+    best = errors["models"][errors["best_baseline"]]["rmse"]
+    return {
+        "over_best": errors["models"]["network"]["rmse"] / best,
+        "won": errors["winner"] == "network",
+        "verdict": errors["verdict"],
+        "rows": metrics["table"]["rows"],
+    }
+
+
+def summary(found: list[tuple[Series, list[dict[str, Any]]]]) -> dict[str, Any]:
+    """The verdicts of each series by seed, and those that are wrong."""
+    failed = [
+        f"{each.name}, seed {seed}: {SHOULD[each.wins]}: {run['verdict']}"
+        for each, runs in found
+        for seed, run in enumerate(runs)
+        if run["won"] != each.wins
+    ]
+    rows = [
+        {
+            "series": each.name,
+            "rows": runs[0]["rows"],
+            "expected": SHOULD[each.wins],
+            "seeds": [{"over_best": run["over_best"], "verdict": run["verdict"]} for run in runs],
+        }
+        for each, runs in found
+    ]
+    return {"failed": failed, "series": rows}
+
+
 def main() -> int:
     """Fits, compares and prints."""
     options = argparse.ArgumentParser()
     options.add_argument("--seeds", type=int, default=5)
     asked = options.parse_args()
-    found, failed = [], []
-    for name, table, arguments, wins in series():
-        rows = []
-        for seed in range(asked.seeds):
-            with tempfile.TemporaryDirectory() as folder:
-                run = elman.fit(table, out=folder, seed=seed, **arguments)
-            errors = run.metrics["errors"]
-            best = errors["models"][errors["best_baseline"]]["rmse"]
-            rows.append({"over_best": errors["models"]["network"]["rmse"] / best, "verdict": errors["verdict"]})
-            won = errors["winner"] == "network"
-            print(f"{name}, seed {seed}: {rows[-1]['over_best']:.3f}, won: {won}", file=sys.stderr, flush=True)
-            if won != wins:
-                failed.append(f"{name}, seed {seed}: {SHOULD[wins]}: {errors['verdict']}")
-        found.append({"series": name, "rows": run.metrics["table"]["rows"], "expected": SHOULD[wins], "seeds": rows})
-    print(json.dumps({"failed": failed, "series": found}))
-    return 1 if failed else 0
+    results = Results("fit_real", __file__)
+    found = [
+        (each, [results([each.name, seed], functools.partial(judged, each, seed)) for seed in range(asked.seeds)])
+        for each in series()
+    ]
+    said = summary(found)
+    print(json.dumps(said))
+    return 1 if said["failed"] else 0
 
 
 if __name__ == "__main__":

@@ -7,13 +7,14 @@
 In: nothing but seeds. Out: one JSON object; status 1 if a figure is outside its range. For each kind of series and
 number of rows: in how many draws the 95 % interval of an error holds the true error, where a winner may be declared; in
 how many draws the report says "beats" and the network's true error is not below the best baseline's; and how many
-values after the table the 80 and 95 % intervals of forecasts hold. The true error of a model is its error on many
-continuations of the rows before each origin, weighted as the held-out windows are.
+values after the table the 80 and 95 % intervals of forecasts hold. Each draw is kept when it is done. The true error of
+a model is its error on many continuations of the rows before each origin, weighted as the held-out windows are.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import sys
 import tempfile
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from resumed import Results
 
 from elman.forecasting import intervals, verdict
 from elman.forecasting.fitted import fit_all, forecasts, models_of
@@ -133,9 +135,12 @@ def draw(step: Step, rows: int, ahead: int, seed: int) -> dict[str, Any]:
     }
 
 
-def cell(kind: str, rows: int, ahead: int, draws: int) -> dict[str, Any]:
+def cell(kind: str, rows: int, ahead: int, draws: int, results: Results) -> dict[str, Any]:
     """All draws of one kind of series."""
-    found = [draw(KINDS[kind], rows, ahead, seed) for seed in range(draws)]
+    found = [
+        results([kind, rows, ahead, seed], functools.partial(draw, KINDS[kind], rows, ahead, seed))
+        for seed in range(draws)
+    ]
     covered = [each for draw in found for each in draw["covered"]]
     held = [[draw["held"][i] for draw in found if draw["held"][i] is not None] for i in range(len(intervals.LEVELS))]
     return {
@@ -182,11 +187,11 @@ def main() -> int:
     options.add_argument("--ahead", type=int, nargs="+", default=[1])
     options.add_argument("--kinds", nargs="+", default=list(KINDS))
     asked = options.parse_args()
-    found = []
+    found, results = [], Results("fit_verdicts", __file__)
     for kind in asked.kinds:
         for rows in asked.rows:
             for ahead in asked.ahead:
-                found.append(cell(kind, rows, ahead, asked.draws))
+                found.append(cell(kind, rows, ahead, asked.draws, results))
                 print(json.dumps(found[-1]), file=sys.stderr, flush=True)
     failed = [each for row in found for each in failures(row)]
     print(json.dumps({"draws": asked.draws, "failed": failed, "cells": found}))

@@ -86,7 +86,7 @@ def steps(suites: list[str]) -> Iterator[tuple[str, list[str], Callable[[], dict
     for suite in suites:
         for run in checks.suite(suite):
             yield f"tests_{run.name}", run.command, lambda run=run: counts(run)
-    fits = ("fit_table", "fit_kill", "fit_unmet", "fit_verdicts", "fit_real")
+    fits = ("fit_table", "fit_kill", "fit_unmet", "fit_verdicts", "fit_real", "fit_time")
     own = ("operands", "import_time", *fits, "compare_known", "c_header")
     with_frameworks = ("stream", "torch_layers", "torch_programs") if set(checks.BACKENDS) <= set(suites) else ()
     for name in (*own, *with_frameworks):

@@ -55,5 +55,8 @@ def test_another_safetensors_file_is_refused(path):
         checkpoint.read(path, REMEDY)
     found, texts = checkpoint.read(path, REMEDY, may_lack_checksum=True)
     assert (sorted(found), texts) == (["a", "b", "c"], {})
+    path.write_bytes(safetensors.numpy.save(ARRAYS, {"shb256": "0" * 64}))  # the name of a checksum with another bit
+    with pytest.raises(DataError, match="checkpoint is damaged"):
+        checkpoint.read(path, REMEDY, may_lack_checksum=True)
     with pytest.raises(DataError, match="none does not exist"):
         checkpoint.read(path.with_name("none"), REMEDY)

@@ -294,6 +294,71 @@ def test_an_argument_that_does_not_fit_is_one_sentence_and_no_folder(tmp_path, a
     assert not (tmp_path / "run").exists()
 
 
+def messy(rows=400):
+    """Days of a load and its price, out of order, one of them twice, in a file as Excel writes it in Germany."""
+    rng = np.random.default_rng(5)
+    price = rng.normal(size=rows)
+    load = 3 * price + 0.3 * rng.normal(size=rows)
+    days = np.datetime64("2022-01-01") + np.arange(rows)
+    table = pl.DataFrame({"day": days, "load": load, "price": price, "größe": rng.normal(size=rows)})
+    table = pl.concat([table, table.head(1)]).sample(fraction=1, shuffle=True, seed=0)
+    text = table.write_csv(separator=";", float_precision=3, decimal_comma=True)
+    return table, text.encode("latin-1")
+
+
+def test_a_table_is_read_with_the_options_of_fit(tmp_path):
+    table, text = messy()
+    path = tmp_path / "load.csv"
+    path.write_bytes(text)
+    options = {"target": "load", "sort": True, "duplicates": "first", "exclude": ["größe"], "calendar": True}
+    form = {"sep": ";", "encoding": "latin-1", "decimal": ","}
+    asked = Asked(**options, **form, window=8)
+    read = given(path, asked).problem.folds[0].table
+    assert read.chosen.features == [
+        "load",
+        "price",
+        *(f"calendar {c}, {s}" for c in ("week", "year") for s in ("sine", "cosine")),
+    ]
+    assert (len(read.rows), len(read.notes)) == (400, 4)
+    np.testing.assert_allclose(read.rows[:, 0], table.unique().sort("day")["load"], atol=1e-3)
+    fitted = elman.fit(path, ahead=2, window=8, epochs=1, seeds=1, origins=1, out=tmp_path / "run", **options, **form)
+    assert fitted.metrics["table"]["features"] == read.chosen.features
+
+
+def test_a_comparison_sees_what_is_known_before(tmp_path):
+    table = messy()[0].unique().sort("day").select("load", "price")
+    known, blind = (
+        elman.compare(table, "load", ahead=3, only=["last value", "linear"], known=names, out=tmp_path / str(names))
+        for names in (["price"], None)
+    )
+    errors = [{row["name"]: row["error"] for row in each.rows} for each in (known, blind)]
+    assert errors[0]["linear"] < 0.5 < 2 < errors[1]["linear"]
+    assert errors[0]["last value"] == errors[1]["last value"]
+
+
+@pytest.mark.parametrize("name", ["known", "exclude", "sort", "duplicates", "calendar"])
+def test_what_only_a_forecast_has_is_refused_elsewhere(name):
+    value = {"duplicates": "first", "sort": True, "calendar": True}.get(name, ["a"])
+    table = pl.DataFrame({"a": RNG.normal(size=40), "kind": ["x", "y"] * 20})
+    for asked in (Asked(label="kind", **{name: value}), Asked(target="kind", **{name: value})):
+        with pytest.raises(DataError, match=f"{name} .--{name}. is for forecasts of numbers, and the task is"):
+            given(table, asked)
+
+
+def test_the_command_reads_a_table_with_the_options_of_fit(tmp_path):
+    path = tmp_path / "load.csv"
+    path.write_bytes(messy()[1])
+    options = (
+        "--target load --sort --duplicates mean --exclude größe --sep ; --encoding latin-1 --decimal , --known price"
+    )
+    arguments = [*options.split(), "--only", "last value,linear", "--json", "--out", str(tmp_path / "run")]
+    done = CliRunner().invoke(app, ["compare", str(path), *arguments])
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)
+    assert (found["data"]["features"], found["data"]["rows"]) == (["load", "price"], 400)
+    assert found["arguments"]["known"] == ["price"]
+
+
 def test_the_command_prints_a_table_and_writes_a_page(tmp_path):
     path = tmp_path / "data.csv"
     pl.DataFrame({"temp": autoregression(500)}).write_csv(path)

@@ -171,7 +171,7 @@ ARGUMENTS = {
     "time in features": ({"time": "wind", "features": ["wind"]}, "features has 'wind', the column of the time"),
     "no target": ({"target": None}, "2 columns of numbers: temp, wind"),
     "units": ({"units": 0}, "units is 0"),
-    "a list of targets": ({"target": ["temp"]}, "target is list; expected the name of one column"),
+    "a list of targets": ({"target": []}, "target is .*; expected the name of a column, or a list of different ones"),
     "an array as target": ({"target": WAVE}, "target is ndarray; expected the name of one column"),
     "features that are not a list": ({"features": 3.5}, "features is float; expected a list of column names"),
     "a number as unit": ({"unit": 3}, "unit is 3; expected text"),

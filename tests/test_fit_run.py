@@ -17,6 +17,7 @@ from polars.testing import assert_frame_equal
 from typer.testing import CliRunner
 
 import elman
+from elman import archives
 from elman.cli.app import app
 from elman.forecasting import report
 from fit_cases import DAYS, FINAL, NOISE, ONCE, ROWS, SMALL, WAVE, csv_file, flipped, frame, names
@@ -191,6 +192,20 @@ def test_a_run_with_a_damaged_keras_model_makes_no_forecast(run, tmp_path):
         with pytest.raises(elman.DataError, match=r"model.keras .*damaged.*remove model.keras"):
             elman.predict(folder, frame())
     elman.Run.load(folder)  # which `elman export` writes it again from
+
+
+def test_a_keras_model_is_read_once_and_before_the_table(run, tmp_path, monkeypatch):
+    folder = shutil.copytree(run.folder, tmp_path / "run")
+    with zipfile.ZipFile(folder / "model.keras", "w") as archive:
+        archive.writestr("config.json", "{}")
+    reads, read = [], archives.read_texts
+    monkeypatch.setattr(archives, "read_texts", lambda path: reads.append(path) or read(path))
+    for _ in range(3):
+        elman.predict(folder, frame())
+    assert len(reads) == 1
+    (folder / "model.keras").write_bytes(b"")
+    with pytest.raises(elman.DataError, match="model.keras .*damaged"):
+        elman.predict(folder, tmp_path / "no such table.csv")
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "intervals.safetensors"])

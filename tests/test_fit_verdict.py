@@ -110,7 +110,7 @@ def test_one_outlier_does_not_decide():
 
 
 def said(errors, left, horizon=3, **asked):
-    facts = {"cell": "SimpleRNN", "units": [32], "window": 8, "features": 1, "target": "temp"} | asked
+    facts = {"cell": "SimpleRNN", "units": [32], "window": 8, "features": 1, "targets": ["temp"]} | asked
     return advice.next_step(errors, {"horizon": horizon}, left, **facts)
 
 
@@ -142,7 +142,9 @@ def test_noise_does_not_depend_on_itself():
 def period(times, values, found=None):
     table = reading.read(open_table(pl.DataFrame({"t": times, "temp": values})), Settings(target="temp"))
     parts = parts_at_origins(table, 1)
-    return seasons.chosen(table, [windows_of(table, parts[0], 4, 1)], found, training_series(table, parts[0]))
+    return seasons.chosen(
+        table, [windows_of(table, parts[0], 4, 1)], [found] if found else [], [training_series(table, parts[0])]
+    )
 
 
 def dates(step, rows):

@@ -11,12 +11,13 @@ from typing import Annotated, Any
 import typer
 
 from elman import datasets
-from elman.cli.help import RECORDING, TABLE, option
+from elman.cli.help import CALENDAR, DECIMAL, ENCODING, EXCLUDE, KNOWN, RECORDING, REPEATED, SEP, SORT, TABLE, option
 from elman.cli.progress import count
 from elman.cli.screen import say, screen, table_of, usage_errors
 from elman.comparison import Comparison, report
 from elman.comparison import compare as compare_models
 from elman.comparison.asked import BY, FILLS, NAMES, TASKS, Asked
+from elman.forecasting.settings import DUPLICATES
 
 _table = functools.partial(option, "The data")
 _models = functools.partial(option, "The comparison")
@@ -57,6 +58,14 @@ def compare(
     time: Annotated[str | None, _table("COLUMN", _TIME)] = None,
     group: Annotated[str | None, _table("COLUMN", _GROUP)] = None,
     fill: Annotated[str | None, _table("HOW", _FILL, words=FILLS)] = None,
+    exclude: Annotated[str | None, _table("A,B,...", EXCLUDE)] = None,
+    sort: Annotated[bool, _table(None, SORT, "--sort")] = False,
+    duplicates: Annotated[str | None, _table("WHICH", REPEATED, words=DUPLICATES)] = None,
+    sep: Annotated[str | None, _table("MARK", SEP)] = None,
+    encoding: Annotated[str | None, _table("NAME", ENCODING)] = None,
+    decimal: Annotated[str | None, _table("MARK", DECIMAL, words=(".", ","))] = None,
+    known: Annotated[str | None, _table("A,B,...", KNOWN)] = None,
+    calendar: Annotated[bool, _table(None, CALENDAR, "--calendar")] = False,
     unit: Annotated[str | None, _table("TEXT", "The target's unit, for the report and the pictures.")] = None,
     label: Annotated[str | None, _table("COLUMN", _LABEL)] = None,
     text: Annotated[str | None, _table("COLUMN", "The column of texts to classify, with --label.")] = None,
@@ -92,13 +101,13 @@ def compare(
     with usage_errors():
         if (table is None) == (data is None):
             raise ValueError("elman compare takes either DATA, a file, or --data with the name of a recording.")
-        for name in ("features", "only"):
+        for name in ("features", "exclude", "known", "only"):
             if name in given:
                 given[name] = [each.strip() for each in given[name].split(",")]
-        known = {"table": table} if data is None else datasets.arguments(data)
-        known = {name: value for name, value in known.items() if name == "table" or name in NAMES}
+        named = {"table": table} if data is None else datasets.arguments(data)
+        named = {name: value for name, value in named.items() if name == "table" or name in NAMES}
         with count("fits") as tell:
-            found = compare_models(**known | given, ray=ray, mlflow=mlflow, out=out, fresh=fresh, tell=tell)
+            found = compare_models(**named | given, ray=ray, mlflow=mlflow, out=out, fresh=fresh, tell=tell)
         page = found.to_html(found.folder / "report.html")
     _print(found, page, json_=json_)
 

@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 
 from elman import datasets
-from elman.cli.help import RECORDING, TABLE, option
+from elman.cli.help import CALENDAR, DECIMAL, ENCODING, EXCLUDE, KNOWN, RECORDING, REPEATED, SEP, SORT, TABLE, option
 from elman.cli.keras_model import keras_model
 from elman.cli.screen import say, screen, table_of, usage_errors
 from elman.comparison.asked import BY, TASKS
@@ -28,7 +28,10 @@ _labels = functools.partial(option, "To classify")
 _model = functools.partial(option, "The forecasts and the model")
 _run = functools.partial(option, "The run")
 
-_TARGET = "The column to forecast. Only a table with one column of numbers needs no target."
+_TARGET = (
+    "The column to forecast, or several with commas between them. Only a table with one column of numbers needs no "
+    "target."
+)
 _FEATURES = (
     "The columns that forecasts are made from, as well as the target.  [default: all columns of numbers and of "
     "categories]"
@@ -52,11 +55,6 @@ _FILL = (
     "What to do with empty cells and missing rows. linear: a straight line between the neighbours; previous: the value "
     "before; split: cut the series there; keep: ignore gaps in time.  [default: stop]"
 )
-_DUPLICATES = "Which of several rows of one time counts: first, last, or the mean of all.  [default: stop]"
-_SEP = "What separates the columns of a text file, such as ';' or tab or ' '.  [default: found in the header]"
-_ENCODING = "The encoding of a text file, such as latin-1.  [default: UTF-8]"
-_DECIMAL = "The decimal mark of numbers, . or ,; the other one separates thousands then.  [default: found]"
-_CALENDAR = "Forecast from the time of day, the day of the week and the time of the year as well."
 _WINDOW = "How many of the latest rows a forecast is made from.  [default: 8 to 64, by the period]"
 _CELL = f"The kind of recurrent layer: {', '.join(CELLS[:-1])} or {CELLS[-1]}."
 _EPOCHS = "The most passes over the data. Training ends earlier when the error no longer falls."
@@ -76,18 +74,19 @@ _FRESH = (
 def fit(
     table: Annotated[str | None, typer.Argument(metavar="DATA", help=TABLE)] = None,
     data: Annotated[str | None, _table("NAME", RECORDING, words=datasets.names())] = None,
-    target: Annotated[str | None, _table("COLUMN", _TARGET)] = None,
+    target: Annotated[str | None, _table("A,B,...", _TARGET)] = None,
     features: Annotated[str | None, _table("A,B,...", _FEATURES)] = None,
     time: Annotated[str | None, _table("COLUMN", _TIME)] = None,
     group: Annotated[str | None, _table("COLUMN", _GROUP)] = None,
     fill: Annotated[str | None, _table("HOW", _FILL, words=FILLS)] = None,
-    exclude: Annotated[str | None, _table("A,B,...", "Columns that are left out.")] = None,
-    sort: Annotated[bool, _table(None, "Sort the rows by time first.", "--sort")] = False,
-    duplicates: Annotated[str | None, _table("WHICH", _DUPLICATES, words=DUPLICATES)] = None,
-    sep: Annotated[str | None, _table("MARK", _SEP)] = None,
-    encoding: Annotated[str | None, _table("NAME", _ENCODING)] = None,
-    decimal: Annotated[str | None, _table("MARK", _DECIMAL, words=(".", ","))] = None,
-    calendar: Annotated[bool, _table(None, _CALENDAR, "--calendar")] = False,
+    exclude: Annotated[str | None, _table("A,B,...", EXCLUDE)] = None,
+    sort: Annotated[bool, _table(None, SORT, "--sort")] = False,
+    duplicates: Annotated[str | None, _table("WHICH", REPEATED, words=DUPLICATES)] = None,
+    sep: Annotated[str | None, _table("MARK", SEP)] = None,
+    encoding: Annotated[str | None, _table("NAME", ENCODING)] = None,
+    decimal: Annotated[str | None, _table("MARK", DECIMAL, words=(".", ","))] = None,
+    known: Annotated[str | None, _table("A,B,...", KNOWN)] = None,
+    calendar: Annotated[bool, _table(None, CALENDAR, "--calendar")] = False,
     unit: Annotated[str | None, _table("TEXT", "The target's unit, for the report and the pictures.")] = None,
     label: Annotated[str | None, _labels("COLUMN", _LABEL)] = None,
     text: Annotated[str | None, _labels("COLUMN", "The column of texts to classify, with --label.")] = None,
@@ -132,12 +131,12 @@ def fit(
         if (table is None) == (data is None):
             raise ValueError("elman fit takes either DATA, a file, or --data with the name of a recording.")
         given["units"] = _sizes(units)
-        for role, names in (("features", features), ("exclude", exclude)):
+        for role, names in (("features", features), ("exclude", exclude), ("known", known)):
             if names is not None:
                 given[role] = [name.strip() for name in names.split(",")]
-        usual = {"table": table} if data is None else datasets.arguments(data)
+        named = {"table": table} if data is None else datasets.arguments(data)
         with keras_model() as write:
-            run = fit_data(**usual | given, mlflow=mlflow, out=out, fresh=fresh)
+            run = fit_data(**named | given, mlflow=mlflow, out=out, fresh=fresh)
             _print(run, data, json_=json_)
             write(run.folder)
 

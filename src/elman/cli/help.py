@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The help of a command with many options: in groups that have a heading, and not as one long list.
 
+Texts that several commands have stand here as well.
+
 In: an option's `rich_help_panel`, which Typer prints only in its boxes. Out: plain text, the same in a pipe.
 """
 
@@ -16,6 +18,17 @@ from elman import datasets
 
 TABLE = "The table, oldest row first: a file of CSV, Excel, Parquet or JSON, also packed as .gz or .zip."
 RECORDING = f"Use a recording that ships with elman instead of DATA: {' or '.join(datasets.names())}."
+REPEATED = "Which of several rows of one time counts: first, last, or the mean of all.  [default: stop]"
+SEP = "What separates the columns of a text file, such as ';' or tab or ' '.  [default: found in the header]"
+ENCODING = "The encoding of a text file, such as latin-1.  [default: UTF-8]"
+DECIMAL = "The decimal mark of numbers, . or ,; the other one separates thousands then.  [default: found]"
+CALENDAR = "Forecast from the time of day, the day of the week and the time of the year as well."
+KNOWN = (
+    "Columns whose values are known before, such as a price or the weather forecast. A forecast uses those of the rows "
+    "ahead, which stand below the last row, with an empty target."
+)
+EXCLUDE = "Columns that are left out."
+SORT = "Sort the rows by time first."
 
 
 def option(group: str, metavar: str | None, text: str, *names: str, words: Sequence[str] = ()) -> Any:

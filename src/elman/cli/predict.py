@@ -49,8 +49,10 @@ def predict(
     """Forecast new rows, or say their labels, with a run of elman fit.
 
     DATA holds new rows, at least as many as the model reads: the window of the
-    run, or a period for the seasonal repeat. For a run that classifies it holds
-    sequences or texts, and each gets a label and the probability of each label.
+    run, or a period for the seasonal repeat. If the run has known columns, the
+    rows to forecast follow, with these columns and an empty target. For a run
+    that classifies it holds sequences or texts, and each gets a label and the
+    probability of each label.
 
     \b
     elman fit --data walk --out my-run

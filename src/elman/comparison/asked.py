@@ -13,8 +13,9 @@ from typing import Any
 
 from elman.checks import did_you_mean, is_integer, positive_integer
 from elman.errors import DataError
-from elman.forecasting.settings import Settings
+from elman.forecasting.settings import TableSettings
 
+OF_FORECASTS = ("known", "exclude", "sort", "duplicates", "calendar")  # arguments that other tasks do not have
 TASKS = ("forecast", "classify", "text")
 BY = ("words", "characters")
 FILLS = ("previous", "split", "keep")
@@ -22,19 +23,11 @@ _MOST = 2**31 - 1
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Asked:
+class Asked(TableSettings):
     """The arguments of `elman.compare` that decide its numbers; see there."""
 
-    target: Any = None
     task: str = "auto"
     seed: int = 0
-    ahead: int = 1
-    window: int | None = None
-    features: Sequence[str] | None = None
-    time: str | None = None
-    group: str | None = None
-    fill: str | None = None
-    unit: str | None = None
     folds: int | None = None
     seeds: int = 1
     trials: int = 4
@@ -51,6 +44,7 @@ class Asked:
                 "fill is 'linear', which reads the value after a gap, and a forecast does not know that value; "
                 f"expected one of {', '.join(FILLS)}. Use 'previous' (--fill previous)."
             )
+        super().__post_init__()
         self._check_numbers()
         for name in ("label", "text"):
             if not isinstance(getattr(self, name), str | None):
@@ -59,38 +53,16 @@ class Asked:
             names = [self.only] if isinstance(self.only, str) else list(self.only)
             if not names:
                 raise DataError("only is empty; expected names of candidates. Leave it out for all of them.")
-            object.__setattr__(self, "only", names)
+            self._set("only", names)
 
     def _check_numbers(self) -> None:
-        for name in ("ahead", "seeds", "trials", *(n for n in ("window", "folds") if getattr(self, n) is not None)):
-            object.__setattr__(self, name, positive_integer(name, getattr(self, name), error=DataError))
+        for name in ("seeds", "trials", *(["folds"] if self.folds is not None else [])):
+            self._set(name, positive_integer(name, getattr(self, name), error=DataError))
         if self.folds is not None and self.folds < 2:
             raise DataError(f"folds is {self.folds}; expected 2 or more.")
         if not is_integer(self.seed, least=0) or self.seed > _MOST - self.seeds:
             raise DataError(f"seed is {self.seed!r}; expected an integer from 0 to {_MOST - self.seeds}.")
-        object.__setattr__(self, "seed", int(self.seed))
-
-    def settings(self) -> Settings:
-        """The arguments that name columns, as `elman.fit` checks them.
-
-        Raises:
-            DataError: If one is of a wrong kind.
-        """
-        return Settings(
-            target=self.target,
-            window=self.window,
-            ahead=self.ahead,
-            features=self.features,
-            time=self.time,
-            group=self.group,
-            fill=self.fill,
-            unit=self.unit,
-            seed=self.seed,
-        )
-
-    def to_dict(self) -> dict[str, Any]:
-        """All of them, as JSON can hold them."""
-        return dataclasses.asdict(self)
+        self._set("seed", int(self.seed))
 
 
 NAMES = tuple(field.name for field in dataclasses.fields(Asked))

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from elman.comparison import classifiers, forecast, sequences
-from elman.comparison.model import Array, Choice, Model
+from elman.comparison.model import Array, Choice, Model, Unfit
 
 _HEADS, _DROPOUT, _BATCH, _NORM = 4, 0.1, 64, 1.0
 _STEPS, _PATIENCE, _LEAST_EPOCHS = 1_500, 300, 5  # of training, at most, and without a smaller validation loss
@@ -22,10 +22,12 @@ _STEPS, _PATIENCE, _LEAST_EPOCHS = 1_500, 300, 5  # of training, at most, and wi
 def forecaster(fold: forecast.Fold, choice: Choice, seed: int) -> Model:
     """Forecasts from the window."""
     windows = fold.windows
-    scale = float(fold.std[windows.target])
-    starts = np.concatenate([windows.starts[part] for part in ("train", "validation", "test")])
-    counts = np.cumsum([len(windows.starts["train"]), len(windows.starts["validation"])])
-    train, validation, _ = np.split(np.arange(len(starts)), counts)
+    scale = windows.of_outputs(fold.std)
+    first, held_out = windows.starts["train"], windows.measured(windows.starts["validation"])
+    if not len(held_out):
+        raise Unfit("the values to validate by were filled")
+    starts = np.concatenate([first, held_out])
+    train, validation = np.split(np.arange(len(starts)), [len(first)])
 
     def inputs(some: Array) -> Array:
         return ((windows.inputs(some) - fold.mean) / fold.std).astype("float32")

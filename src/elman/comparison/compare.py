@@ -55,6 +55,14 @@ def compare(
     label: str | None = None,
     text: str | None = None,
     by: str = "auto",
+    exclude: Sequence[str] | None = None,
+    sort: bool = False,
+    duplicates: str | None = None,
+    sep: str | None = None,
+    encoding: str | None = None,
+    decimal: str | None = None,
+    calendar: bool = False,
+    known: Sequence[str] | None = None,
     ray: str | None = None,
     mlflow: bool = False,
     out: Any = None,
@@ -94,6 +102,15 @@ def compare(
             without it a row, whose columns are the steps.
         text: The column of texts to classify.
         by: `"words"` or `"characters"` of texts, or `"auto"`.
+        exclude: Columns that are left out of a forecast.
+        sort: Whether to sort the rows of a forecast by time first.
+        duplicates: Which row to keep of several with one time: `"first"`, `"last"`, or the `"mean"` of all; `None`
+            raises an error. Of a forecast.
+        sep: The separator of a text file, `" "` for any number of blanks. `None` finds it in the header.
+        encoding: Of a text file, such as `"latin-1"`. `None` is UTF-8.
+        decimal: The decimal mark of numbers, `"."` or `","`; the other one then separates thousands. `None` finds it.
+        calendar: Whether a forecast sees the place of each row in the hour, the day, the week and the year.
+        known: Columns whose values are known before. A forecast sees those of the rows ahead, as that of `elman.fit`.
         ray: The address of a Ray cluster, or `"local"` to start Ray here: fits are its tasks. The figures are the same.
         mlflow: Whether the arguments, the figures of each candidate and the page are logged with MLflow when the
             comparison has ended, where its own settings say.
@@ -119,6 +136,8 @@ def compare(
     asked = Asked(
         target=target, task=task, seed=seed, ahead=ahead, window=window, features=features, time=time, group=group,
         fill=fill, unit=unit, folds=folds, seeds=seeds, trials=trials, only=only, label=label, text=text, by=by,
+        exclude=exclude, sort=sort, duplicates=duplicates, sep=sep, encoding=encoding, decimal=decimal,
+        calendar=calendar, known=known,
     )  # fmt: skip
     given = tasks.given(table, asked)
     rows = candidates.chosen(given.task, asked.only)

@@ -56,8 +56,8 @@ class Fold(NamedTuple):
         return self.windows.starts["test"]
 
     def truth(self) -> Array:
-        """`(windows, ahead)`: the values to forecast, in the target's units."""
-        return self.windows.targets(self.held_out).astype("float64")
+        """`(windows, ahead)`: the values to forecast, in the target's units; NaN where one was filled."""
+        return self.windows.truth(self.held_out)
 
 
 def folds_of(table: Table, window: int, ahead: int, count: int) -> list[Fold]:

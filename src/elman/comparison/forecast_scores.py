@@ -30,7 +30,7 @@ class Scores:
         predictions: What each candidate predicted.
 
     Attributes:
-        losses: For each candidate `(origins, ahead)` squared errors, in order of time.
+        losses: For each candidate `(origins, ahead)` squared errors, in order of time; NaN where no value was measured.
         reference: The candidate that skill is measured against, or `None`.
     """
 
@@ -53,33 +53,41 @@ class Scores:
         for values, fold in zip(predictions, self.folds, strict=True):
             _, member = np.unique(fold.moment, return_inverse=True)
             losses = loss(values - fold.truth(), fold)
-            sums = np.stack([np.bincount(member, column) for column in losses.T], axis=1)
-            found.append(sums / np.bincount(member)[:, None])
+            known = ~np.isnan(losses)
+            sums, counts = (
+                np.stack([np.bincount(member, column) for column in each.T], axis=1)
+                for each in (np.where(known, losses, 0), known)
+            )
+            found.append(np.where(counts > 0, sums / np.maximum(counts, 1), np.nan))
         return np.concatenate(found)
 
     def row(self, name: str) -> dict[str, Any]:
         """The figures of one candidate."""
-        squares = self.losses[name].mean(1)
+        squares = self.squares(name)
         error = rmse_interval(squares, self.overlap)
         found = {
             "error": error.estimate,
             "low": error.low,
             "high": error.high,
-            "mase": float(self._scaled[name].mean()),
-            "by_step": np.sqrt(self.losses[name].mean(0)).tolist(),
+            "mase": float(np.nanmean(self._scaled[name])),
+            "by_step": np.sqrt(np.nanmean(self.losses[name], 0)).tolist(),
         }
-        if self.reference is not None and self.losses[self.reference].any():
-            ratio = ratio_interval(squares, self.losses[self.reference].mean(1), self.overlap)
+        if self.reference is not None and self.squares(self.reference).any():
+            ratio = ratio_interval(squares, self.squares(self.reference), self.overlap)
             found |= {"skill": 1 - ratio.estimate, "skill_low": 1 - ratio.high, "skill_high": 1 - ratio.low}
         return found
 
+    def squares(self, name: str) -> Array:
+        """`(origins,)`: the mean squared error over the values that were measured."""
+        return np.nanmean(self.losses[name], 1)
+
     def mean_loss(self, name: str) -> float:
         """By which the best candidate is chosen."""
-        return float(self.losses[name].mean())
+        return float(self.squares(name).mean())
 
     def differ(self, first: str, second: str, level: float) -> bool:
         """Whether two candidates can be told apart."""
-        return pairs.diebold_mariano(self.losses[first].mean(1), self.losses[second].mean(1), self.overlap, level)
+        return pairs.diebold_mariano(self.squares(first), self.squares(second), self.overlap, level)
 
 
 def _stride(fold: Fold) -> int:

@@ -69,7 +69,7 @@ def linear(fold: Fold, choice: Choice, seed: int) -> Model:
 def linear_of(fold: Fold) -> Linear:
     """The linear model of a fold."""
     found = [squares_of_linear(fold, rows) for rows in lengths(fold.windows.window)]
-    return found[fewest([float(np.sqrt(squares.mean())) for _, squares in found])][0]
+    return found[fewest([float(np.sqrt(np.nanmean(squares))) for _, squares in found])][0]
 
 
 def fewest(errors: Sequence[float]) -> int:
@@ -82,7 +82,7 @@ def squares_of_linear(fold: Fold, rows: int) -> tuple[Linear, Array]:
     windows = shortened(fold.windows, rows)
     found = baselines.fit_linear(windows, fold.mean, fold.std)
     held_out = windows.starts["validation"]
-    return found, (found(windows, held_out) - windows.targets(held_out)) ** 2
+    return found, (found(windows, held_out) - windows.truth(held_out)) ** 2
 
 
 def feedforward(fold: Fold, choice: Choice, seed: int) -> Model:
@@ -102,10 +102,11 @@ def recurrent(cell: str) -> Any:
 
 def _network(fold: Fold, layers: list[Any], choice: Choice, seed: int, *, recurrent: bool = False) -> Model:
     windows, start = fold.windows, linear_of(fold)
-    scale = float(fold.mean[windows.target]), float(fold.std[windows.target])
+    scale = windows.of_outputs(fold.mean), windows.of_outputs(fold.std)
     network = forecaster.along(windows, start, layers, seed)
     untrained = forecaster.in_units(network, *scale)
-    train, validation = (Examples(windows, windows.starts[part], *scale) for part in ("train", "validation"))
+    train = Examples(windows, windows.starts["train"], *scale)
+    validation = Examples(windows, windows.starts["validation"], *scale, judge=True)
     batch_size = batch_size_for(len(train))
     history = network.fit(
         train,
@@ -124,7 +125,8 @@ def _network(fold: Fold, layers: list[Any], choice: Choice, seed: int, *, recurr
     state = windows.window * len(fold.mean) + choice.units
 
     def horizon() -> int | None:
-        return horizon_of(model, windows.inputs(fold.held_out), fold.truth())
+        measured = windows.measured(fold.held_out)
+        return horizon_of(model, windows.inputs(measured), windows.targets(measured))
 
     return Model(
         lambda starts: predicted(model, fold, starts),
@@ -139,7 +141,7 @@ def _network(fold: Fold, layers: list[Any], choice: Choice, seed: int, *, recurr
 def _learned(fold: Fold, trained: Network, untrained: Network) -> bool:
     """Whether training helped by more than chance on the validation part."""
     starts = fold.windows.starts["validation"]
-    truth = fold.windows.targets(starts)
+    truth = fold.windows.truth(starts)
     after, before = ((predicted(model, fold, starts) - truth) ** 2 for model in (trained, untrained))
     return surely_better(after, before, fold.windows.ahead, moments_of(fold.table, starts, fold.windows.window))
 
@@ -155,15 +157,14 @@ def boosting(fold: Fold, choice: Choice, seed: int) -> Model:
     def inputs(starts: Array) -> Array:
         return windows.inputs(starts).reshape(len(starts), -1)
 
-    def changes(starts: Array) -> Array:
-        return windows.targets(starts).astype("float64") - windows.last(starts)
-
     rounds = max(_LEAST_ROUNDS, _ROUNDS // windows.ahead)
-    x, y, x_held_out, y_held_out = inputs(train), changes(train), inputs(validation), changes(validation)
+    x, y = inputs(train), windows.targets(train).astype("float64") - windows.last(train)
+    x_held_out, y_held_out = inputs(validation), windows.truth(validation) - windows.last(validation)
+    known = ~np.isnan(y_held_out)
     with threadpool_limits(1):  # sums do not depend on the number of threads then
         models = [
             HistGradientBoostingRegressor(**TREES, max_iter=rounds, random_state=seed).fit(
-                x, y[:, step], X_val=x_held_out, y_val=y_held_out[:, step]
+                x, y[:, step], X_val=x_held_out[known[:, step]], y_val=y_held_out[known[:, step], step]
             )
             for step in range(windows.ahead)
         ]

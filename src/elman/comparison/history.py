@@ -50,7 +50,7 @@ def of_forecast(fold: Fold, seed: int) -> History:
         squares["linear"].append(forecasters.squares_of_linear(fold, rows)[1])
         starts = short.windows.starts["validation"]
         model = forecasters.feedforward(short, Choice(), seed)
-        squares["feedforward"].append((model.predict(starts) - short.windows.targets(starts)) ** 2)
-    errors = {name: [float(np.sqrt(each.mean())) for each in found] for name, found in squares.items()}
+        squares["feedforward"].append((model.predict(starts) - short.windows.truth(starts)) ** 2)
+    errors = {name: [float(np.sqrt(np.nanmean(each))) for each in found] for name, found in squares.items()}
     best = min(errors, key=lambda name: min(errors[name]))
     return History(steps, errors, steps[forecasters.fewest(errors[best])])

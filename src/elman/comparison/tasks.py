@@ -11,12 +11,12 @@ from collections.abc import Callable
 from typing import Any
 
 from elman.comparison import classify, forecast, history, labelled, text
-from elman.comparison.asked import Asked
+from elman.comparison.asked import OF_FORECASTS, Asked
 from elman.comparison.forecast_scores import Scores
 from elman.comparison.problem import Problem
 from elman.errors import DataError
 from elman.forecasting import checks, reading
-from elman.forecasting.source import Source, open_table
+from elman.forecasting.source import Form, Source, open_table
 from elman.forecasting.words import counted, listed
 
 FOLDS = 3
@@ -54,11 +54,14 @@ def given(data: Any, asked: Asked) -> Given:
     """
     if isinstance(data, tuple) and not isinstance(data, Source):
         return _arrays(data, asked)
-    source = data if isinstance(data, Source) else open_table(data)
+    source = data if isinstance(data, Source) else open_table(data, Form(asked.sep, asked.encoding, asked.decimal))
     task = asked.task
     if task == "auto":
         task = "text" if asked.text is not None else "classify" if asked.label is not None else "forecast"
-    if task != "text" and asked.label is None and labelled.is_text(source, asked.target):
+    symbols = task != "text" and asked.label is None and labelled.is_text(source, asked.target)
+    if task != "forecast" or symbols:
+        _check_no_options_of_forecasts(asked, "forecast of a category" if symbols else task)
+    if symbols:
         return Given("classify", source.name, source.sha256, lambda: _symbols(source, asked))
     if task == "forecast":
         return Given("forecast", source.name, source.sha256, lambda: _forecast(source, asked))
@@ -67,12 +70,20 @@ def given(data: Any, asked: Asked) -> Given:
     return Given(task, source.name, source.sha256, lambda: _labelled(task, source, asked))
 
 
+def _check_no_options_of_forecasts(asked: Asked, task: str) -> None:
+    """Raises DataError if an argument is set that this task does not have."""
+    for name in OF_FORECASTS:
+        if getattr(asked, name):
+            raise DataError(f"{name} (--{name}) is for forecasts of numbers, and the task is {task!r}. Leave it out.")
+
+
 def _arrays(data: tuple[Any, ...], asked: Asked) -> Given:
     """Arrays (x, y): sequences or texts, and labels."""
     if len(data) not in {2, 3} or not all(hasattr(part, "__len__") for part in data):
         raise DataError(f"got a tuple of {len(data)}; expected (x, y), or (x, y, groups), or a table.")
     x, y = data[:2]
     task = "text" if all(isinstance(each, str) for each in x) else "classify"
+    _check_no_options_of_forecasts(asked, task)
     if asked.task not in {"auto", task}:
         raise DataError(f"task is {asked.task!r}, and (x, y) are for {task!r}. Leave task out, or pass a table.")
     sha256 = labelled.hash_of(x, y, *data[2:])
@@ -91,6 +102,7 @@ def _symbols(source: Source, asked: Asked) -> Problem:
     """A table whose target is a column of categories: which one comes next?"""
     if asked.ahead != 1 or asked.group is not None:
         raise DataError(f"target {asked.target!r} holds categories; expected ahead 1 and no group. Leave them out.")
+    assert isinstance(asked.target, str)
     data = labelled.of_symbols(source, asked.target, asked.time, asked.window or _SYMBOLS)
     said = f"forecast the next {asked.target!r}, a category, from the last {data.steps}"
     return classify.problem("classify", source.name, source.sha256, data, asked, said, in_time=True)
@@ -112,9 +124,16 @@ def _labelled(task: str, source: Source, asked: Asked) -> Problem:
 
 
 def _forecast(source: Source, asked: Asked) -> Problem:
-    table = reading.read(source, asked.settings())
+    table = reading.read(source, asked)
+    if len(table.targets) > 1:
+        raise DataError(
+            f"target is {table.chosen.target!r}; expected one column, since elman compare forecasts one at a time. "
+            "Name one (--target), or forecast all of them with elman fit."
+        )
     count = FOLDS if asked.folds is None else asked.folds
     longest = asked.window or forecast.longest_window(table, asked.ahead, count)
+    if asked.known and asked.window is None:
+        longest = max(longest, asked.ahead)  # which holds the known values of every row ahead
     first = forecast.parts_of(table, asked.ahead, count)[0]
     table = checks.moments(table, first)[0]  # without columns that say nothing in the first fold
     checks.check_leakage(table, first, longest, asked.ahead)

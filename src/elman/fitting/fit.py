@@ -28,14 +28,14 @@ if TYPE_CHECKING:
 # Arguments that only a forecast has.
 _OF_FORECASTS = (
     "ahead", "epochs", "origins", "bidirectional", "fill", "unit", "batch_size", "exclude", "sort",
-    "duplicates", "calendar",
+    "duplicates", "calendar", "known",
 )  # fmt: skip
 _USUAL = Settings()
 
 
 def fit(
     table: Any,
-    target: str | None = None,
+    target: str | list[str] | None = None,
     window: int | None = None,
     ahead: int = 1,
     features: Sequence[str] | None = None,
@@ -66,6 +66,7 @@ def fit(
     encoding: str | None = None,
     decimal: str | None = None,
     calendar: bool = False,
+    known: Sequence[str] | None = None,
     mlflow: bool = False,
     out: Any = None,
     fresh: bool = False,
@@ -97,7 +98,9 @@ def fit(
         table: Path of a file (CSV, Parquet, Arrow, Excel or JSON, also packed with gzip or ZIP), a NumPy array
             `(rows, columns)` (columns `x0`, `x1`, ... unless it is structured), or a pandas or Polars frame. Rows are
             in order of time. To classify also `(x, y)`, as `elman.compare` takes it.
-        target: The column to forecast. It may be left out if the table has one column of numbers.
+        target: The column to forecast. It may be left out if the table has one column of numbers. A list of columns is
+            forecast by one network: their errors and intervals are measured each by itself, and the model that wins is
+            the one with the smallest error over all of them, each in units of its standard deviation.
         window: Rows that the network sees. `None` chooses 8 to 64 of them by the period that is found.
         ahead: Rows that it forecasts, all at once.
         features: Columns that it sees. `None` takes every column of numbers, true and false, and categories (text with
@@ -140,6 +143,9 @@ def fit(
             and raises an error where it is not certain.
         calendar: Whether the place of each row in the hour, the day, the week and the year is seen too, as sine and
             cosine, as far as the times allow.
+        known: Columns whose values are known before, such as a price, a plan or the weather forecast. All models but
+            the repeats see their values at the rows ahead. For a forecast after its end, the table holds `ahead` more
+            rows there, with these values and an empty target.
         mlflow: Whether the arguments, the errors and the files of the run are logged with MLflow when it has ended,
             where its own settings say.
         out: The run's folder. `None` names it `elman-runs/<name>-<hash>`, by the data and the arguments.
@@ -198,6 +204,7 @@ def fit(
         encoding=encoding,
         decimal=decimal,
         calendar=calendar,
+        known=known,
     )
     if forecasts and task == "auto" and isinstance(target, str):
         table = open_table(table, Form(settings.sep, settings.encoding, settings.decimal))

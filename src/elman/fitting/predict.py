@@ -42,7 +42,8 @@ def predict(
     Args:
         run: What `fit` returned, or the path of its folder.
         table: To forecast, new rows, in order of time, with the columns that the run was trained on; as many as the
-            model reads, or more: `run.rows(run.name)`. To classify, sequences or texts as those that were learned from,
+            model reads, or more: `run.rows(run.name)`. If the run has known columns, `ahead` more rows follow, with
+            their values and an empty target. To classify, sequences or texts as those that were learned from,
             with or without labels; x alone of arrays. Any kind of table that `fit` takes,
             or a folder of Parquet files, each a table of its own.
         every: Of a forecast: whether to forecast after every window of the table, and not only after the last one of
@@ -65,7 +66,7 @@ def predict(
         Of a forecast it has one row for each step ahead: the group, if there are several; `after`, the time or row that
         the window ends with; the time of the step, if times are regular; `ahead`, from 1; the target, in its units; and
         for each level the ends of the interval, as `lower_90` and `upper_90`, empty where too few windows were held
-        out.
+        out. Of several targets each has its column, and the ends are `NAME_lower_90` and `NAME_upper_90`.
         Of a folder the first column, `file`, is the name of the file.
         Times are in the table's zone. If a column of the table is called `after` or `ahead`, elman's own column of that
         name ends with `_`.

@@ -29,7 +29,7 @@ def next_step(
     units: Sequence[int],
     window: int,
     features: int,
-    target: str,
+    targets: Sequence[str],
 ) -> str:
     """The sentence that a report ends with.
 
@@ -41,7 +41,7 @@ def next_step(
         units: Sizes of its recurrent layers.
         window: Rows of it.
         features: Columns that it sees.
-        target: The column that is forecast.
+        targets: The columns that are forecast.
     """
     horizon = memory["horizon"]
     best = errors["best_baseline"]
@@ -57,10 +57,10 @@ def next_step(
             return "Next: --cell LSTM or --cell GRU. The network has found more than a line does, and these keep more."
         more = ",".join(str(2 * size) for size in units)
         return f"Next: more units, --units {more}. The network has found more than a line does."
-    if features > 1 and best != "linear":
+    if features > len(targets) and best != "linear":
         return (
-            f"Next: fewer columns, --features {target}. The linear model of all {features} columns is worse than "
-            f"{BASELINES[best]}."
+            f"Next: fewer columns, --features {','.join(targets)}. The linear model of all {features} columns is worse "
+            f"than {BASELINES[best]}."
         )
     depends_on_itself = depends(left)
     if depends_on_itself and longer:

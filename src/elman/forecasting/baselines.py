@@ -58,48 +58,51 @@ def autocorrelation(values: np.ndarray, longest: int) -> np.ndarray | None:
 
 
 def last_value(windows: Windows, starts: np.ndarray) -> np.ndarray:
-    """`(len(starts), ahead)`: the target's last value, at every step."""
-    return np.repeat(windows.last(starts).astype("float64"), windows.ahead, axis=1)
+    """`(len(starts), outputs)`: the targets' last values, at every step."""
+    return windows.last(starts).astype("float64")
 
 
 def seasonal(windows: Windows, starts: np.ndarray, period: int) -> np.ndarray:
-    """`(len(starts), ahead)`: the value a period before, or as many periods as are needed to be in the past."""
+    """`(len(starts), outputs)`: the value a period before, or as many periods as are needed to be in the past."""
     steps = np.arange(windows.ahead)
     back = steps - period * (steps // period + 1)
-    return windows.rows[(starts + windows.window)[:, None] + back, windows.target].astype("float64")
+    rows = (starts + windows.window)[:, None] + back
+    values = windows.rows[rows[:, None], np.array(windows.columns)[:, None]]
+    return values.reshape(len(starts), windows.outputs).astype("float64")
 
 
 class Linear(NamedTuple):
     """A linear model of the standardized window, for the standardized change from the last value.
 
     Attributes:
-        weights: `(rows * features, ahead)`, of the window's latest rows.
-        bias: `(ahead,)`.
-        penalty: The ridge penalty chosen.
+        weights: `(rows * features, outputs)`, of the window's latest rows.
+        bias: `(outputs,)`.
+        penalty: The ridge penalty chosen, or that of each target if there are several.
         mean: `(features,)`.
         std: `(features,)`.
     """
 
     weights: np.ndarray
     bias: np.ndarray
-    penalty: float
+    penalty: float | list[float]
     mean: np.ndarray
     std: np.ndarray
 
     def __call__(self, windows: Windows, starts: np.ndarray) -> np.ndarray:
-        """`(len(starts), ahead)` forecasts in the target's units."""
+        """`(len(starts), outputs)` forecasts in the targets' units."""
         rows = len(self.weights) // len(self.mean)
         forecasts = [
             _inputs(windows, part, rows, self.mean, self.std) @ self.weights
             for part in chunks(starts, len(self.weights))
         ]
-        change = (np.concatenate(forecasts) + self.bias) * self.std[windows.target]
+        change = (np.concatenate(forecasts) + self.bias) * windows.of_outputs(self.std)
         return windows.last(starts) + change
 
-    def of_values(self, target: int) -> np.ndarray:
+    def of_values(self, windows: Windows) -> np.ndarray:
         """The weights that forecast the standardized value itself, and not its change from the last one."""
         weights = self.weights.copy()
-        weights[len(weights) - len(self.mean) + target] += 1
+        columns = np.repeat(windows.columns, windows.ahead)
+        weights[len(weights) - len(self.mean) + columns, np.arange(windows.outputs)] += 1
         return weights
 
 
@@ -116,8 +119,8 @@ def fit_linear(windows: Windows, mean: np.ndarray, std: np.ndarray) -> Linear:
     features = windows.rows.shape[1]
     rows = min(windows.window, max(1, _MOST_INPUTS // features))
     size = rows * features
-    xx, xy = np.zeros((size, size)), np.zeros((size, windows.ahead))
-    x_sum, y_sum = np.zeros(size), np.zeros(windows.ahead)
+    xx, xy = np.zeros((size, size)), np.zeros((size, windows.outputs))
+    x_sum, y_sum = np.zeros(size), np.zeros(windows.outputs)
     starts = windows.starts["train"]
     for part in chunks(starts, size):
         x = _inputs(windows, part, rows, mean, std)
@@ -131,9 +134,21 @@ def fit_linear(windows: Windows, mean: np.ndarray, std: np.ndarray) -> Linear:
     for penalty in _PENALTIES:
         weights = vectors @ (projected / (np.maximum(values, 0) + penalty)[:, None])
         found.append(Linear(weights, y_mean - x_mean @ weights, float(penalty), mean, std))
-    held_out = windows.starts["validation"]
-    truth = windows.targets(held_out)
-    return min(found, key=lambda linear: float(((linear(windows, held_out) - truth) ** 2).mean()))
+    return _best(found, windows)
+
+
+def _best(found: list[Linear], windows: Windows) -> Linear:
+    """The one of several linear models with the smallest validation error; of each target its own, as one model."""
+    held_out, targets = windows.starts["validation"], len(windows.columns)
+    truth = windows.truth(held_out)
+    squares = [((linear(windows, held_out) - truth) ** 2).reshape(len(held_out), targets, -1) for linear in found]
+    best = [found[i] for i in np.argmin([np.nanmean(each, (0, 2)) for each in squares], axis=0)]
+    own = [slice(i * windows.ahead, (i + 1) * windows.ahead) for i in range(targets)]
+    return best[0]._replace(
+        weights=np.hstack([linear.weights[:, part] for linear, part in zip(best, own, strict=True)]),
+        bias=np.hstack([linear.bias[part] for linear, part in zip(best, own, strict=True)]),
+        penalty=best[0].penalty if targets == 1 else [linear.penalty for linear in best],
+    )
 
 
 def _inputs(windows: Windows, starts: np.ndarray, rows: int, mean: np.ndarray, std: np.ndarray) -> np.ndarray:
@@ -142,4 +157,4 @@ def _inputs(windows: Windows, starts: np.ndarray, rows: int, mean: np.ndarray, s
 
 
 def _changes(windows: Windows, starts: np.ndarray, std: np.ndarray) -> np.ndarray:
-    return (windows.targets(starts).astype("float64") - windows.last(starts)) / std[windows.target]
+    return (windows.targets(starts).astype("float64") - windows.last(starts)) / windows.of_outputs(std)

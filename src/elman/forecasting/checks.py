@@ -41,11 +41,12 @@ def moments(table: Table, part: np.ndarray) -> tuple[Table, np.ndarray, np.ndarr
         sums.add(table.rows[start : start + CHUNK][part[start : start + CHUNK] == 0])
     mean, std = sums.mean, sums.std
     where = f"the training part, the first {100 * (part == 0).mean():.0f} % of the rows"
-    if std[table.target] == 0:
-        raise DataError(
-            f"column {table.chosen.target!r} is constant over {where}, at "
-            f"{mean[table.target]:g}, so there is nothing to learn from it. It is the target. Choose another one."
-        )
+    for name, column in zip(table.chosen.targets, table.targets, strict=True):
+        if std[column] == 0:
+            raise DataError(
+                f"column {name!r} is constant over {where}, at {mean[column]:g}, so there is nothing to learn from it. "
+                "It is the target. Choose another one."
+            )
     if (std == 0).any():
         table = _without_constants(table, mean, std > 0, where)
         mean, std = mean[std > 0], std[std > 0]
@@ -69,7 +70,8 @@ def _without_constants(table: Table, mean: np.ndarray, kept: np.ndarray, where: 
     made = {name: [of_category(name, value) for value in values] for name, values in chosen.categories.items()}
     inputs = [name for name in chosen.inputs if name in features or set(made.get(name, ())) & set(features)]
     categories = {name: values for name, values in chosen.categories.items() if name in inputs}
-    chosen = chosen._replace(features=features, inputs=inputs, categories=categories)
+    known = [name for name in chosen.known if name in inputs]
+    chosen = chosen._replace(features=features, inputs=inputs, categories=categories, known=known)
     return table._replace(rows=np.ascontiguousarray(table.rows[:, kept]), chosen=chosen, notes=[*table.notes, note])
 
 
@@ -77,14 +79,14 @@ def check_memory(settings: Settings, windows: Windows, batch_size: int) -> None:
     """Raises DataError if training would take more memory than this machine has."""
     features = windows.rows.shape[1]
     gates, both = len(BY_KERAS[settings.cell].gates), 1 + settings.bidirectional
-    weights = min(windows.window * features, 2000) * windows.ahead  # of the linear model
+    weights = min(windows.window * features, 2000) * windows.outputs  # of the linear model
     states = 0
     inputs = features
     for units in settings.units:
         weights += both * gates * units * (inputs + units + 2)
         states += both * (gates + 2) * units
         inputs = both * units
-    weights += inputs * windows.ahead
+    weights += inputs * windows.outputs
     rows = min(batch_size, len(windows.starts["train"]))
     # For every time step, the inputs and what the backward pass needs are kept, and a gradient of each.
     needed = _BYTES * (_COPIES * weights + 2 * rows * windows.window * (features + states))
@@ -99,7 +101,7 @@ def check_memory(settings: Settings, windows: Windows, batch_size: int) -> None:
 
 
 def check_leakage(table: Table, part: np.ndarray, window: int, ahead: int) -> None:
-    """Raises DataError if a feature contains the target's future.
+    """Raises DataError if a feature contains a target's future.
 
     It does if its changes equal, up to a factor, the target's changes some rows later, and if the target's own past
     does not predict them as well. Only the longest stretch of the training part is looked at.
@@ -107,17 +109,24 @@ def check_leakage(table: Table, part: np.ndarray, window: int, ahead: int) -> No
     first, end = max(table.segments.tolist(), key=lambda segment: segment[1] - segment[0])
     rows = table.rows[first:end][part[first:end] == 0][-_SAMPLE:]
     changes = np.diff(rows.astype("float64"), axis=0)
-    target = changes[:, table.target]
-    if len(changes) < 4 * _OWN_PAST or _follows_from_its_past(target):
-        return
+    for name, column in zip(table.chosen.targets, table.targets, strict=True):
+        if len(changes) >= 4 * _OWN_PAST and not _follows_from_its_past(changes[:, column]):
+            _check_leakage_of(table, name, column, changes, window + ahead)
+
+
+def _check_leakage_of(table: Table, of: str, column: int, changes: np.ndarray, furthest: int) -> None:
+    """Raises DataError if the changes of a feature equal those of one target fewer than so many rows later."""
+    target = changes[:, column]
     for i, name in enumerate(table.chosen.features):
-        if i == table.target:
+        if i == column:
             continue
-        for shift in range(1, min(window + ahead, len(target) // 2)):
+        for shift in range(1, min(furthest, len(target) // 2)):
             if abs(_correlation(changes[:-shift, i], target[shift:])) > _SAME:
+                cure = f"Leave it out with exclude (--exclude {name!r})."
+                if name in table.chosen.known:
+                    cure = "Its values cannot be known before those of the target. Leave it out of known (--known)."
                 raise DataError(
-                    f"column {name!r} contains the target {table.chosen.target!r} from {counted(shift, 'row')} ahead "
-                    f"(leakage). Leave it out with exclude (--exclude {name!r})."
+                    f"column {name!r} contains the target {of!r} from {counted(shift, 'row')} ahead (leakage). {cure}"
                 )
 
 

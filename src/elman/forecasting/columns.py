@@ -18,7 +18,7 @@ from elman.checks import did_you_mean
 from elman.errors import DataError
 from elman.forecasting import time_parts
 from elman.forecasting.cells import LOOK, MOST, cleaned, has_unit, is_text, may_be_thousands, numbers, shown
-from elman.forecasting.settings import Settings
+from elman.forecasting.settings import TableSettings
 from elman.forecasting.source import Source
 from elman.forecasting.time_parts import Parts
 from elman.forecasting.times import COMPACT, EXCEL, TIME_OF_DAY, is_temporal, time_format, times
@@ -36,18 +36,19 @@ class Chosen(NamedTuple):
     """The columns of one run.
 
     Attributes:
-        target: The column to be forecast.
-        features: What the network sees of them: the columns of numbers, the target among them, and `weather = rain` for
-            a value of a column of categories.
+        targets: The columns to be forecast.
+        features: What the network sees of them: the columns of numbers, the targets among them, and `weather = rain`
+            for a value of a column of categories.
         time: The column of times, or `None`.
         group: The column that tells series apart, or `None`.
         left_out: What is neither, with the reason.
         inputs: The columns of the table that the features are made of.
         categories: The values of each column of categories.
         parts: How the column of times is joined from several, or `None`.
+        known: Those of the inputs whose values are known before.
     """
 
-    target: str
+    targets: list[str]
     features: list[str]
     time: str | None
     group: str | None
@@ -55,6 +56,16 @@ class Chosen(NamedTuple):
     inputs: list[str]
     categories: dict[str, list[str]] = {}  # noqa: RUF012
     parts: Parts | None = None
+    known: list[str] = []  # noqa: RUF012
+
+    @property
+    def target(self) -> str:
+        """The target, or all of them with commas between them, for sentences."""
+        return ", ".join(self.targets)
+
+    def target_places(self) -> tuple[int, ...]:
+        """The places of the targets in a row."""
+        return tuple(self.features.index(name) for name in self.targets)
 
     def places(self) -> dict[str, int]:
         """The place of each feature in a row."""
@@ -128,7 +139,7 @@ def _rises_evenly(values: np.ndarray) -> bool:
 # --- which of them ---------------------------------------------------------------------------------------------------
 
 
-def choose(head: pl.DataFrame, source: Source, settings: Settings) -> Chosen:
+def choose(head: pl.DataFrame, source: Source, settings: TableSettings) -> Chosen:
     """Settles which columns are used. Categories are found, and their values are left to `reading`.
 
     Args:
@@ -143,14 +154,16 @@ def choose(head: pl.DataFrame, source: Source, settings: Settings) -> Chosen:
     parts = time_parts.asked_for(names, head) if isinstance(names, list) else None
     time = parts.name if parts is not None else settings.time
     kind = kinds(head, source.decimal_comma, source.decimal)
-    target, group, features = settings.target, settings.group, settings.features
+    group, features, known = settings.group, settings.features, list(settings.known or ())
+    targets = _targets(settings, head)
     of_time = parts.columns if parts is not None else [time]
-    asked = {"target": [target], "time": of_time, "group": [group], "features": features, "exclude": settings.exclude}
+    asked = {"target": targets, "time": of_time, "group": [group], "features": features, "known": known}
+    asked["exclude"] = settings.exclude
     _check_names(kind, asked)
     kind = {name: each for name, each in kind.items() if name not in (settings.exclude or ())}
     _check_exclude(kind, asked)
-    given = {target, group, *(features or ())}
-    if target is None and "numbers" not in kind.values():
+    given = {*targets, group, *(features or ()), *known}
+    if not targets and "numbers" not in kind.values():
         kind = {n: "numbers" if k == "count" else k for n, k in kind.items()}
     if time is None:
         free = {k: [n for n in kind if kind[n] == k and n not in given] for k in ("times", "count")}
@@ -160,20 +173,26 @@ def choose(head: pl.DataFrame, source: Source, settings: Settings) -> Chosen:
         _check_unread(head, {name: each for name, each in kind.items() if name not in given})
     taken = {time, group, *(parts.columns if parts is not None else ())}
     numeric = [n for n, k in kind.items() if k == "numbers" and n not in taken]
-    if target is None:
-        target = _only(numeric, kind, head)
-    if target in taken or (time is not None and time == group):
-        raise DataError(f"target, time and group are {target!r}, {time!r} and {group!r}; expected different columns.")
+    targets = targets or [_only(numeric, kind, head)]
+    if taken & set(targets) or (time is not None and time == group):
+        named = next((name for name in targets if name in taken), targets[0])
+        raise DataError(f"target, time and group are {named!r}, {time!r} and {group!r}; expected different columns.")
     if wrong := [name for name in features or () if name in taken]:
         raise DataError(f"features has {wrong[0]!r}, the column of the {'group' if wrong[0] == group else 'time'}.")
+    if wrong := [name for name in known if name in {*taken, *targets}]:
+        role = "target" if wrong[0] in targets else "group" if wrong[0] == group else "time"
+        raise DataError(
+            f"known has {wrong[0]!r}, the column of the {role}; expected other columns. Leave it out there."
+        )
     calendar = _calendar(head, time, kind, [n for n in numeric if n not in given]) if features is None else []
     seen = [n for n, k in kind.items() if k in {"numbers", "categories"} and n not in {*taken, *calendar}]
-    inputs = list(dict.fromkeys([*(seen if features is None else features), target]))
+    inputs = list(dict.fromkeys([*(seen if features is None else features), *known, *targets]))
     if features is None:
         inputs.sort(key=list(kind).index)
-    _check_target(head[target], kind[target])
+    for name in targets:
+        _check_target(head[name], kind[name])
     categories: dict[str, list[str]] = {
-        name: [] for name in inputs if kind[name] in {"categories", "text"} and name != target
+        name: [] for name in inputs if kind[name] in {"categories", "text"} and name not in targets
     }
     reasons = dict.fromkeys(calendar, "calendar")
     left_out = {
@@ -181,13 +200,28 @@ def choose(head: pl.DataFrame, source: Source, settings: Settings) -> Chosen:
         for name, each in kind.items()
         if name not in {*inputs, *taken}
     }
-    return Chosen(target, inputs, time, group, left_out, inputs, categories, parts)
+    return Chosen(targets, inputs, time, group, left_out, inputs, categories, parts, known)
 
 
-def _several(time: str, head: pl.DataFrame) -> list[str] | str:
+def _targets(settings: TableSettings, head: pl.DataFrame) -> list[str]:
+    """The columns to forecast that the user named; none for the only column of numbers."""
+    target = settings.target
+    if target is None:
+        return []
+    found = target if isinstance(target, list) else _several(target, head) if target not in head.columns else target
+    targets = found if isinstance(found, list) else [found]
+    if len(targets) > 1 and settings.unit is not None:
+        raise DataError(
+            f"unit is {settings.unit!r}, and there are {len(targets)} targets; expected one target with a unit. Write "
+            "the units in the names of the columns, and leave unit (--unit) out."
+        )
+    return list(dict.fromkeys(targets))
+
+
+def _several(text: str, head: pl.DataFrame) -> list[str] | str:
     """The columns that a text with commas names, if all of them are columns of the table."""
-    names = [name.strip() for name in time.split(",")]
-    return names if len(names) > 1 and all(name in head.columns for name in names) else time
+    names = [name.strip() for name in text.split(",")]
+    return names if len(names) > 1 and all(name in head.columns for name in names) else text
 
 
 def _calendar(head: pl.DataFrame, time: str | None, kind: Mapping[str, str], names: Sequence[str]) -> list[str]:
@@ -243,7 +277,7 @@ def _check_names(kind: Mapping[str, str], asked: Mapping[str, Sequence[str | Non
 
 
 def _check_exclude(kind: Mapping[str, str], asked: Mapping[str, Sequence[str | None] | None]) -> None:
-    for role in ("target", "time", "group", "features"):
+    for role in ("target", "time", "group", "features", "known"):
         for name in asked[role] or ():
             if name is not None and name not in kind:
                 raise DataError(f"exclude has {name!r}, which {role} names as well. Name it once.")

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 import elman
+from elman.forecasting import models
 from elman.forecasting.fitted import Fitted
 from elman.forecasting.prepared import Prepared
 from elman.forecasting.settings import Settings
@@ -40,6 +41,7 @@ def facts(prepared: Prepared, source: Source, settings: Settings) -> dict[str, A
             "features": table.chosen.features,
             "inputs": table.chosen.inputs,
             "categories": table.chosen.categories,
+            "known": table.chosen.known,
             "time": table.chosen.time,
             "time_form": table.form,
             "time_parts": None if table.chosen.parts is None else table.chosen.parts.cells,
@@ -49,7 +51,7 @@ def facts(prepared: Prepared, source: Source, settings: Settings) -> dict[str, A
             "first": None if times is None else table.clock.text(times.min()),
             "last": None if times is None else table.clock.text(times.max()),
         },
-        "target": table.chosen.target,
+        "target": table.chosen.targets if len(table.targets) > 1 else table.chosen.target,
         "unit": settings.unit,
         "cell": settings.cell,
         "bidirectional": settings.bidirectional,
@@ -74,12 +76,14 @@ def _period(table: Table, rows: int | None) -> dict[str, Any] | None:
 
 
 def trained(prepared: Prepared, fitted: list[Fitted]) -> dict[str, Any]:
-    """How training went. Errors are RMSE in the target's units; epoch 0 is before training.
+    """How training went. Errors are RMSE in the target's units, or in standard deviations if there are several targets;
+    epoch 0 is before training.
 
     The history is that of the first seed at the last origin. `trainings` has a row for each seed at each origin.
     """
     last = fitted[-1]
-    history, std = last.histories[0], prepared.origins[-1].scale[1]
+    history = last.histories[0]
+    std = prepared.origins[-1].scale[1] if len(prepared.table.targets) == 1 else 1.0
     train, validation = ([std * float(np.sqrt(loss)) for loss in each] for each in _losses(history))
     epochs = [
         {"epoch": i, "train": train[i - 1] if i else None, "validation": error, "seconds": seconds}
@@ -131,7 +135,7 @@ def memory(model: Network, windows: Windows) -> dict[str, Any]:
         `horizon`, `verdict` and `because`. If the held-out windows are too few or constant, the horizon is `None`, and
         `because` says so.
     """
-    held_out = windows.starts["test"]
+    held_out = windows.measured(windows.starts["test"])
     some = examples_of(held_out)
     if windows.window < 2:
         return _not_measured("A window of one row has nothing to remember.")
@@ -142,6 +146,8 @@ def memory(model: Network, windows: Windows) -> dict[str, Any]:
     targets = windows.targets(some)
     if not np.ptp(targets, axis=0).any():
         return _not_measured("The values that the last block holds out are all the same.")
+    if len(windows.columns) > 1:
+        model, targets = models.in_deviations(model, targets)
     found = elman.diagnose(model, windows.inputs(some), targets)
     return {"horizon": found.horizon, "verdict": found.verdict, "because": found.because}
 

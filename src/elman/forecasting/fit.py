@@ -17,11 +17,11 @@ import numpy as np
 import elman
 from elman import files, progress
 from elman.assessment import Conformal
-from elman.forecasting import advice, facts, folder, intervals, verdict
+from elman.forecasting import advice, facts, folder, intervals, leads, verdict
 from elman.forecasting.drawing import draw
 from elman.forecasting.fitted import Fitted, fit_all, models_of
 from elman.forecasting.fitted import forecasts as fitted_forecasts
-from elman.forecasting.forecast import last_forecast, to_csv
+from elman.forecasting.forecast import last_forecast, last_windows, to_csv
 from elman.forecasting.models import rows_of
 from elman.forecasting.parts import PARTS, parts_at_origins
 from elman.forecasting.prepared import Prepared, prepare
@@ -40,7 +40,7 @@ from elman.forecasting.stages import Stages
 from elman.forecasting.table import Table
 from elman.forecasting.training import Progress
 from elman.forecasting.verdict import NETWORK
-from elman.forecasting.windows import Windows, moments_of, truth
+from elman.forecasting.windows import Windows, moments_of
 from elman.forecasting.words import listed
 from elman.network import Network
 from elman.plain_values import plain
@@ -81,22 +81,20 @@ def _run(prepared: Prepared, source: Source, settings: Settings, path: Path, sta
     _note_learning(table, fitted)
     _note_made_values(table)
     forecasts, single = fitted_forecasts(prepared, fitted)
-    measured = truth(table, windows, windows.starts["test"])
+    measured = windows.truth(windows.starts["test"])
     left = {name: values - measured for name, values in forecasts.items()}
-    moments = moments_of(table, windows.starts["test"], windows.window)
-    errors = verdict.errors({name: each**2 for name, each in left.items()}, windows.ahead, moments, len(table.rows))
-    errors["models"][NETWORK]["by_seed"] = [verdict.rmse((each - measured) ** 2) for each in single]
+    judged = _judged(prepared, settings, left, [each - measured for each in single])
     folder.remove_keras_model(path)  # of an interrupted run
-    later, kept = _keep(prepared, source, fitted[-1], left, settings.model or errors["use"], path)
+    later, kept = _keep(prepared, source, fitted[-1], left, judged["model"], path)
     memory = facts.memory(fitted[-1].network, prepared.origins[-1].windows)
     data = plain(
         {
             **facts.facts(prepared, source, settings),
             **kept,
-            "errors": errors,
+            **judged,
             "training": facts.trained(prepared, fitted),
             "memory": memory,
-            "next": _next(errors, memory, left, settings, table, windows),
+            "next": _next(judged["errors"], memory, left, settings, table, windows),
             "versions": facts.versions(),
         }
     )
@@ -111,12 +109,42 @@ def _run(prepared: Prepared, source: Source, settings: Settings, path: Path, sta
     return run
 
 
+def _judged(
+    prepared: Prepared, settings: Settings, left: dict[str, np.ndarray], single: list[np.ndarray]
+) -> dict[str, Any]:
+    """The scores of all models, the model to use, and how often its intervals held the value; of several targets the
+    same of each by itself as well.
+
+    Args:
+        prepared: The held-out windows.
+        settings: The model that was asked for.
+        left: For each model `(windows, outputs)` forecasts minus values.
+        single: The same of each network.
+    """
+    table, windows, ahead = prepared.table, prepared.windows, prepared.windows.ahead
+    moments = moments_of(table, windows.starts["test"], windows.window)
+    squares = {name: each**2 for name, each in left.items()}
+    names, std, each_target = table.chosen.targets, prepared.origins[-1].scale[1], list[dict[str, Any]]()
+    if len(names) == 1:
+        errors, std = verdict.errors(squares, ahead, moments, len(table.rows)), 1.0
+    else:
+        errors, each_target = verdict.errors_of_targets(squares, std, ahead, moments, len(table.rows))
+    errors["models"][NETWORK]["by_seed"] = [verdict.rmse((each / std) ** 2) for each in single]
+    use = settings.model or errors["use"]
+    in_time = left[use][np.argsort(moments, kind="stable")]
+    targets = [
+        {"target": name, "errors": found, "intervals": intervals.measured(in_time[:, i * ahead : (i + 1) * ahead])}
+        for i, (name, found) in enumerate(zip(names, each_target, strict=False))
+    ]
+    judged = {"errors": errors, "model": use, "intervals": intervals.measured(in_time)}
+    return judged | ({"targets": targets} if targets else {})
+
+
 def _keep(
     prepared: Prepared, source: Source, last: Fitted, left: dict[str, np.ndarray], use: str, path: Path
 ) -> tuple[pl.DataFrame, dict[str, Any]]:
     """Writes the models, their intervals and the forecast of the one to use; the forecast, and facts of the models."""
     windows = prepared.windows
-    in_time = np.argsort(moments_of(prepared.table, windows.starts["test"], windows.window), kind="stable")
     networks = models_of(prepared, last)
     rows = {name: rows_of(name, windows, prepared.period) for name in networks}
     for name, network in networks.items():
@@ -126,9 +154,7 @@ def _keep(
     later = _later(networks[use], rows[use], conformal[use], prepared.table, windows, source)
     files.write(path / FORECAST, to_csv(later))
     return later, {
-        "model": use,
         "models": {name: {"rows": size} for name, size in rows.items()},
-        "intervals": intervals.measured(left[use][in_time]),
         "penalty": last.linear.penalty,
     }
 
@@ -166,6 +192,9 @@ def _later(
         table.notes.append(f"Too short for a forecast: {listed(short)}.")
     elif short:
         table.notes.append(f"No forecast: the table ends with fewer than {rows} rows without a gap.")
+    last = last_windows(table, rows)[0] + rows - 1
+    if (lacking := leads.missing(table, last, windows.ahead)) is not None:
+        table.notes.append(f"No forecast: {lacking}")
     return later
 
 
@@ -186,5 +215,5 @@ def _next(
         units=settings.units,
         window=windows.window,
         features=windows.rows.shape[1],
-        target=table.chosen.target,
+        targets=table.chosen.targets,
     )

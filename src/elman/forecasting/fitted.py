@@ -73,17 +73,17 @@ def _learned(network: Network, prepared: Prepared, origin: Origin, linear: basel
     """
     windows = origin.windows
     starts = windows.starts["validation"]
-    truth = windows.targets(starts)
-    own = (forecasts_of(network, prepared.table, starts, windows.window, windows.ahead) - truth) ** 2
-    moments = moments_of(prepared.table, starts, windows.window)
-    return surely_better(own, (linear(windows, starts) - truth) ** 2, windows.ahead, moments)
+    truth = windows.truth(starts)
+    forecasts = (forecasts_of(network, prepared.table, starts, *windows[2:4]), linear(windows, starts))
+    own, before = (((values - truth) / origin.scale[1]) ** 2 for values in forecasts)
+    return surely_better(own, before, windows.ahead, moments_of(prepared.table, starts, windows.window))
 
 
 def forecasts(prepared: Prepared, fitted: list[Fitted]) -> tuple[dict[str, np.ndarray], list[np.ndarray]]:
     """The forecasts of the held-out windows, at each origin by the models that were fitted there.
 
     Returns:
-        For each model `(windows, ahead)`, in the order of `Prepared.windows`; and the same for each single network.
+        For each model `(windows, outputs)`, in the order of `Prepared.windows`; and the same for each single network.
     """
     found: dict[str, list[np.ndarray]] = {}
     single: list[list[np.ndarray]] = [[] for _ in fitted[0].single]

@@ -9,6 +9,7 @@ not write `model.keras`, so a user's file of this name stays as it is until the 
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import itertools
 import json
@@ -99,28 +100,26 @@ def held(
     new = [path for path in (folder, *folder.parents) if not path.exists()]
     with files.file_errors(folder, _OUT):
         folder.mkdir(parents=True, exist_ok=True)
-    failed = False
-    try:
-        with contextlib.ExitStack() as lock:
-            with files.file_errors(folder, _OUT):
-                try:
-                    lock.enter_context(system.locked(folder))
-                except BlockingIOError as error:
-                    raise DataError(
-                        f"another elman fit is at work in {folder}; expected one at a time. Wait until it has ended, "
-                        "or choose another folder with out (--out)."
-                    ) from error
-            failed = True
+    with contextlib.ExitStack() as lock:
+        with files.file_errors(folder, _OUT):
+            try:
+                lock.enter_context(system.locked(folder))
+            except BlockingIOError as error:
+                raise DataError(
+                    f"another elman fit is at work in {folder}; expected one at a time. Wait until it has ended, or "
+                    "choose another folder with out (--out)."
+                ) from error
+        try:
             run = finished(folder, config, fresh=fresh, load=load)  # again: reading the table took time
             if run is None:
                 _begin(folder, config, fresh=fresh)
-            failed = False
-            yield run
-    finally:
-        if failed:
+        except BaseException:
+            lock.close()  # its file is in the folder
             with contextlib.suppress(OSError):  # not empty: somebody else uses it
                 for path in new:
                     path.rmdir()
+            raise
+        yield run
 
 
 def _begin(folder: Path, config: dict[str, Any], *, fresh: bool) -> None:
@@ -177,13 +176,20 @@ def check_keras_model(folder: Path) -> None:
     path = folder / KERAS_MODEL
     if not path.exists() or _is_foreign(folder):
         return
+    status = path.stat()
     try:
-        archives.read_texts(path)
+        _read_whole(path, (status.st_ino, status.st_size, status.st_mtime_ns))
     except DataError as error:
         raise DataError(
             f"{error} It was written by elman fit, so other files of this run may be damaged as well. Copy the folder "
             f"again, or remove {KERAS_MODEL}: forecasts are made without it."
         ) from error
+
+
+@functools.lru_cache(maxsize=64)
+def _read_whole(path: Path, unchanged: tuple[int, ...]) -> None:
+    """Checks all parts of a `.keras` file, once as long as the file is `unchanged`."""
+    archives.read_texts(path)
 
 
 def _is_foreign(folder: Path) -> bool:

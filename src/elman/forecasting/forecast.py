@@ -18,6 +18,7 @@ import numpy as np
 import polars as pl
 
 from elman.errors import DataError
+from elman.forecasting import leads
 from elman.forecasting.headers import free_name
 from elman.forecasting.intervals import columns as interval_columns
 from elman.forecasting.table import Table
@@ -48,8 +49,8 @@ def last_windows(table: Table, window: int) -> tuple[np.ndarray, list[str]]:
 
 
 def forecasts_of(model: Model, table: Table, starts: np.ndarray, window: int, ahead: int) -> np.ndarray:
-    """`(len(starts), ahead)`: the output of a model from raw rows to target units."""
-    found = np.empty((len(starts), ahead), "float32")
+    """`(len(starts), outputs)`: the output of a model from raw rows to target units."""
+    found = np.empty((len(starts), ahead * len(table.targets)), "float32")
     for first in range(0, len(starts), _AT_ONCE):
         part = slice(first, first + _AT_ONCE)
         found[part] = model(gathered(table.rows, starts[part], window))
@@ -72,13 +73,14 @@ def as_frame(
         table: Where the windows are.
         starts: First row of each.
         window: Rows of each.
-        values: `(len(starts), ahead)`.
+        values: `(len(starts), outputs)`: for each target, one after the other, the rows ahead.
         first_row: How the user counts the first row.
-        widths: `(ahead,)` half widths of the interval of each level; where one is infinite, its cells are empty.
+        widths: `(outputs,)` half widths of the interval of each level; where one is infinite, its cells are empty.
     """
-    ahead, chosen = values.shape[1], table.chosen
+    chosen = table.chosen
+    ahead = values.shape[1] // len(chosen.targets)
     last = np.repeat(starts + window - 1, ahead)
-    theirs = {chosen.target, chosen.group} | ({chosen.time} if table.times is not None else set())
+    theirs = {*chosen.targets, chosen.group} | ({chosen.time} if table.times is not None else set())
     after, step = (free_name(name, theirs) for name in (AFTER, AHEAD))
     columns: dict[str, Any] = {}
     if chosen.group is not None:
@@ -88,11 +90,15 @@ def as_frame(
     else:
         columns[after] = table.source_rows[last] + first_row
     columns[step] = np.tile(np.arange(1, ahead + 1), len(starts))
-    columns[str(chosen.target)] = values.reshape(-1).astype("float64")
-    for level, width in (widths or {}).items():
-        for name, sign in zip(interval_columns(level), (-1, 1), strict=True):
-            ends = (values + sign * width).reshape(-1).astype("float64")
-            columns[free_name(name, set(columns))] = pl.Series(ends).replace([-np.inf, np.inf], [None, None])
+    columns |= dict.fromkeys(chosen.targets)  # which keep their names
+    for i, target in enumerate(chosen.targets):
+        own = slice(i * ahead, (i + 1) * ahead)
+        of = target if len(chosen.targets) > 1 else None
+        columns[target] = values[:, own].reshape(-1).astype("float64")
+        for level, width in (widths or {}).items():
+            for name, sign in zip(interval_columns(level, of), (-1, 1), strict=True):
+                ends = (values[:, own] + sign * width[own]).reshape(-1).astype("float64")
+                columns[free_name(name, set(columns))] = pl.Series(ends).replace([-np.inf, np.inf], [None, None])
     return pl.DataFrame(columns)
 
 
@@ -101,10 +107,13 @@ def _times(table: Table, last: np.ndarray, ahead: int, after: str) -> dict[str, 
     assert table.times is not None
     dates = table.clock.whole_days(table.times)
     columns = {after: table.clock.series(np.repeat(table.times[last], ahead), dates=dates)}
-    later = []
+    later: list[np.ndarray | None] = []
     for row in last.tolist():
-        first = max(table.segment_of(row)[0], row - _LOOK)
-        later.append(table.clock.later(table.times[first : row + 1], ahead))
+        first, end = table.segment_of(row)
+        if table.later_times is not None:
+            later.append(np.r_[table.times[row + 1 : end], table.later_times[end]][:ahead])
+        else:
+            later.append(table.clock.later(table.times[max(first, row - _LOOK) : row + 1], ahead))
     known = [times for times in later if times is not None]
     if known and len(known) == len(later):
         columns[str(table.chosen.time)] = table.clock.series(np.concatenate(known), dates=dates)
@@ -119,8 +128,9 @@ def last_forecast(
     first_row: int,
     widths: Mapping[float, np.ndarray] | None = None,
 ) -> tuple[pl.DataFrame, list[str]]:
-    """The forecast after each group's last row, and the groups that are too short for one."""
+    """The forecast after each group's last row if its known columns are there, and the groups that are too short."""
     starts, short = last_windows(table, window)
+    starts = starts[leads.sees_ahead(table, starts + window - 1, ahead)]
     values = forecasts_of(model, table, starts, window, ahead)
     return as_frame(table, starts, window, values, first_row, widths), short
 

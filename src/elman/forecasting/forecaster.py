@@ -24,13 +24,13 @@ def build(windows: Windows, linear: Linear, settings: Settings, seed: int) -> Ne
     """The network of `elman fit` without its Rescale.
 
     Args:
-        windows: Their sizes, and the target's column.
+        windows: Their sizes, and the targets' columns.
         linear: The model that the untrained network computes.
         settings: The recurrent layers.
         seed: Of their weights.
 
     Returns:
-        A network from `(batch, window, features)` to `(batch, ahead)`, standardized.
+        A network from `(batch, window, features)` to `(batch, outputs)`, standardized.
     """
     return along(windows, linear, _recurrent(settings), seed)
 
@@ -39,25 +39,25 @@ def along(windows: Windows, linear: Linear, layers: list[Any], seed: int) -> Net
     """A network of some layers next to a linear model, which the untrained network computes.
 
     Args:
-        windows: Their sizes, and the target's column.
+        windows: Their sizes, and the targets' columns.
         linear: The linear model.
         layers: From windows to one vector for each.
         seed: Of the first weights.
 
     Returns:
-        A network from `(batch, window, features)` to `(batch, ahead)`, standardized.
+        A network from `(batch, window, features)` to `(batch, outputs)`, standardized.
     """
-    features, ahead = len(linear.mean), windows.ahead
+    features, outputs = len(linear.mean), windows.outputs
     rows = len(linear.weights) // features
     latest = Flatten() if rows == windows.window else Latest(rows)
     # LSTNet has such a linear path next to a recurrent one: Lai et al., "Modeling long- and short-term temporal
     # patterns with deep neural networks", 2018.
-    branches = [[*layers, Dense(ahead)], [latest, Dense(ahead)]]
+    branches = [[*layers, Dense(outputs)], [latest, Dense(outputs)]]
     network = Network(
         [Normalize(linear.mean, linear.std), Sum(branches)], input_shape=(windows.window, features), seed=seed
     )
     *_, change, value = (each.name for each in network.bound if isinstance(each.layer, Dense))
-    weights = linear.of_values(windows.target)
+    weights = linear.of_values(windows)
     zeros = np.zeros_like(network.weights[f"{change}/kernel"])  # so that the untrained network is the linear model
     network.set_weights(
         network.weights | {f"{change}/kernel": zeros, f"{value}/kernel": weights, f"{value}/bias": linear.bias}
@@ -80,8 +80,8 @@ def _recurrent(settings: Settings) -> list[Any]:
     return entries
 
 
-def in_units(network: Network, mean: float, std: float) -> Network:
-    """A copy of the network with its Rescale: values in the target's units."""
+def in_units(network: Network, mean: Any, std: Any) -> Network:
+    """A copy of the network with its Rescale: values in the targets' units."""
     model = Network([*network.layers.entries, Rescale(std, mean)], input_shape=network.input_shape)
     model.set_weights(model.weights | network.weights)
     return model

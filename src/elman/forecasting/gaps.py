@@ -10,10 +10,10 @@ from __future__ import annotations
 import numpy as np
 
 from elman.errors import DataError
-from elman.forecasting import table
+from elman.forecasting import leads, table
 from elman.forecasting.columns import Chosen
 from elman.forecasting.ordering import Where, in_order
-from elman.forecasting.settings import Settings
+from elman.forecasting.settings import TableSettings
 from elman.forecasting.source import Source
 from elman.forecasting.table import RawTable, Table
 from elman.forecasting.words import counted, listed
@@ -21,10 +21,11 @@ from elman.forecasting.words import counted, listed
 _GAP = 1.5  # median steps, above which rows are missing
 
 
-def arranged(source: Source, chosen: Chosen, raw: RawTable, settings: Settings, notes: list[str]) -> Table:
+def arranged(source: Source, chosen: Chosen, raw: RawTable, settings: TableSettings, notes: list[str]) -> Table:
     """Puts rows in order, and deals with missing cells and with gaps."""
     fill = settings.fill
     raw, order = in_order(source, chosen, raw, settings, notes)
+    raw = leads.with_future(chosen, raw)
 
     def where(index: int) -> str:
         return source.row(int(order[index]))
@@ -72,7 +73,8 @@ def _table(chosen: Chosen, raw: RawTable, joined: np.ndarray, filled: int, notes
     """A `Table`; `joined` is whether each row but the first continues the segment of the row before it."""
     cuts = np.flatnonzero(~joined) + 1
     segments = np.column_stack([np.r_[0, cuts], np.r_[cuts, len(raw.rows)]])
-    return Table(raw.rows, chosen, raw.times, raw.clock, raw.groups, raw.group_names, segments, filled, notes)
+    found = Table(raw.rows, chosen, raw.times, raw.clock, raw.groups, raw.group_names, segments, filled, notes)
+    return found._replace(future=raw.future)
 
 
 def _gaps(chosen: Chosen, raw: RawTable, same: np.ndarray, fill: str | None, where: Where) -> np.ndarray:
@@ -108,7 +110,8 @@ def _split(chosen: Chosen, raw: RawTable, joined: np.ndarray, missing: np.ndarra
     rows = raw.rows if len(kept) == len(raw.rows) else raw.rows[kept]
     times = None if raw.times is None else raw.times[kept]
     notes = [*notes, f"Cut at gaps and empty cells; {counted(int(missing.sum()), 'row')} left out."]
-    return _table(chosen, raw._replace(rows=rows, times=times, groups=raw.groups[kept]), runs, 0, notes)
+    future = None if raw.future is None else raw.future[kept]
+    return _table(chosen, raw._replace(rows=rows, times=times, groups=raw.groups[kept], future=future), runs, 0, notes)
 
 
 def _filled(
@@ -150,7 +153,10 @@ def _filled(
                 rows[members, column] = rows[known[last], column]
     empty = int(missing.sum())
     note = f"Filled ({fill}): {counted(empty, 'row')} with empty cells, {counted(more, 'row')} added in gaps."
-    new = raw._replace(rows=rows, times=times, groups=groups)
+    # A row that is added before one of the future is of the future.
+    future = None if raw.future is None else raw.future[np.searchsorted(place, everywhere)]
+    new = raw._replace(rows=rows, times=times, groups=groups, future=future)
     found = _table(chosen, new, np.diff(groups) == 0, empty + more, [*notes, note])
-    interpolated = empty_cells.any(1) if fill == "linear" else None
-    return found._replace(interpolated=interpolated, made=empty_cells[:, found.target])
+    unknown = np.setdiff1d(np.arange(rows.shape[1]), leads.places(chosen))
+    interpolated = empty_cells[:, unknown].any(1) if fill == "linear" else None
+    return found._replace(interpolated=interpolated, made=empty_cells[:, found.targets])

@@ -64,10 +64,11 @@ def checked(interval: Any) -> tuple[float, ...]:
     return tuple(float(level) for level in levels)
 
 
-def columns(level: float) -> tuple[str, str]:
-    """The names of the lower and the upper end: `lower_95` and `upper_95`."""
-    text = f"{100 * level:g}"
-    return f"lower_{text}", f"upper_{text}"
+def columns(level: float, target: str | None = None) -> tuple[str, str]:
+    """The names of the lower and the upper end: `lower_95` and `upper_95`, of one of several targets `temp_lower_95`
+    and `temp_upper_95`."""
+    text, of = f"{100 * level:g}", "" if target is None else f"{target}_"
+    return f"{of}lower_{text}", f"{of}upper_{text}"
 
 
 def measured(errors: np.ndarray) -> list[dict[str, Any]]:

@@ -52,7 +52,7 @@ def network_of(path: Path, metrics: dict[str, Any]) -> Network:
 def _converted(model: Any, metrics: dict[str, Any]) -> Network:
     settings = Settings(cell=metrics["cell"], units=metrics["units"], bidirectional=metrics["bidirectional"])
     features, target = metrics["table"]["features"], metrics["target"]
-    windows = Windows(np.empty((0, len(features))), features.index(target), metrics["window"], metrics["ahead"], {})
+    windows = Windows(np.empty((0, len(features))), (features.index(target),), metrics["window"], metrics["ahead"], {})
     scaling, units = (model.get_layer(name).get_config() for name in ("standardize", "units"))
     mean, std = np.array(scaling["mean"]), np.sqrt(np.array(scaling["variance"]))
     weights, bias = model.get_layer("linear").get_weights()

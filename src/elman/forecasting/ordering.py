@@ -14,7 +14,7 @@ import numpy as np
 from elman.errors import DataError
 from elman.forecasting import table
 from elman.forecasting.columns import Chosen
-from elman.forecasting.settings import Settings
+from elman.forecasting.settings import TableSettings
 from elman.forecasting.source import Source
 from elman.forecasting.table import RawTable
 from elman.forecasting.words import counted
@@ -23,7 +23,7 @@ Where = Callable[[int], str]  # a row, as the user counts it
 
 
 def in_order(
-    source: Source, chosen: Chosen, raw: RawTable, settings: Settings, notes: list[str]
+    source: Source, chosen: Chosen, raw: RawTable, settings: TableSettings, notes: list[str]
 ) -> tuple[RawTable, np.ndarray]:
     """The rows in order, and the number of each in the source. Adds a note for what was changed.
 

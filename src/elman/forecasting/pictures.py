@@ -18,12 +18,14 @@ import numpy as np
 import polars as pl
 from matplotlib.dates import ConciseDateFormatter
 from matplotlib.figure import Figure
+from matplotlib.image import imread, imsave
 from matplotlib.ticker import MaxNLocator
 
 from elman.charts import ACCENT, GREY, INK, finish
 from elman.forecasting.axis import Axis
+from elman.forecasting.intervals import LEVELS, columns
 from elman.forecasting.labels import Line, name_lines
-from elman.forecasting.report import MODELS
+from elman.forecasting.report import MODELS, targets_of
 from elman.forecasting.table import Table
 from elman.forecasting.verdict import NETWORK
 from elman.forecasting.windows import Windows
@@ -41,8 +43,29 @@ _AS_IT_IS: dict[str, Any] = {"parse_math": False, "usetex": False}  # a name wit
 def forecast(
     data: dict[str, Any], table: Table, windows: Windows, forecasts: dict[str, np.ndarray], later: pl.DataFrame
 ) -> bytes:
-    """The picture of the forecasts, for `forecast.png`; the arguments are those of `forecast_figure`."""
-    return _png(forecast_figure(data, table, windows, forecasts, later))
+    """The picture of the forecasts, for `forecast.png`: a figure for each target, of the arguments given here."""
+    if "targets" not in data:
+        return _png(forecast_figure(data, table, windows, forecasts, later))
+    pictures = []
+    for i, each in enumerate(data["targets"]):
+        own = {name: values[:, i * windows.ahead : (i + 1) * windows.ahead] for name, values in forecasts.items()}
+        of = windows._replace(columns=windows.columns[i : i + 1])
+        pictures.append(_png(forecast_figure(data | each, table, of, own, _only(later, each["target"], table))))
+    return _below_each_other(pictures)
+
+
+def _only(later: pl.DataFrame, target: str, table: Table) -> pl.DataFrame:
+    """The forecast of one of several targets, whose intervals have the names that those of a single one have."""
+    ends = {columns(level, target)[end]: columns(level)[end] for level in LEVELS for end in (0, 1)}
+    kept = [name for name in (table.chosen.group, target, *ends) if name in later.columns]
+    return later.select(kept).rename({name: to for name, to in ends.items() if name in kept})
+
+
+def _below_each_other(pictures: list[bytes]) -> bytes:
+    """Several pictures of one width as one."""
+    content = io.BytesIO()
+    imsave(content, np.vstack([imread(io.BytesIO(each)) for each in pictures]), format="png")
+    return content.getvalue()
 
 
 def forecast_figure(
@@ -71,15 +94,15 @@ def forecast_figure(
     figure = Figure(figsize=(9, 5), layout="constrained")
     axes = figure.add_subplot()
     for rows in _without_gaps(table, first, last):
-        axes.plot(axis.places(rows), table.rows[rows, windows.target], color=INK, linewidth=1.5)
-    own = {name: np.c_[table.rows[at, windows.target], forecasts[name][shown]] for name in (used, other)}
-    lines = _draw_held_out(axes, axis, at, own, float(np.ptp(table.rows[first : last + 1, windows.target])))
+        axes.plot(axis.places(rows), table.rows[rows, windows.columns[0]], color=INK, linewidth=1.5)
+    own = {name: np.c_[table.rows[at, windows.columns[0]], forecasts[name][shown]] for name in (used, other)}
+    lines = _draw_held_out(axes, axis, at, own, float(np.ptp(table.rows[first : last + 1, windows.columns[0]])))
     steps = at[:, None] + np.arange(windows.ahead + 1)
-    lines.insert(0, Line("actual", table.rows[steps.ravel(), windows.target], INK))
+    lines.insert(0, Line("actual", table.rows[steps.ravel(), windows.columns[0]], INK))
     if table.chosen.group is not None:
         later = later.filter(pl.col(table.chosen.group) == table.group_names[group])
     if later.height:
-        _draw_later(axes, axis, later, float(table.rows[last, windows.target]), data["target"], last)
+        _draw_later(axes, axis, later, float(table.rows[last, windows.columns[0]]), data["target"], last)
     name_lines(axes, axis.places(steps.ravel()), lines, _AS_IT_IS)
     of = data["table"]["name"] if table.chosen.group is None else table.group_names[group]
     title = f"{_short(data['target'])} of {_short(of)}: forecasts {counted(windows.ahead, 'row')} ahead"
@@ -192,13 +215,18 @@ def learning(data: dict[str, Any]) -> bytes:
         axes.plot(epochs, values, dash + few, color=colour, markersize=3, linewidth=1.4, label=name)
     best = data["training"]["best_epoch"]
     axes.plot(best, history[best]["validation"], "D", color=ACCENT, markersize=7, label=f"best, epoch {best}")
-    axes.set_title(f"{_short(data['target'])}: error while training", loc="left", fontsize=11, **_AS_IT_IS)
+    axes.set_title(f"{_short(_target(data))}: error while training", loc="left", fontsize=11, **_AS_IT_IS)
     axes.set_xlabel("epoch (0: before training, the linear model)")
-    axes.set_ylabel(f"RMSE of {_with_unit(data)}", **_AS_IT_IS)
+    of = "targets [standard deviations]" if "targets" in data else _with_unit(data)
+    axes.set_ylabel(f"RMSE of {of}", **_AS_IT_IS)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     figure.legend(loc="outside lower center", ncols=4, frameon=False, fontsize=9)  # not over the lines
     finish(axes)
     return _png(figure)
+
+
+def _target(data: dict[str, Any]) -> str:
+    return ", ".join(targets_of(data))
 
 
 def _with_unit(data: dict[str, Any]) -> str:

@@ -13,12 +13,12 @@ import polars as pl
 
 from elman.checks import did_you_mean
 from elman.errors import DataError
-from elman.forecasting import folder, reading
+from elman.forecasting import folder, leads, models, reading
 from elman.forecasting.forecast import as_frame, forecasts_of, last_windows
 from elman.forecasting.intervals import checked
 from elman.forecasting.parts import parts_at_origins
 from elman.forecasting.run import Run
-from elman.forecasting.settings import Settings
+from elman.forecasting.settings import TableSettings
 from elman.forecasting.source import Form, Source, open_table
 from elman.forecasting.table import Table
 from elman.forecasting.verdict import NAMES, NETWORK
@@ -41,11 +41,13 @@ def predict(
     """Forecasts; the arguments are those of `elman.predict`, which has their documentation. `form` has those of a text
     file."""
     levels = checked(interval)
-    run, read, source = _read(run, table, form)
+    run = _opened(run)
     folder.check_keras_model(run.folder)
+    read, source = _read(run, table, form)
     name, network = run.named(model)
     rows, ahead = run.rows(name), run.metrics["ahead"]
     starts = _every(read, rows, NAMES[name]) if every else _last(read, rows, NAMES[name])
+    starts = _with_known(read, starts, rows, ahead, every=every)
     widths = {level: run.half_widths(level, name) for level in levels if run.has_intervals}
     return as_frame(read, starts, rows, forecasts_of(network, read, starts, rows, ahead), source.first_row, widths)
 
@@ -58,31 +60,37 @@ def examples(run: Any, table: Any) -> tuple[Any, np.ndarray, np.ndarray]:
         table: A table with the columns that the run was trained on.
 
     Returns:
-        The network, `(windows, window, features)` and `(windows, ahead)`. Of the table that the run was made from
+        The network, `(windows, window, features)` and `(windows, ahead)`; of several targets all in standard
+        deviations, `(windows, targets * ahead)`. Of the table that the run was made from
         these are the held-out windows on which `fit` measured the memory; of another one, or if they are too few, up
         to 4,096 evenly spaced.
 
     Raises:
         elman.DataError: If the run is not finished, or the table does not fit it.
     """
-    run, read, source = _read(run, table)
+    run = _opened(run)
+    read, source = _read(run, table)
     window, ahead = run.metrics["window"], run.metrics["ahead"]
-    held_out = _held_out(run, read) if source.sha256 == run.metrics["table"]["sha256"] else None
-    starts = (
-        evenly(_every(read, window + ahead, f"a window of {window} with its targets"), _MOST)
-        if held_out is None
-        else held_out
-    )
-    of = Windows(read.rows, read.target, window, ahead, {})
-    return run.models[NETWORK], of.inputs(starts), of.targets(starts)
+    of = Windows(read.rows, read.targets, window, ahead, {}, read.made)
+    starts = _held_out(run, read) if source.sha256 == run.metrics["table"]["sha256"] else None
+    if starts is None:
+        starts = _every(read, window + ahead, f"a window of {window} with its targets")
+        starts = evenly(of.measured(starts), _MOST)
+    network, targets = run.models[NETWORK], of.targets(starts)
+    if len(of.columns) > 1:
+        network, targets = models.in_deviations(network, targets)
+    return network, of.inputs(starts), targets
 
 
-def _read(run: Any, table: Any, form: dict[str, str | None] | None = None) -> tuple[Run, Table, Source]:
-    """A run, a table of the columns that it was trained on, and where it comes from."""
-    if not isinstance(run, Run):
-        run = Run.load(run)
+def _opened(run: Any) -> Run:
+    """What `fit` returned, or the run in the folder of that path."""
+    return run if isinstance(run, Run) else Run.load(run)
+
+
+def _read(run: Run, table: Any, form: dict[str, str | None] | None = None) -> tuple[Table, Source]:
+    """A table of the columns that a run was trained on, and where it comes from."""
     facts, asked = run.metrics["table"], run.metrics["arguments"]
-    own = Settings(**{name: asked.get(name) for name in FORM} | (form or {}))
+    own = TableSettings(**{name: asked.get(name) for name in FORM} | (form or {}))
     source = open_table(table, Form(own.sep, own.encoding, own.decimal))
     inputs = facts.get("inputs", facts["features"])
     known = reading.Known.of_run(facts)
@@ -93,7 +101,7 @@ def _read(run: Any, table: Any, form: dict[str, str | None] | None = None) -> tu
             f"the table has no column {missing[0]!r}, which {run.folder} was trained on; it has "
             f"{listed(source.columns)}.{did_you_mean(missing[0], source.columns)}"
         )
-    settings = Settings(
+    settings = TableSettings(
         target=run.metrics["target"],
         features=inputs,
         time=facts["time"],
@@ -102,15 +110,18 @@ def _read(run: Any, table: Any, form: dict[str, str | None] | None = None) -> tu
         sort=asked.get("sort", False),
         duplicates=asked.get("duplicates"),
         calendar=asked.get("calendar", False),
+        known=facts.get("known"),
+        ahead=run.metrics["ahead"],
     )
-    return run, reading.read(source, settings, known), source
+    return reading.read(source, settings, known), source
 
 
 def _held_out(run: Run, table: Table) -> np.ndarray | None:
     """The held-out windows on which `fit` measured the memory, if it did."""
     window, ahead = run.metrics["window"], run.metrics["ahead"]
     last = parts_at_origins(table, run.metrics.get("origins", 1))[-1]
-    return examples_of(windows_of(table, last, window, ahead).starts["test"])
+    windows = windows_of(table, last, window, ahead)
+    return examples_of(windows.measured(windows.starts["test"]))
 
 
 def _last(table: Table, rows: int, what: str) -> np.ndarray:
@@ -122,6 +133,20 @@ def _last(table: Table, rows: int, what: str) -> np.ndarray:
         )
         raise DataError(f"{of_group} fewer than {rows} rows without a gap; {what} needs {rows}. Pass more rows.")
     return starts
+
+
+def _with_known(table: Table, starts: np.ndarray, rows: int, ahead: int, *, every: bool) -> np.ndarray:
+    """The windows that have the known columns of every row ahead: of all windows some, of the last ones all.
+
+    Raises:
+        DataError: If one of the last has not, or none of all.
+    """
+    last = starts + rows - 1
+    seen = leads.sees_ahead(table, last, ahead)
+    lacking = leads.missing(table, last, ahead)
+    if lacking is not None and not (every and seen.any()):
+        raise DataError(lacking)
+    return starts[seen]
 
 
 def _every(table: Table, rows: int, what: str) -> np.ndarray:

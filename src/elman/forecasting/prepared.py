@@ -7,7 +7,7 @@ Nothing that is decided here depends on a held-out row.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -34,9 +34,9 @@ class Origin(NamedTuple):
     std: np.ndarray
 
     @property
-    def scale(self) -> tuple[float, float]:
-        """Mean and standard deviation of the target."""
-        return float(self.mean[self.windows.target]), float(self.std[self.windows.target])
+    def scale(self) -> tuple[Any, Any]:
+        """Mean and standard deviation of the target; of each output, `(outputs,)`, if there are several targets."""
+        return self.windows.of_outputs(self.mean), self.windows.of_outputs(self.std)
 
 
 class Prepared(NamedTuple):
@@ -70,10 +70,12 @@ def prepare(source: Source, settings: Settings) -> Prepared:
     """
     table = reading.read(source, settings)
     parts = parts_at_origins(table, settings.origins)
-    series = training_series(table, parts[0])
-    longest = max(map(len, series), default=0)
-    found = baselines.period_of(series, longest) if longest else None
-    window = settings.window or default_window(longest, settings.ahead, found)
+    series = [training_series(table, parts[0], target) for target in range(len(table.targets))]
+    longest = max(map(len, series[0]), default=0)
+    found = [period for each in series if longest and (period := baselines.period_of(each, longest)) is not None]
+    window = settings.window or default_window(
+        longest, settings.ahead, max(found, default=None), known=bool(settings.known)
+    )
     parts = _with_windows(table, parts, window, settings.ahead)
     table = checks.moments(table, parts[0])[0]  # without columns that say nothing at the first origin
     windows = [windows_of(table, part, window, settings.ahead) for part in parts]

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reads a source into numbers: float32 rows, in memory or, if they are many, in a file that is mapped into it.
 
-In: a `Source` and the user's `Settings`. Out: a `Table`; its order and its gaps are the business of `ordering` and
+In: a `Source` and the user's `TableSettings`. Out: a `Table`; its order and its gaps are the business of `ordering` and
 `gaps`. Text where a number should be, and infinities, are found here; what is wrong with the values as a whole, in
 `checks`.
 """
@@ -14,12 +14,12 @@ import numpy as np
 import polars as pl
 
 from elman.errors import DataError
-from elman.forecasting import calendar, columns, gaps, marks, table, time_parts, times, zones
+from elman.forecasting import calendar, columns, gaps, leads, marks, table, time_parts, times, zones
 from elman.forecasting.cells import LOOK, cleaned, has_unit, is_text, may_be_thousands, numbers, shown
 from elman.forecasting.clock import EARLIEST, LATEST, Clock
 from elman.forecasting.columns import Chosen, of_category
 from elman.forecasting.moments import Moments
-from elman.forecasting.settings import Settings
+from elman.forecasting.settings import TableSettings
 from elman.forecasting.source import Source
 from elman.forecasting.table import RawTable, Table
 from elman.forecasting.time_parts import Parts
@@ -53,7 +53,7 @@ class Known(NamedTuple):
         return cls(facts["features"], facts.get("categories", {}), parts, facts.get("time_form"))
 
 
-def read(source: Source, settings: Settings, known: Known | None = None) -> Table:
+def read(source: Source, settings: TableSettings, known: Known | None = None) -> Table:
     """Reads a table.
 
     Args:
@@ -80,12 +80,13 @@ def read(source: Source, settings: Settings, known: Known | None = None) -> Tabl
     if settings.fill != "keep":
         raw = _without_marks(raw, chosen)
     found = gaps.arranged(source, chosen, raw, settings, notes)._replace(form=form)
+    found = leads.led(found, settings.ahead)
     if not settings.calendar:
         return found
     return calendar.with_calendar(found, None if known is None else calendar.names_in(known.features))
 
 
-def _notes(chosen: Chosen, settings: Settings, clock: Clock, form: str | None) -> list[str]:
+def _notes(chosen: Chosen, settings: TableSettings, clock: Clock, form: str | None) -> list[str]:
     """What was decided on the columns."""
     notes = []
     if chosen.parts is not None:

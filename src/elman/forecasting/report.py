@@ -13,7 +13,7 @@ from statistics import median
 from typing import Any
 
 from elman.forecasting.verdict import NAMES, NETWORK
-from elman.forecasting.words import counted
+from elman.forecasting.words import counted, listed
 
 MODELS = {
     "last_value": "same as the last value",
@@ -27,19 +27,36 @@ _OFF = 0.03  # between the level of an interval and its measured coverage, above
 
 def rows(data: dict[str, Any]) -> list[tuple[str, str, str]]:
     """The table of errors, in the columns `COLUMNS`; the interval is left out if there are too few windows for one."""
+    if "targets" not in data:
+        return _rows(data, data["errors"], "")
+    return [row for each in data["targets"] for row in _rows(data, each["errors"], f"{each['target']}: ")]
+
+
+def _rows(data: dict[str, Any], errors: dict[str, Any], of: str) -> list[tuple[str, str, str]]:
+    """The rows of one target, each of which begins with `of`."""
     unit = f" {data['unit']}" if data["unit"] else ""
     found = []
-    for name, score in data["errors"]["models"].items():
-        label = MODELS[name]
+    for name, score in errors["models"].items():
+        label = of + MODELS[name]
         if name == "seasonal":
             label += f", period {data['period']['text']}"
         if name == NETWORK:
             both = "Bidirectional " if data["bidirectional"] else ""
             label += f" ({both}{data['cell']}, {' + '.join(map(str, data['units']))} units)"
-        few = score["high"] is None or not data["errors"]["enough"]
+        few = score["high"] is None or not errors["enough"]
         interval = "too few windows" if few else f"{score['low']:.4g} to {score['high']:.4g}"
         found.append((label, f"{score['rmse']:.4g}{unit}", interval))
     return found
+
+
+def target_text(data: dict[str, Any]) -> str:
+    """The target in quotes, or all of them."""
+    return listed(map(repr, targets_of(data)))
+
+
+def targets_of(data: dict[str, Any]) -> list[str]:
+    """The names of the targets of a run."""
+    return data["target"] if isinstance(data["target"], list) else [data["target"]]
 
 
 def before(data: dict[str, Any]) -> list[str]:
@@ -49,7 +66,7 @@ def before(data: dict[str, Any]) -> list[str]:
     ahead, window = counted(data["ahead"], "row"), counted(data["window"], "row")
     lines = [
         f"{table['name']}: {size}" + (f", {table['first']} to {table['last']}" if table["first"] else ""),
-        f"Forecast of {data['target']!r}, {ahead} ahead, from a window of {window}.",
+        f"Forecast of {target_text(data)}, {ahead} ahead, from a window of {window}.",
         f"Windows: {parts['train']:,} to train, {parts['validation']:,} to validate, {parts['test']:,} held out"
         + (f" in {origins} blocks; the models are fitted again before each." if origins > 1 else "."),
         *data["notes"],
@@ -61,7 +78,7 @@ def before(data: dict[str, Any]) -> list[str]:
 
 def after(data: dict[str, Any]) -> list[str]:
     """The lines below it."""
-    lines = [data["errors"]["verdict"], _training(data)]
+    lines = [data["errors"]["verdict"], *_of_each(data), _training(data)]
     if (memory := data.get("memory")) is not None:
         lines.append(_memory(memory, data["window"]))
     if "model" in data:  # not in a run of an earlier elman
@@ -69,6 +86,11 @@ def after(data: dict[str, Any]) -> list[str]:
     if data["training"]["interrupted"]:
         lines.insert(1, "Training was interrupted; the same command resumes it.")
     return lines
+
+
+def _of_each(data: dict[str, Any]) -> list[str]:
+    """The verdict on each of several targets."""
+    return [f"{each['target']}: {each['errors']['verdict']}" for each in data.get("targets", ())]
 
 
 def _training(data: dict[str, Any]) -> str:
@@ -83,7 +105,8 @@ def _training(data: dict[str, Any]) -> str:
     return (
         f"Trained {len(epochs)} networks, {min(epochs)} to {max(epochs)} epochs of {seconds:.2g} s. The forecast is "
         f"the mean over {len(errors)} seeds; the error of a single one is {min(errors):.4g} to {max(errors):.4g}, "
-        f"{sum(errors) / len(errors):.4g} on average."
+        f"{sum(errors) / len(errors):.4g} on average"
+        f"{', in standard deviations' if 'targets' in data else ''}."
     )
 
 

@@ -167,7 +167,8 @@ class Run:
     @functools.cached_property
     def model(self) -> Network:
         """The model that the run forecasts with, an `elman.Network`: raw rows `(batch, rows, features)` to
-        `(batch, ahead)` in the target's units. `rows` is `self.rows(self.name)`.
+        `(batch, ahead)` in the target's units, or `(batch, targets * ahead)`, the steps of one target after those of
+        the other. `rows` is `self.rows(self.name)`.
 
         A run of an earlier elman has a `model.keras` alone, which needs Keras.
 
@@ -223,7 +224,8 @@ class Run:
         return "intervals" in self.metrics
 
     def half_widths(self, level: float, model: str | None = None) -> np.ndarray:
-        """`(ahead,)`: how far above and below each step of a forecast its interval reaches, in the target's units.
+        """`(ahead,)`: how far above and below each step of a forecast its interval reaches, in the target's units; with
+        several targets `(targets * ahead,)`, the steps of one after those of the other.
 
         Args:
             level: Share of values that the interval holds, as 0.9.
@@ -258,7 +260,7 @@ class Run:
     def __repr__(self) -> str:
         ahead = counted(self.metrics["ahead"], "row")
         verdict = self.metrics["errors"]["verdict"]
-        return f"<elman.Run {str(self.folder)!r}: {self.metrics['target']!r}, {ahead} ahead. {verdict}>"
+        return f"<elman.Run {str(self.folder)!r}: {report.target_text(self.metrics)}, {ahead} ahead. {verdict}>"
 
     def __str__(self) -> str:
         return f"{report.text(self.metrics)}\nThe run is in {self.folder}."

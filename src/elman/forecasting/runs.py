@@ -28,7 +28,7 @@ class Listed(NamedTuple):
         folder: Where it is.
         state: One of `FINISHED`, `BEGUN` (it was interrupted, or is at work) and `DAMAGED`.
         table: The name of its table; `None` of a run that is not finished.
-        target: The column that it forecasts, or that of the labels; or `None`.
+        target: The column that it forecasts, or several with commas between them, or that of the labels; or `None`.
         ahead: Rows; 1 of a run that classifies.
         cell: The kind of recurrent layer, with its sizes.
         model: The model that it forecasts with; `None` of a run that is not finished.
@@ -124,7 +124,7 @@ def _read(folder: Path) -> Listed:
         folder=folder,
         state=state,
         table=metrics["table"]["name"] if metrics else None,
-        target=metrics.get("target") or config["target"] or config.get("label"),
+        target=_text_of((metrics or config).get("target") or config["target"] or config.get("label")),
         ahead=config.get("ahead", 1),
         cell=f"{config.get('cell', '')} {'+'.join(map(str, config.get('units', ())))}",
         model=model,
@@ -136,6 +136,11 @@ def _read(folder: Path) -> Listed:
         task=task,
         error_rate=score.get("error"),
     )
+
+
+def _text_of(target: str | list[str] | None) -> str | None:
+    """The target, or all of them with commas between them."""
+    return ", ".join(target) if isinstance(target, list) else target
 
 
 def superfluous(runs: Sequence[Listed], keep: int | None) -> list[Listed]:

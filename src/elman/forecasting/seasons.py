@@ -48,20 +48,21 @@ def seasonal_periods(table: Table, series: np.ndarray) -> list[int]:
     return [each for each in periods if correlation[each] > max(correlation[each // 2], 0) + _CLEAR]
 
 
-def chosen(table: Table, origins: list[Windows], found: int | None, series: list[np.ndarray]) -> int | None:
+def chosen(table: Table, origins: list[Windows], found: list[int], series: list[list[np.ndarray]]) -> int | None:
     """The period whose repeat has about the smallest error before the first origin; the shortest one of several.
 
     Args:
         table: The rows.
         origins: The windows of each.
-        found: The period at which the autocorrelation is strongest, or `None`.
-        series: Stretches of the target to learn from at the first origin.
+        found: The periods at which the autocorrelation of a target is strongest.
+        series: Of each target the stretches to learn from at the first origin.
     """
     windows = origins[0]
     held_out = min(int(rows_before(table, each, each.starts["test"]).min()) for each in origins)
-    candidates = seasonal_periods(table, max(series, key=len))
-    if found is not None and all(abs(found - period) > _NEAR * period for period in candidates):
-        candidates.append(found)
+    candidates = {period for each in series for period in seasonal_periods(table, max(each, key=len))}
+    for period in found:
+        if all(abs(period - other) > _NEAR * other for other in candidates):
+            candidates.add(period)
     periods = sorted(period for period in candidates if period <= held_out)  # where every repeat has a value
     starts = np.concatenate([windows.starts["train"], windows.starts["validation"]])
     starts = starts[rows_before(table, windows, starts) >= max(periods, default=0)]
@@ -69,7 +70,9 @@ def chosen(table: Table, origins: list[Windows], found: int | None, series: list
         return periods[0] if periods else None
     some = starts[np.linspace(0, len(starts) - 1, min(len(starts), _MOST_WINDOWS), dtype=int)]
     truth = windows.targets(some)
-    errors = [float(((baselines.seasonal(windows, some, period) - truth) ** 2).mean()) for period in periods]
+    spread = truth.reshape(len(some), -1, windows.ahead).std((0, 2))  # of each target
+    scale = np.repeat(np.where(spread > 0, spread, 1), windows.ahead)
+    errors = [float((((baselines.seasonal(windows, some, period) - truth) / scale) ** 2).mean()) for period in periods]
     return next(period for period, error in zip(periods, errors, strict=True) if error <= _ABOUT * min(errors))
 
 

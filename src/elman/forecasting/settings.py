@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the user asked of `fit`, checked: one record that the table, the network and the folder's `run.json` share.
+"""What the user asked of `fit`, checked: one record that the table, the network and the folder's `run.json` share. What
+it says of the table is a record of its own, which `elman.compare` has too.
 
 In: the arguments. Out: a `Settings`, or a `DataError` for the first argument of a wrong kind. Whether the table has the
 columns, and enough rows, is checked later, where the table is known.
@@ -26,28 +27,19 @@ _MOST = 2**31 - 1  # of any count
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Settings:
-    """The arguments of `elman.fit` that decide the numbers of a run.
+class TableSettings:
+    """How a table is read, and what of it a forecast sees: the arguments that `elman.fit` and `elman.compare` share.
 
     Attributes:
-        target: The column to forecast, or `None` for the only column of numbers.
-        window: Rows that the network sees, or `None` to choose them by the period.
+        target: The column to forecast, several of them, or `None` for the only column of numbers.
+        window: Rows that a forecast is made from, or `None` to choose them.
         ahead: Rows to forecast.
         features: The input columns, or `None` for every column of numbers.
+        known: Input columns whose values are known `ahead` rows before, or `None`.
         time: The column of times, or `None` to look for one.
         group: The column that tells several series apart, or `None`.
-        units: Sizes of the recurrent layers, after the checks a list.
-        cell: One of `CELLS`.
-        epochs: Largest number of passes over the data.
-        seed: Seed of the initial weights and of the order of windows, from 0 to 2**31 - 1; the first of `seeds`.
-        seeds: How many networks are trained, with seeds one after another; the forecast is their mean.
-        origins: How many times the models are fitted again and judged on the rows that follow.
-        model: The model that the run forecasts with, one of `MODELS`, or `None` for the one that won.
-        bidirectional: Whether each layer reads the window from both ends.
         fill: What to do with empty cells and gaps in time, one of `FILLS`, or `None` for an error.
         unit: The target's unit, for the report.
-        batch_size: Windows per training step, or `None` to choose it by their number.
-        learning_rate: Of Adam.
         exclude: Columns that are left out, or `None`.
         sort: Whether rows are sorted by time first.
         duplicates: What to do with several rows of one time, one of `DUPLICATES`, or `None` for an error.
@@ -57,24 +49,15 @@ class Settings:
         calendar: Whether the hour, the day, the week and the year of each row are features.
     """
 
-    target: str | None = None
+    target: str | list[str] | None = None
     window: int | None = None
     ahead: int = 1
     features: Sequence[str] | None = None
+    known: Sequence[str] | None = None
     time: str | None = None
     group: str | None = None
-    units: Sequence[int] = (32,)
-    cell: str = "SimpleRNN"
-    epochs: int = 200
-    seed: int = 0
-    seeds: int = 3
-    origins: int = 3
-    model: str | None = None
-    bidirectional: bool = False
     fill: str | None = None
     unit: str | None = None
-    batch_size: int | None = None
-    learning_rate: float = 3e-3
     exclude: Sequence[str] | None = None
     sort: bool = False
     duplicates: str | None = None
@@ -85,30 +68,25 @@ class Settings:
 
     def __post_init__(self) -> None:
         self._check_columns()
-        self._check_sizes()
-        if not is_integer(self.seed, least=0) or self.seed > _MOST:
-            raise DataError(f"seed is {self.seed!r}; expected an integer from 0 to {_MOST}.")
-        self._set("seed", int(self.seed))
-        _one_of("cell", self.cell, CELLS)
-        if self.model is not None:
-            self._set("model", model_name(self.model))
+        self._set("ahead", _count("ahead", self.ahead))
+        if self.window is not None:
+            self._set("window", _count("window", self.window))
+        self._check_known()
         if self.fill is not None:
             _one_of("fill", self.fill, FILLS)
         if self.duplicates is not None:
             _one_of("duplicates", self.duplicates, DUPLICATES)
-        for name in ("bidirectional", "sort", "calendar"):
+        for name in ("sort", "calendar"):
             self._set(name, boolean(name, getattr(self, name), DataError))
         self._check_form()
-        if not is_real(self.learning_rate) or self.learning_rate <= 0:
-            raise DataError(f"learning_rate is {self.learning_rate!r}; expected a positive number.")
-        self._set("learning_rate", float(self.learning_rate))
 
     def _check_columns(self) -> None:
         if isinstance(self.time, list):  # of columns that hold parts of the time
             self._set("time", ",".join(str(_column("time", name)) for name in self.time))
-        for role in ("target", "time", "group"):
+        for role in ("time", "group"):
             self._set(role, _column(role, getattr(self, role)))
-        for role in ("features", "exclude"):
+        self._set("target", _targets(self.target))
+        for role in ("features", "exclude", "known"):
             names = getattr(self, role)
             if names is None:
                 continue
@@ -131,13 +109,12 @@ class Settings:
             raise DataError(f"sep is {self.sep!r}; expected one character such as ';', or 'tab'.")
         self._set("sep", sep)
 
-    def _check_sizes(self) -> None:
-        for name in ("ahead", "epochs", "seeds", "origins"):
-            self._set(name, _count(name, getattr(self, name)))
-        for name in ("window", "batch_size"):
-            if getattr(self, name) is not None:
-                self._set(name, _count(name, getattr(self, name)))
-        self._set("units", _sizes(self.units))
+    def _check_known(self) -> None:
+        if self.known and self.window is not None and self.window < self.ahead:
+            raise DataError(
+                f"window is {self.window} and ahead is {self.ahead}; expected a window of {self.ahead} or more with "
+                f"known, since a window holds the known values of every row ahead. Choose one (--window {self.ahead})."
+            )
 
     def _set(self, name: str, value: Any) -> None:
         """Replaces an argument by the same value as plain Python, which `run.json` can hold."""
@@ -146,6 +123,53 @@ class Settings:
     def to_dict(self) -> dict[str, Any]:
         """All of them, as JSON can hold them."""
         return dataclasses.asdict(self)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings(TableSettings):
+    """The arguments of `elman.fit` that decide the numbers of a run.
+
+    Attributes:
+        units: Sizes of the recurrent layers, after the checks a list.
+        cell: One of `CELLS`.
+        epochs: Largest number of passes over the data.
+        seed: Seed of the initial weights and of the order of windows, from 0 to 2**31 - 1; the first of `seeds`.
+        seeds: How many networks are trained, with seeds one after another; the forecast is their mean.
+        origins: How many times the models are fitted again and judged on the rows that follow.
+        model: The model that the run forecasts with, one of `MODELS`, or `None` for the one that won.
+        bidirectional: Whether each layer reads the window from both ends.
+        batch_size: Windows per training step, or `None` to choose it by their number.
+        learning_rate: Of Adam.
+    """
+
+    units: Sequence[int] = (32,)
+    cell: str = "SimpleRNN"
+    epochs: int = 200
+    seed: int = 0
+    seeds: int = 3
+    origins: int = 3
+    model: str | None = None
+    bidirectional: bool = False
+    batch_size: int | None = None
+    learning_rate: float = 3e-3
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("epochs", "seeds", "origins"):
+            self._set(name, _count(name, getattr(self, name)))
+        if self.batch_size is not None:
+            self._set("batch_size", _count("batch_size", self.batch_size))
+        self._set("units", _sizes(self.units))
+        if not is_integer(self.seed, least=0) or self.seed > _MOST:
+            raise DataError(f"seed is {self.seed!r}; expected an integer from 0 to {_MOST}.")
+        self._set("seed", int(self.seed))
+        _one_of("cell", self.cell, CELLS)
+        if self.model is not None:
+            self._set("model", model_name(self.model))
+        self._set("bidirectional", boolean("bidirectional", self.bidirectional, DataError))
+        if not is_real(self.learning_rate) or self.learning_rate <= 0:
+            raise DataError(f"learning_rate is {self.learning_rate!r}; expected a positive number.")
+        self._set("learning_rate", float(self.learning_rate))
 
 
 NAMES = tuple(field.name for field in dataclasses.fields(Settings))
@@ -157,8 +181,18 @@ def _column(role: str, name: Any) -> str | None:
         return name
     if is_integer(name) or isinstance(name, tuple):
         return str(name)
-    one = "columns" if role in {"features", "exclude"} else "one column"
+    one = "columns" if role in {"features", "exclude", "known"} else "one column"
     raise DataError(f"{role} is {type(name).__name__}; expected the name of {one} of the table.")
+
+
+def _targets(names: Any) -> str | list[str] | None:
+    """The name of the target, or a list of several."""
+    if not isinstance(names, list):
+        return _column("target", names)
+    found = [str(_column("target", name)) for name in names]
+    if not found or len(set(found)) < len(found):
+        raise DataError(f"target is {names!r}; expected the name of a column, or a list of different ones.")
+    return found[0] if len(found) == 1 else found
 
 
 def _count(name: str, value: Any) -> int:

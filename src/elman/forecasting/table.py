@@ -29,6 +29,7 @@ class RawTable(NamedTuple):
         groups: `(rows,)`, indices into `group_names`, -1 where the cell is empty.
         group_names: In order of their first row.
         marks: For a column, the numbers that mark its missing values, and how often each is there.
+        future: `(rows,)`: whether the row has no target yet, and only its known columns count; `None` without them.
     """
 
     rows: np.ndarray
@@ -37,6 +38,7 @@ class RawTable(NamedTuple):
     groups: np.ndarray
     group_names: list[str]
     marks: dict[str, list[tuple[float, int]]] = {}  # noqa: RUF012
+    future: np.ndarray | None = None
 
 
 class Table(NamedTuple):
@@ -54,9 +56,14 @@ class Table(NamedTuple):
         notes: Sentences about what was decided.
         form: How the times are written, a key of `times.FORMS` or `COMPACT`; `None` if they are not text.
         interpolated: `(rows,)`: whether a cell of the row was filled by the value after it; `None` if none was.
-        made: `(rows,)`: whether the target of the row was filled; `None` if none was.
+        made: `(rows, targets)`: whether the target of the row was filled; `None` if none was.
         source_rows: `(rows,)`: which row of the source, from 0, each one is; `None` with a time column, whose times say
             it.
+        future: As in a `RawTable`, until `leads` takes these rows out.
+        known_ahead: `(rows,)`: of how many rows after each one the known columns are there, up to those that are
+            forecast; `None` without known columns.
+        later_times: By the row after the last of each segment, the times of the rows of the future that follow; `None`
+            without known columns, and without times.
     """
 
     rows: np.ndarray
@@ -72,11 +79,14 @@ class Table(NamedTuple):
     interpolated: np.ndarray | None = None
     made: np.ndarray | None = None
     source_rows: np.ndarray | None = None
+    future: np.ndarray | None = None
+    known_ahead: np.ndarray | None = None
+    later_times: dict[int, np.ndarray] | None = None
 
     @property
-    def target(self) -> int:
-        """The target's column in `rows`."""
-        return self.chosen.features.index(self.chosen.target)
+    def targets(self) -> tuple[int, ...]:
+        """The targets' columns in `rows`."""
+        return self.chosen.target_places()
 
     def segment_of(self, row: int) -> tuple[int, int]:
         """First row and the row after the last of the segment that a row is in."""

@@ -34,12 +34,14 @@ class Examples:
     Args:
         windows: The windows.
         starts: First row of each.
-        mean: Of the target, in the training part.
+        mean: Of the target, in the training part; of each output, if there are several targets.
         std: Likewise.
+        judge: Whether they are to judge by, so that filled targets do not count.
     """
 
-    def __init__(self, windows: Windows, starts: np.ndarray, mean: float, std: float) -> None:
-        self.windows, self.starts, self.mean, self.std = windows, starts, mean, std
+    def __init__(self, windows: Windows, starts: np.ndarray, mean: Any, std: Any, *, judge: bool = False) -> None:
+        self.windows, self.starts, self.judge = windows, starts, judge and windows.made is not None
+        self.mean, self.std = np.float32(mean), np.float32(std)
         self._blocks = blocks(windows.rows, windows.window)  # a view that takes longer to make than a batch to gather
         self._shape = (windows.window, windows.rows.shape[1])
 
@@ -50,7 +52,12 @@ class Examples:
         """The windows of these numbers."""
         starts = self.starts[indices]
         x = self._blocks[starts].reshape(len(starts), *self._shape)
-        return Batch(x, (self.windows.targets(starts) - self.mean) / self.std)
+        y = (self.windows.targets(starts) - self.mean) / self.std
+        if not self.judge:
+            return Batch(x, y)
+        missing = self.windows.filled(starts)
+        known = np.maximum((~missing).sum(1), 1)
+        return Batch(x, y, weight=(self.windows.outputs / known).astype("float32"), missing=missing)
 
 
 class Progress(NamedTuple):
@@ -87,14 +94,14 @@ class Job(NamedTuple):
     Attributes:
         network: A network of `forecaster.build`, which gets the best weights.
         windows: The windows of each part.
-        scale: Mean and standard deviation of the target in the training part.
+        scale: Mean and standard deviation of the target in the training part, or of each output.
         seed: Of the order of windows.
         checkpoint: Where it is kept.
     """
 
     network: Network
     windows: Windows
-    scale: tuple[float, float]
+    scale: tuple[Any, Any]
     seed: int
     checkpoint: Path
 
@@ -160,7 +167,9 @@ def train_all(jobs: list[Job], settings: Settings, batch_size: int, tell: Callab
 def _train(
     job: Job, settings: Settings, batch_size: int, tell: Callable[[network.Progress], None], stop: Callable[[], bool]
 ) -> History:
-    examples, validation = (Examples(job.windows, job.windows.starts[part], *job.scale) for part in PARTS[:2])
+    examples, validation = (
+        Examples(job.windows, job.windows.starts[part], *job.scale, judge=part == "validation") for part in PARTS[:2]
+    )
     return job.network.fit(
         examples,
         validation_data=validation,

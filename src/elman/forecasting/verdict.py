@@ -76,14 +76,45 @@ def errors(squares: dict[str, np.ndarray], ahead: int, moments: np.ndarray, rows
     return found | {"verdict": _verdict(found)}
 
 
+def errors_of_targets(
+    squares: dict[str, np.ndarray], std: np.ndarray, ahead: int, moments: np.ndarray, rows: int
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The scores where there are several targets: of all together, and of each by itself.
+
+    One model forecasts all of them. So the winner is the one whose error over all of them is smallest, each divided by
+    the standard deviation of its target.
+
+    Args:
+        squares: For each model `(windows, outputs)`, for each target the rows ahead.
+        std: `(outputs,)`: standard deviations of the targets.
+        ahead: Steps.
+        moments: `(windows,)`.
+        rows: Of the table.
+
+    Returns:
+        What `errors` returns, in standard deviations; and the same of each target, in its units.
+    """
+    targets = len(std) // ahead
+    both = "both" if targets == 2 else f"all {targets}"
+    joint = errors({name: each / std**2 for name, each in squares.items()}, ahead, moments, rows)
+    joint["verdict"] = f"Over {both} targets, each in standard deviations: {joint['verdict']}"
+    found = []
+    for i in range(targets):
+        own = {name: each[:, i * ahead : (i + 1) * ahead] for name, each in squares.items()}
+        some = ~np.isnan(own[NETWORK]).all(1)  # a window may have measured values of the other targets alone
+        found.append(errors({name: each[some] for name, each in own.items()}, ahead, moments[some], rows))
+    return joint, found
+
+
 def rmse(squares: np.ndarray) -> float:
     """The error of `(windows, ahead)` squared errors, NaN where the value is not known; each window counts as one."""
     return float(np.sqrt(_mean(squares, 1).mean()))
 
 
 def surely_better(first: np.ndarray, second: np.ndarray, ahead: int, moments: np.ndarray) -> bool:
-    """Whether the first of two `(windows, ahead)` squared errors has the lower mean in 95 % of the draws."""
-    one, other = (by_moment(squares.mean(1), moments) for squares in (first, second))
+    """Whether the first of two `(windows, ahead)` squared errors, NaN where the value is not known, has the lower mean
+    in 95 % of the draws."""
+    one, other = (by_moment(_mean(squares, 1), moments) for squares in (first, second))
     return share_of_draws_below(one, other, ahead) >= _SURELY
 
 

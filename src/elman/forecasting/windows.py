@@ -8,7 +8,7 @@ is gathered from the rows when it is used, since all windows at once may not fit
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -29,42 +29,63 @@ class Windows(NamedTuple):
 
     Attributes:
         rows: `(rows, features)`, float32.
-        target: The target's column.
+        columns: The targets' columns.
         window: Rows of input.
         ahead: Rows of forecast.
         starts: For each part, the first row of each of its windows, in order.
+        made: `(rows, targets)`: whether the target of a row was filled, as in the `Table`; `None` if none was.
     """
 
     rows: np.ndarray
-    target: int
+    columns: tuple[int, ...]
     window: int
     ahead: int
     starts: dict[str, np.ndarray]
+    made: np.ndarray | None = None
 
     def inputs(self, starts: np.ndarray) -> np.ndarray:
         """`(len(starts), window, features)`: the raw rows of some windows."""
         return gathered(self.rows, starts, self.window)
 
+    @property
+    def outputs(self) -> int:
+        """How many numbers a forecast has: for each target, one after the other, one for each row ahead."""
+        return self.ahead * len(self.columns)
+
     def targets(self, starts: np.ndarray) -> np.ndarray:
-        """`(len(starts), ahead)`: the values that follow."""
-        return self.rows[rows_ahead(starts, self.window, self.ahead), self.target]
+        """`(len(starts), outputs)`: the values that follow."""
+        rows = rows_ahead(starts, self.window, self.ahead)
+        return self.rows[rows[:, None], np.array(self.columns)[:, None]].reshape(len(starts), self.outputs)
+
+    def filled(self, starts: np.ndarray) -> np.ndarray:
+        """`(len(starts), outputs)`: whether each value that follows was filled, so that nobody measured it."""
+        if self.made is None:
+            return np.zeros((len(starts), self.outputs), bool)
+        made = self.made[rows_ahead(starts, self.window, self.ahead)]
+        return made.transpose(0, 2, 1).reshape(len(starts), self.outputs)
+
+    def measured(self, starts: np.ndarray) -> np.ndarray:
+        """Those of some windows of which no target was filled."""
+        return starts if self.made is None else starts[~self.filled(starts).any(1)]
+
+    def truth(self, starts: np.ndarray) -> np.ndarray:
+        """`(len(starts), outputs)`: the values that follow, float64; NaN where one was filled."""
+        return np.where(self.filled(starts), np.nan, self.targets(starts).astype("float64"))
 
     def last(self, starts: np.ndarray) -> np.ndarray:
-        """`(len(starts), 1)`: the target in the last row of each."""
-        return self.rows[starts + self.window - 1, self.target][:, None]
+        """`(len(starts), outputs)`: the targets in the last row of each."""
+        return np.repeat(self.rows[(starts + self.window - 1)[:, None], list(self.columns)], self.ahead, axis=1)
+
+    def of_outputs(self, values: np.ndarray) -> Any:
+        """A number of each column as one of each output `(outputs,)`; one number if there is one target."""
+        if len(self.columns) == 1:
+            return float(values[self.columns[0]])
+        return np.repeat(values[list(self.columns)], self.ahead)
 
 
 def rows_ahead(starts: np.ndarray, window: int, ahead: int) -> np.ndarray:
     """`(len(starts), ahead)`: the rows that some windows forecast."""
     return starts[:, None] + np.arange(window, window + ahead)
-
-
-def truth(table: Table, windows: Windows, starts: np.ndarray) -> np.ndarray:
-    """`(len(starts), ahead)`: the values that follow, float64; NaN where one was filled, since nobody measured it."""
-    found = windows.targets(starts).astype("float64")
-    if table.made is not None:
-        found[table.made[rows_ahead(starts, windows.window, windows.ahead)]] = np.nan
-    return found
 
 
 def gathered(rows: np.ndarray, starts: np.ndarray, window: int) -> np.ndarray:
@@ -88,25 +109,29 @@ def chunks(starts: np.ndarray, values_each: int) -> Iterator[np.ndarray]:
         yield starts[first : first + size]
 
 
-def training_series(table: Table, part: np.ndarray) -> list[np.ndarray]:
-    """The target of each stretch of the training part, float64."""
-    series = []
+def training_series(table: Table, part: np.ndarray, target: int = 0) -> list[np.ndarray]:
+    """A target in each stretch of the training part, float64; the first one if none is named."""
+    series, column = [], table.targets[target]
     for first, end in table.segments.tolist():
         last = first + int((part[first:end] == 0).sum())
-        series.append(table.rows[first:last, table.target].astype("float64"))
+        series.append(table.rows[first:last, column].astype("float64"))
     return [values for values in series if len(values)]
 
 
-def default_window(longest: int, ahead: int, period: int | None) -> int:
+def default_window(longest: int, ahead: int, period: int | None, *, known: bool = False) -> int:
     """A window of one and a quarter periods, from 8 to 64 rows, and short enough to leave windows to learn from.
+
+    With known columns it has as many rows more as are forecast, since it holds the known values of these.
 
     Args:
         longest: Rows of the longest stretch of the training part.
         ahead: Rows of forecast.
         period: Rows, or `None` if there is none.
+        known: Whether there are known columns.
     """
     wanted = _WITHOUT_PERIOD if period is None else min(max(period + -(-period // 4), _SHORTEST), _LONGEST)
-    return max(1, min(wanted, (longest - ahead) // _LONG_ENOUGH))
+    least, more = (ahead, ahead) if known else (1, 0)
+    return max(least, min(wanted + more, (longest - ahead) // _LONG_ENOUGH))
 
 
 def batch_size_for(windows: int) -> int:
@@ -120,7 +145,7 @@ def windows_of(table: Table, part: np.ndarray, window: int, ahead: int) -> Windo
     No window ends in a row that was filled by the value after it, which is what is to be forecast.
 
     The targets of a held-out window may reach into the block of the next origin, which no model has learned from yet. A
-    window whose targets were all filled is not held out.
+    window whose targets were all filled is used neither to validate nor to judge.
 
     Raises:
         DataError: If a part has none.
@@ -137,16 +162,11 @@ def windows_of(table: Table, part: np.ndarray, window: int, ahead: int) -> Windo
             last = LATER if name == "test" else i
             found[name].append(starts[(begins == i) & (ends >= i) & (ends <= last)])
     parted = {name: np.concatenate(each) for name, each in found.items()}
-    held_out = parted["test"]
-    if table.made is not None:
-        parted["test"] = held_out[~table.made[rows_ahead(held_out, window, ahead)].all(1)]
+    windows = Windows(table.rows, table.targets, window, ahead, parted, table.made)
+    for name in PARTS[1:]:
+        parted[name] = _judged(windows, parted[name], name, table.chosen.targets)
     for name, each in parted.items():
         if not len(each):
-            if name == "test" and len(held_out):
-                raise DataError(
-                    f"every held-out value of {table.chosen.target!r} was empty and is filled, so that no forecast can "
-                    "be judged; expected some at the end of the table. Leave out the rows there that have none."
-                )
             share = 0.0 if table.interpolated is None else float(table.interpolated.mean())
             if share > _MOSTLY:
                 raise DataError(
@@ -155,7 +175,24 @@ def windows_of(table: Table, part: np.ndarray, window: int, ahead: int) -> Windo
                     "'previous' (--fill previous)."
                 )
             raise DataError(_too_short(table, window, ahead, name))
-    return Windows(table.rows, table.target, window, ahead, parted)
+    return windows
+
+
+def _judged(windows: Windows, starts: np.ndarray, part: str, targets: list[str]) -> np.ndarray:
+    """Those windows of a part on which a forecast can be judged: with a target that was measured.
+
+    Raises:
+        DataError: If every value of a target was filled.
+    """
+    filled = windows.filled(starts)
+    for name, each in zip(targets, np.split(filled, len(targets), axis=1), strict=True):
+        if len(starts) and each.all():
+            which = "held-out value" if part == "test" else "value to validate by"
+            raise DataError(
+                f"every {which} of {name!r} was empty and is filled, so that no forecast can be judged; expected some "
+                "at the end of the table. Leave out the rows there that have none."
+            )
+    return starts[~filled.all(1)]
 
 
 def _too_short(table: Table, window: int, ahead: int, part: str) -> str:

@@ -39,12 +39,14 @@ class Batch(NamedTuple):
         y: Targets, one row for each example.
         mask: Booleans `(examples, time)`, true where a step is valid, or `None`.
         weight: Weight of each example `(examples,)` or of each step `(examples, time)`, or `None`.
+        missing: Booleans like the output: which targets do not count when a loss is measured; `None` if all do.
     """
 
     x: Array
     y: Array
     mask: Array | None = None
     weight: Array | None = None
+    missing: Array | None = None
 
 
 class Source(Protocol):
@@ -213,7 +215,8 @@ def evaluate(network: Network, source: Source, loss: losses.Loss, batch_size: in
         batch = source.batch(np.arange(first, min(first + batch_size, len(source))))
         y, mask = network.op(batch.x.shape, training=False).forward(batch.x, batch.mask)
         of_batch = losses.BatchLoss(loss, y.shape, y.dtype, wants_gradient=False)
-        total += of_batch(y, batch.y, batch.weight, mask) * len(batch.x)
+        target = batch.y if batch.missing is None else np.where(batch.missing, y, batch.y)  # no error there
+        total += of_batch(y, target, batch.weight, mask) * len(batch.x)
     return total / len(source)
 
 
