@@ -122,8 +122,8 @@ def fit(
     elman fit reviews.csv --text review --label stars
     elman fit --data walk
     """
-    known = {*NAMES, "label", "text", "by", "task", "folds"}
-    given: dict[str, Any] = {name: value for name, value in locals().items() if name in known and value is not None}
+    taken = {*NAMES, "label", "text", "by", "task", "folds"}
+    given: dict[str, Any] = {name: value for name, value in locals().items() if name in taken and value is not None}
     if layer is not None:
         typer.echo("elman: --layer is now --cell; --layer will be removed.", err=True)
         given["cell"] = layer

@@ -32,7 +32,7 @@ def zero_shot(fold: Fold, choice: Choice, seed: int) -> Model:
     name = os.environ.get(WEIGHTS, _USUAL)
     pipeline = _loaded(name)
     windows, segments = fold.windows, fold.table.segments
-    target = fold.table.rows[:, windows.target].astype("float32")
+    target = fold.table.rows[:, fold.table.targets[0]].astype("float32")
 
     def context(start: int) -> Any:
         end = start + windows.window
