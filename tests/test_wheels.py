@@ -8,6 +8,7 @@ test whose wheel or emulator is missing is skipped, and the reason names it.
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import platform
 import shutil
@@ -104,19 +105,34 @@ def test_the_wheel_runs_in_a_new_environment_without_a_compiler(tag, tmp_path):
     assert ("None" if tag != "none-any" else "no native library") in done.stdout
 
 
+# What README and docs/install.md say for a machine with make, and for one without; and where elman is installed then.
+PAGES = "".join((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "docs/install.md"))
+DEMOS = [
+    pytest.param(["make demo"], ("make", "find", "mkdir", "touch", "rm", "seq", "awk"), ".venv", id="make demo"),
+    pytest.param(['pip install ".[cli]"', "elman fit --data walk --out build/demo"], (), "new", id="two lines"),
+]
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="its PATH is made of links")
-def test_the_sources_install_where_no_compiler_is(tmp_path):
-    programs, python = tmp_path / "bin", tmp_path / "new" / "bin" / "python"
-    programs.mkdir()
-    for name in ("sh", "env", "uname", "cat"):
-        (programs / name).symlink_to(shutil.which(name))
-    subprocess.run([sys.executable, "-m", "venv", str(tmp_path / "new")], check=True)
-    sources = tmp_path / "elman"
+@pytest.mark.parametrize(("commands", "more", "where"), DEMOS)
+def test_the_demo_runs_where_no_compiler_is(commands, more, where, tmp_path):
+    sources, programs = tmp_path / "elman", tmp_path / "bin"
     ignored = shutil.ignore_patterns(".*", "build", "dist", "*.so", "*.dylib", "__pycache__")
     shutil.copytree(ROOT, sources, ignore=ignored)
+    programs.mkdir()
+    for name in ("sh", "env", "uname", "cat", *more):
+        (programs / name).symlink_to(shutil.which(name))
+    (programs / "python3").symlink_to(Path(sys.executable).resolve())
+    if where == "new":
+        subprocess.run([sys.executable, "-m", "venv", str(sources / where)], check=True)
     environment = {key: value for key, value in os.environ.items() if key not in ("CXX", "CC", "ELMAN_NATIVE")}
-    environment |= {"PATH": f"{python.parent}{os.pathsep}{programs}"}
-    subprocess.run([python, "-m", "pip", "install", "--quiet", str(sources)], env=environment, check=True)
+    environment |= {"PATH": f"{sources / where / 'bin'}{os.pathsep}{programs}"}
+    for command in commands:
+        assert f"\n{command}" in PAGES
+        done = subprocess.run(["sh", "-c", command], cwd=sources, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert "verdict" in json.loads((sources / "build" / "demo" / "metrics.json").read_text(encoding="utf-8"))["errors"]
     code = "import elman; print(elman._native.library().elman_isas().decode())"
+    python = sources / where / "bin" / "python"
     done = subprocess.run([python, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == _native.library().elman_isas().decode(), "a level is missing"
