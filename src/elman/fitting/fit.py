@@ -230,7 +230,7 @@ def fit(
 
 
 def _holds_classes(source: Source, target: str) -> bool:
-    """Whether the target is a column of categories, of which the next one is to be learned."""
+    """Whether the target is a column of categories, so that `fit` learns which comes next."""
     head = next(iter(source.frames([target])), None) if target in source.columns else None
     if head is None:
         return False

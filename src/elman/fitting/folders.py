@@ -30,7 +30,7 @@ def predicted(folder: Path, predict: Predict, ray: str | None) -> pl.DataFrame:
         ray: The address of a cluster, `"local"`, or `None`.
 
     Raises:
-        DataError: If there is no such file, or one cannot be used; the first of these is named.
+        DataError: If the folder has no such file, or a file cannot be used; it names the first such file.
         ImportError: If Ray or its Data is needed, and not installed.
     """
     paths = sorted(path for path in folder.iterdir() if path.suffix == _SUFFIX)
