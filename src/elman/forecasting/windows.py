@@ -65,7 +65,7 @@ class Windows(NamedTuple):
         return made.transpose(0, 2, 1).reshape(len(starts), self.outputs)
 
     def measured(self, starts: np.ndarray) -> np.ndarray:
-        """Those of some windows of which no target was filled."""
+        """Those of the given windows that have no filled target."""
         return starts if self.made is None else starts[~self.filled(starts).any(1)]
 
     def truth(self, starts: np.ndarray) -> np.ndarray:
