@@ -20,7 +20,7 @@ KERAS_BACKEND = collecting.keras_backend()
 LEFT_OUT = collecting.left_out(collecting.TESTS, KERAS_BACKEND)
 collect_ignore = [str(path.relative_to(collecting.TESTS)) for path in LEFT_OUT]
 
-CASES = 2  # of each test, where `pytest` runs all files at the small size
+CASES = 1  # of each test, where `pytest` runs all files at the small size; a test that is slow runs none
 
 # Most of the time of a test on JAX is that of XLA, which optimizes code that runs once. For the long grids it pays.
 # The emitters of fusions take half of what is left. XLA ends the process at a flag that it does not know.
@@ -36,6 +36,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "backends(*names): collected where Keras runs one of these backends")
     config.addinivalue_line("markers", "at_most(n): below the large size n of its cases are collected")
     config.addinivalue_line("markers", "once: collected on the first of ELMAN_TEST_BACKENDS")
+    config.addinivalue_line("markers", "slow: not collected where `pytest` runs all files at the small size")
     config.addinivalue_line("markers", "shared: each case is collected on one of ELMAN_TEST_BACKENDS")
     for name in size.SIZES[1:]:
         config.addinivalue_line("markers", f"{name}: collected if ELMAN_TEST_SIZE is {name} or larger")
@@ -49,7 +50,7 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     left_out = [f"{path.relative_to(collecting.TESTS)} ({reason})" for path, reason in LEFT_OUT.items()]
     return [
         f"elman {elman.__version__} ({native}), NumPy {np.__version__}, backend {KERAS_BACKEND}, size {size.SIZE}"
-        + (f", {CASES} cases of each test; give a path for all of them" if takes_few_cases(config) else ""),
+        + (f", {CASES} case of each quick test; give a path for all of them" if takes_few_cases(config) else ""),
         f"left out: {', '.join(left_out) or 'nothing'}",
     ]
 
@@ -62,7 +63,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         kept = collecting.at_most(kept)
         kept = collecting.share(kept, KERAS_BACKEND, tested) if tested else kept
     if takes_few_cases(config):
-        kept = collecting.few(kept, CASES)
+        kept = collecting.few([item for item in kept if not item.get_closest_marker("slow")], CASES)
     here = set(kept)
     dropped = [item for item in items if item not in here]
     if dropped:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """How many cases the tests take, by the environment variable ELMAN_TEST_SIZE.
 
-    small    `pytest` by itself: each kind of test, two cases of each, all cases of a file that is named; minutes
+    small    `pytest` by itself: one case of each quick test, and all cases of a file that is named; minutes
     medium   `make test`: every promise of the project
     large    `make evaluate`: hours
 

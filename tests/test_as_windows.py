@@ -65,6 +65,7 @@ def run(code: str, folder: Path) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_every_module_is_imported(tmp_path):
     assert int(run(EVERY_MODULE, tmp_path)) > 150
 

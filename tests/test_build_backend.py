@@ -64,6 +64,7 @@ def test_the_first_compiler_that_works_is_used_and_zig_is_not_required(path, mon
     assert os.environ["CXX"] == str(path / "clang++")
 
 
+@pytest.mark.slow
 def test_a_compiler_here_leaves_the_requirements_as_they_are():
     if not backend.working_compiler():
         pytest.skip("no compiler works here")

@@ -13,6 +13,7 @@ import collecting
 FILES = sorted(collecting.TESTS.rglob("test_*.py"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("path", "some"),
     [
@@ -33,6 +34,7 @@ def test_the_tests_of_a_file(path, some):
     assert "test_datasets.py" not in chosen
 
 
+@pytest.mark.slow
 def test_every_module_has_a_test():
     modules = [path.relative_to(changed.ROOT) for path in (changed.ROOT / "src" / "elman").glob("*.py")]
     without = [path.stem for path in modules if not changed.tests_of(path, FILES)]

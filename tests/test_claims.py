@@ -139,6 +139,7 @@ def test_a_claim_has_figures_a_verdict_and_a_picture(order):
     order.plot().draw_without_rendering()
 
 
+@pytest.mark.slow
 def test_the_same_bits_in_one_thread_and_in_several(order):
     assert [measured(3, threads=threads).figures for threads in (1, 3)] == [order.figures] * 2
 
@@ -232,6 +233,7 @@ def settings(number: int) -> list[str]:
     return [f"--set={name}={value}" for name, value in TRUE[number].items()]
 
 
+@pytest.mark.slow
 def test_the_command_lists_and_measures(order):
     assert all(title in command() for title in elman.claims.names().values())
     assert json.loads(command("--json"))["3"] == "order matters"

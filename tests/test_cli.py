@@ -25,6 +25,7 @@ def run(*arguments: str, code: str = "from elman.cli import main; main()") -> su
     return subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
 
 
+@pytest.mark.slow
 def test_python_m_and_the_script_are_the_same_command():
     by_module = subprocess.run([sys.executable, "-m", "elman.cli", "--version"], capture_output=True, text=True)
     assert (by_module.returncode, by_module.stdout) == (0, f"elman {elman.__version__}\n")

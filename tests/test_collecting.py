@@ -104,6 +104,7 @@ def test_shared(n): pass
 SHARED = [f"test_shared[{n}]" for n in range(30)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("size", "names"),
     [
@@ -156,6 +157,7 @@ def test_a_test_for_each_backend_has_its_first_case_on_each_and_every_case_on_on
     assert collected(folder, KERAS_BACKEND="jax", ELMAN_TEST_BACKENDS="") == [*cases, "test_single"]
 
 
+@pytest.mark.slow
 def test_a_test_has_at_most_the_cases_of_its_mark_below_the_large_size(tmp_path):
     (tmp_path / "test_marked.py").write_text(
         "import pytest\n@pytest.mark.at_most(3)\n@pytest.mark.parametrize('n', range(10))\ndef test_case(n): pass\n"
@@ -184,12 +186,16 @@ def test_the_tests_of_the_project_are_collected_without_what_is_optional(tmp_pat
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_pytest_by_itself_takes_two_cases_of_each_test(tmp_path):
-    (tmp_path / "test_marked.py").write_text(MARKED)
-    (tmp_path / "test_other.py").write_text(MARKED)
-    names = ["test_quick", "test_with_numpy", "test_once", "test_shared[0]", "test_shared[15]"]
+def test_pytest_by_itself_takes_one_case_of_each_quick_test(tmp_path):
+    marked = f"{MARKED}\n@pytest.mark.slow\ndef test_slow(): pass\n"
+    for name in ("test_marked.py", "test_other.py"):
+        (tmp_path / name).write_text(marked)
+    names = ["test_quick", "test_with_numpy", "test_once", "test_shared[0]"]
     assert collected(tmp_path, named=False, ELMAN_TEST_BACKENDS="", ELMAN_TEST_SIZE="small") == names * 2
-    assert len(collected(tmp_path, named=False, ELMAN_TEST_BACKENDS="", ELMAN_TEST_SIZE="medium")) == 2 * 34
+    named = collected(tmp_path, ELMAN_TEST_BACKENDS="", ELMAN_TEST_SIZE="small")
+    assert set(names) < set(named)
+    assert named.count("test_slow") == 2
+    assert len(collected(tmp_path, named=False, ELMAN_TEST_BACKENDS="", ELMAN_TEST_SIZE="medium")) == 2 * 35
 
 
 def test_an_unknown_size_gets_a_sentence():

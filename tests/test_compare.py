@@ -80,6 +80,7 @@ def test_a_row_has_error_skill_and_costs(linear):
     assert row["seconds"] > 0 < row["microseconds"]
 
 
+@pytest.mark.slow
 def test_a_network_is_recommended_where_the_linear_model_cannot_see(tmp_path):
     only = ["last value", "linear", "feedforward", "SimpleRNN"]
     found = elman.compare(product(), "y", only=only, trials=1, window=4, out=tmp_path / "run")
@@ -359,6 +360,7 @@ def test_the_command_reads_a_table_with_the_options_of_fit(tmp_path):
     assert found["arguments"]["known"] == ["price"]
 
 
+@pytest.mark.slow
 def test_the_command_prints_a_table_and_writes_a_page(tmp_path):
     path = tmp_path / "data.csv"
     pl.DataFrame({"temp": autoregression(500)}).write_csv(path)

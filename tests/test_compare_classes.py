@@ -62,6 +62,7 @@ def test_a_markov_chain_predicts_the_next_category(order):
     assert model.about["order"] == order
 
 
+@pytest.mark.slow
 def test_the_next_category_of_a_series_is_forecast(tmp_path):
     x, _ = chains(2, 400)
     table = pl.DataFrame({"day": np.arange(400), "weather": np.array(["sun", "rain", "fog"])[x[0]]})

@@ -38,6 +38,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_a_network_is_diagnosed_and_no_framework_is_imported(folder: Path) -> None:
     words = (folder / "one.safetensors", folder / "data.npz", "--loss", "mae", "--out", folder / "page.html", "--json")
     command = [sys.executable, "-c", COMMAND, *map(str, words)]

@@ -111,6 +111,7 @@ def test_a_page_needs_nothing_else(odd: Report, tmp_path: Path) -> None:
         assert sentence.replace("'", "&#x27;") in text
 
 
+@pytest.mark.slow
 def test_names_are_texts_and_not_markup(tmp_path: Path) -> None:
     found = report({"<b>rnn</b>": layer()}, model="<i>walk</i>", because="1 < 2 & 3")
     for number, shown in enumerate((found, found.compare(found))):
@@ -197,6 +198,7 @@ def test_a_report_can_be_copied_and_pickled_with_its_advice() -> None:
 # --- two reports -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_two_reports_side_by_side(tmp_path: Path) -> None:
     after = report({"lstm": LSTM, "same": layer()}, horizon=9, verdict="vanishing", full_loss=0.05)
     both = report({"rnn": layer(), "same": layer()}).compare(after)

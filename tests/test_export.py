@@ -82,6 +82,7 @@ def run_selftest(path, cc: str | None = None, flags: tuple[str, ...] = UBSAN, un
 # --- C ---------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_random_networks_as_headers(tmp_path):
     """`export` compiles each one and compares 10,000 steps."""
     found = 0
@@ -217,6 +218,7 @@ def test_without_onnx_runtime_the_notes_say_what_was_compared(tmp_path, monkeypa
     assert backwards.notes[0].startswith("not compared: ONNX Runtime is not installed")
 
 
+@pytest.mark.needs("onnx", "onnxruntime")
 @pytest.mark.parametrize("kind", CELLS)
 def test_masked_steps_at_the_end_are_lengths(tmp_path, kind):
     """`export` compares sequences that end early; the file and the notes say where padding may be."""
@@ -323,6 +325,7 @@ def test_weights_that_are_not_finite_are_no_header(tmp_path):
         elman.export(network, tmp_path / "net.h")
 
 
+@pytest.mark.needs("onnx")
 def test_a_window_has_no_graph_of_one_step(tmp_path):
     network = Network([Sum([[SimpleRNN(2)], [Latest(2), Dense(2)]])], input_shape=(5, 2))
     with pytest.raises(ValueError, match=r"sees a window of 5 rows.*Leave out step=True"):

@@ -244,7 +244,7 @@ def test_the_commands(tmp_path, monkeypatch):
     assert "% wrong" in command("runs", tmp_path / "run")
     said = json.loads(command("fit", table, "--group", "who", "--label", "kind", *small, "--json"))
     assert said["task"] == "classify"
-    assert "largest error" in command("export", tmp_path / "run", tmp_path / "moves.onnx")
+    assert "largest error" in command("export", tmp_path / "run", tmp_path / "moves.h")
 
 
 def test_a_network_of_numbers_streams(tmp_path):

@@ -78,6 +78,7 @@ print(*sys.modules)
 """
 
 
+@pytest.mark.slow
 def test_fit_and_predict_import_no_framework(tmp_path):
     command = [sys.executable, "-c", BOTH, str(TESTS), str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True)
@@ -109,6 +110,7 @@ def test_a_run_is_diagnosed_on_a_table_and_on_arrays(tmp_path, monkeypatch):
         assert "of 8 steps" in done.output
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("epochs", [1, 12])
 def test_diagnose_says_of_a_run_on_its_own_table_what_fit_said(epochs, tmp_path):
     table = csv_file(tmp_path)

@@ -71,6 +71,7 @@ def test_a_name_is_not_a_formula(name):
         assert len(np.unique(picture)) > 20
 
 
+@pytest.mark.slow
 def test_a_name_is_not_a_formula_where_tex_is_on():
     with mpl.rc_context({"text.parse_math": True}):
         first = drawn(pl.DataFrame({"$x$": WAVE}))[0]

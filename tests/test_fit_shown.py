@@ -47,6 +47,7 @@ def test_a_run_says_what_it_does_and_its_bar_ends_at_its_end(tmp_path):
     assert shares[-1] == 1
 
 
+@pytest.mark.slow
 def test_what_is_shown_is_chosen(tmp_path, capsys):
     for verbose, lines in (("auto", 0), (0, 0), (1, 7), (2, 7)):
         elman.fit(frame(), out=tmp_path, fresh=True, verbose=verbose, **ONCE | {"epochs": 2})
@@ -69,6 +70,7 @@ def test_a_picture_that_cannot_be_drawn_does_not_cost_the_run(tmp_path, monkeypa
     assert elman.Run.load(tmp_path).metrics == run.metrics
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_while_it_draws_has_its_result_and_is_finished_by_the_same_call(tmp_path, monkeypatch):
     def killed(*_):
         raise KeyboardInterrupt

@@ -69,6 +69,7 @@ def test_the_linear_model_of_each_target_is_the_one_that_it_has_alone():
     assert models[0].penalty == [model.penalty for model in models[1:]]
 
 
+@pytest.mark.slow
 def test_the_networks_of_a_run_compute_what_its_baselines_do(run):
     windows = windows_of(
         reading.read(open_table(table()), Settings(target=BOTH)), np.repeat([0, 1, 2], [140, 30, 30]), 6, 2

@@ -124,6 +124,7 @@ def trees():
     return {path: ast.parse(path.read_text()) for path in MODULES}
 
 
+@pytest.mark.slow
 def test_a_module_imports_only_what_is_beneath_it(trees):
     found = [sentence for path, tree in trees.items() for sentence in not_beneath(path, tree)]
     assert not found, "\n".join(found)

@@ -38,6 +38,10 @@ def test_dir_and_the_stub_name_the_same_things():
     classes = {node.name for node in stub.body if isinstance(node, ast.ClassDef)}
     private = {name for name in declared if name.startswith("_") and not name.endswith("__")}  # aliases of types
     assert (imported | declared | classes) - private == set(dir(elman)) == {*elman.__all__, "__version__"}
+
+
+@pytest.mark.needs("torch")
+def test_each_name_of_dir_is_there():
     assert all(hasattr(elman, name) for name in dir(elman))
 
 
@@ -51,7 +55,8 @@ def test_the_installed_wheel_serves_every_python_3_of_this_platform():
     assert "Tag: py3-none-" in wheel
     assert "Tag: py3-none-any" not in wheel
     assert "Root-Is-Purelib: false" in wheel
-    assert _native.library_path().parent == _native.library_path("elman_tensorflow").parent == INSTALLED
+    assert _native.library_path().parent == _native.library_path("elman_tensorflow").parent
+    assert _native.library_path().parent in map(Path, elman.__path__)
     assert _native.library_path("elman_tensorflow").exists()
 
 
@@ -103,6 +108,7 @@ def test_without_a_compiler_the_build_says_so_and_names_the_way_out(tmp_path):
     assert "ELMAN_NATIVE=0" in said
 
 
+@pytest.mark.slow
 def test_the_sdist_holds_the_sources_and_nothing_built(tmp_path):
     code = f"from elman_build import build_sdist; build_sdist({str(tmp_path)!r})"
     environment = os.environ | {"PYTHONPATH": str(ROOT / "packaging")}

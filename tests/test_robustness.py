@@ -28,14 +28,17 @@ from elman.options import Options
 PACKAGE = Path(elman.__file__).parent
 TESTS = Path(__file__).parent
 LIMIT = 60  # seconds after which a process counts as hung
+# An editable install has a hook that finds `elman` before PYTHONPATH is searched.
+PATH_FIRST = "import sys; from importlib.machinery import PathFinder; sys.meta_path.insert(0, PathFinder)\n"
 
 
 def run(code: str, package: Path = PACKAGE, **environment: str) -> subprocess.CompletedProcess[str]:
     """Runs code in a new process that imports `elman` from that folder, and can import `cases`."""
     inherited = {key: value for key, value in os.environ.items() if not key.startswith("ELMAN_")}
     path = os.pathsep.join([str(package.parent), str(TESTS)])
+    first = "" if package == PACKAGE else PATH_FIRST
     process = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(code)],
+        [sys.executable, "-c", first + textwrap.dedent(code)],
         env={**inherited, **environment, "PYTHONPATH": path},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -223,6 +223,7 @@ def test_a_line_may_come_in_pieces_and_has_an_end(tmp_path, network, x, monkeypa
     assert len((tmp_path / "out").read_bytes().splitlines()) == 20
 
 
+@pytest.mark.slow
 def test_the_command(tmp_path, network, x):
     begin = [sys.executable, "-m", "elman.cli", "stream", str(tmp_path / "net.safetensors")]
     done = subprocess.run(begin, input=csv(x).encode(), capture_output=True, check=True)

@@ -117,6 +117,7 @@ def figures(report: elman.Report) -> list[float]:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("package", [elman, keras.layers], ids=["elman", "stock"])
 @pytest.mark.parametrize("kind", ["SimpleRNN", "LSTM", "GRU"])
 def test_figures_are_the_same_on_every_backend_and_of_stock_layers(kind: str, package: Any) -> None:
@@ -176,6 +177,7 @@ def test_a_model_is_left_as_it_is() -> None:
     assert "inner_loop" not in vars(model.get_layer("a"))
 
 
+@pytest.mark.slow
 @pytest.mark.shared
 def test_what_runs_for_a_diagnosis_is_the_model() -> None:
     for kind in ("SimpleRNN", "LSTM", "GRU"):
@@ -215,6 +217,7 @@ def test_the_loss_by_steps_kept_ends_at_the_models_own() -> None:
     assert report.loss[0] != pytest.approx(own, rel=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.shared
 @pytest.mark.parametrize(
     ("loss", "units", "targets"),
@@ -482,6 +485,7 @@ def test_auto_keeps_to_its_share_of_the_time(monkeypatch: pytest.MonkeyPatch, co
     assert (len(clock.measured) == 2) == (cost == 100.0)
 
 
+@pytest.mark.slow
 @pytest.mark.once
 def test_a_monitor_measures_every_so_many_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock(monkeypatch, 1.0)

@@ -22,6 +22,7 @@ from html_pages import Page
 pytestmark = pytest.mark.shared
 
 
+@pytest.mark.slow
 def test_a_trace_can_be_drawn(tmp_path: Path) -> None:
     model = keras.Sequential([keras.Input((9, 2)), keras.layers.Masking(), elman.LSTM(3, name="cell")])
     x = np.random.default_rng(0).normal(size=(3, 9, 2))
@@ -116,6 +117,7 @@ def test_loss_and_learning_rate_of_a_file_are_those_of_the_compiled_model(
     assert [each["argument"] for each in found["advice"]] == [each.argument for each in expected.advice]
 
 
+@pytest.mark.slow
 @pytest.mark.once
 def test_a_loss_that_is_not_known_is_refused_where_it_is_needed(folder: Path, tmp_path: Path) -> None:
     def own(y: Any, predicted: Any) -> Any:
@@ -130,6 +132,7 @@ def test_a_loss_that_is_not_known_is_refused_where_it_is_needed(folder: Path, tm
     assert command(tmp_path / "own.keras", folder / "x.npy", "--out", tmp_path / "page.html").exit_code == 0
 
 
+@pytest.mark.slow
 @pytest.mark.once
 def test_the_command_compares_and_prints_json(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "page.html"

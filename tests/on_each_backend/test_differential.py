@@ -382,6 +382,7 @@ def clear() -> None:
         importlib.import_module("jax").clear_caches()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", range(COUNT), ids=lambda number: f"case-{number}-")
 def test_outputs_states_and_gradients_are_within_the_rule(number: int) -> None:
     measured(number)

@@ -42,6 +42,7 @@ def test_the_file_is_of_stock_layers_and_opens_without_elman(run, tmp_path):
     assert_allclose(json.loads(done.stdout.splitlines()[-1]), run.model(ROWS), rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.once
 @pytest.mark.parametrize("name", MODELS)
 def test_every_model_of_a_run_can_be_written(run, tmp_path, name):

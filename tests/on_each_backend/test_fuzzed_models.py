@@ -43,6 +43,7 @@ def with_config(rng: np.random.Generator, data: bytes) -> bytes:
     return written.getvalue()
 
 
+@pytest.mark.slow
 @pytest.mark.shared
 def test_a_damaged_model_file_is_one_clear_error(good, tmp_path):
     data = good.read_bytes()

@@ -843,6 +843,7 @@ def tutorial(kind: Any) -> tuple[list[float], keras.Model]:
     return losses, model
 
 
+@pytest.mark.slow
 def test_the_tutorials_example_runs_natively_and_learns_as_stock_does():
     ours, model = tutorial(elman.SimpleRNN)
     stock, _ = tutorial(layers.SimpleRNN)

@@ -275,6 +275,7 @@ def test_layers_are_replaced_and_back_and_the_model_stays_the_same(kind, rnn):
     assert not shared_variables
 
 
+@pytest.mark.slow
 def test_every_layer_of_the_replaced_model_runs_natively(rnn):
     for kind in (sequential, functional, bidirectional):
         fast = elman.accelerate(kind(rnn))

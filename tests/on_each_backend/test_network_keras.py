@@ -205,6 +205,7 @@ def test_a_switch_of_keras_may_be_a_number():
     assert [each.layer.use_bias for each in Network.from_keras(model).bound] == [True, False]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS[: size.by_size(10, 30, 1000)])
 def test_a_random_network_there_and_back(seed):
     rng = np.random.default_rng(seed)

@@ -40,6 +40,7 @@ def apart(layer: Any, row: int, mask: np.ndarray | None, *, backwards: bool) -> 
     return np.concatenate(found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("native", ["require", False])
 @pytest.mark.parametrize("kind", LAYERS)
 def test_what_follows_a_reset_is_a_sequence_of_its_own(kind, native):

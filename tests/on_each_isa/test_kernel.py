@@ -60,6 +60,7 @@ def loss(case: cases.Case) -> float:
     return float(case.loss(y, states))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cell", cases.FACTORS["cell"])
 def test_gradients_are_those_of_finite_differences(cell: str) -> None:
     smooth = {"cell": (cell,), "truncate_gradient": (None,), "clip_state_gradient": (None,)}
@@ -82,6 +83,7 @@ def test_gradients_are_those_of_finite_differences(cell: str) -> None:
 # --- the same bits ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("shapes", [SMALL, LARGE], ids=["small", "large"])
 def test_the_number_of_threads_changes_no_bit(shapes: tuple, dtype: type) -> None:
@@ -93,6 +95,7 @@ def test_the_number_of_threads_changes_no_bit(shapes: tuple, dtype: type) -> Non
             assert_same_bits(by_native(case, dtype), expected, f"{case} on {threads} threads")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_a_run_leaves_nothing_behind_that_changes_the_next(dtype: type) -> None:
     elman.set_num_threads(3)
@@ -145,6 +148,7 @@ def test_a_mask_of_valid_steps_alone_is_no_mask() -> None:
             assert_same_bits(by_native(case.replace(mask=mask), np.float32), by_native(case, np.float32), case)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_nothing_of_a_masked_step_reaches_a_result(dtype: type) -> None:
     """x of masked steps; and dy of those whose output depends on nothing."""
@@ -170,6 +174,7 @@ def test_an_infinite_gradient_is_clipped_to_zero_beside_nan(dtype: type) -> None
     assert np.array_equal(got, np.array([[0, np.nan, 0, 0], [1, np.nan, 2, 3]], dtype), equal_nan=True)
 
 
+@pytest.mark.slow
 def test_nan_stays_in_its_row() -> None:
     for case in covering(((5, 6, 3, 20), (17, 3, 2, 33))):
         spoiled = case.map(np.copy)
@@ -289,6 +294,7 @@ def test_two_calls_that_hand_on_the_state_are_one(batch: int) -> None:
         assert [s.tobytes() for s in last] == [s.tobytes() for s in states], case
 
 
+@pytest.mark.slow
 def test_the_order_of_rows_changes_no_bit_of_a_row() -> None:
     for case in covering(((6, 5, 3, 20), (35, 3, 2, 33))):
         order = np.random.default_rng(case.seed).permutation(case.shape.batch)
@@ -339,6 +345,7 @@ def back(case: cases.Case, y: Array, tape: Array, wanted: tuple[str, ...]) -> Re
     return results
 
 
+@pytest.mark.slow
 def test_a_gradient_does_not_depend_on_which_others_are_wanted() -> None:
     for case in cases.grid([(3, 4, 2, 5), (33, 3, 8, 64)] * len(cases.COVERING)):
         y, _, tape = _numpy.forward(case.options, case.operands, keep_tape=True)

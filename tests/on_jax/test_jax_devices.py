@@ -14,6 +14,7 @@ import size
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "distributed" / "keras_on_jax.py"
 
 
+@pytest.mark.slow
 def test_over_four_devices():
     few = size.by_size(["-k", "keeps_the_batch or sums_gradients"], [], [])
     command = [sys.executable, "-m", "pytest", "-q", *few, str(Path(__file__).with_name("four_devices.py"))]

@@ -73,6 +73,7 @@ def covering(step: int = 1) -> Iterator[tuple[cases.Case, dict[str, np.ndarray]]
     return map(problem, range(0, len(cases.COVERING), step))
 
 
+@pytest.mark.slow
 def test_every_gradient_in_float64_over_all_options() -> None:
     for case, truth in covering(size.by_size(4, 1, 1)):
         for name, got in by_jax(_jax.recurrence, case, np.float64).items():

@@ -127,6 +127,7 @@ def test_a_version_that_xla_rejects_leaves_jax_unharmed(tmp_path: Path, minor: i
     assert done.stdout.endswith("\ncpu 2\n")
 
 
+@pytest.mark.slow
 def test_importing_the_adapter_starts_nothing() -> None:
     script = "import elman._jax, jax; jax.config.update('jax_num_cpu_devices', 3); print(jax.device_count())"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)

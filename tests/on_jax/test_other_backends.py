@@ -46,6 +46,7 @@ def told(done) -> dict:
 SENTENCE = "Keras runs on numpy, and the native path on TensorFlow, JAX or PyTorch"
 
 
+@pytest.mark.slow
 def test_the_layer_computes_as_stock(told):
     assert told["backend"] == "numpy"
     assert told["same"]

@@ -83,6 +83,7 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[portable_cases.
         yield reader
 
 
+@pytest.mark.slow
 def test_an_export_is_portable_by_itself(reader, tmp_path):
     x, model = portable_cases.inputs(), portable_cases.model(elman.SimpleRNN, "masked")
     expected = portable_cases.output(model, x)
