@@ -16,6 +16,7 @@ import elman
 import tolerance
 from elman.cli.app import app
 from elman.comparison import candidates, classifiers, labelled, pairs, sequences
+from elman.comparison import classify as classify_task
 from elman.comparison.asked import Asked
 from elman.comparison.model import Choice
 from elman.comparison.tasks import given
@@ -316,3 +317,8 @@ def test_every_block_of_the_page_runs_and_prints_what_it_shows(capsys):
     (code,) = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
     exec(compile(code, "classify.md", "exec"), {})
     assert capsys.readouterr().out.splitlines() == re.findall(r"^print\(.*\)  # (.*)$", code, re.MULTILINE)
+
+
+def test_a_fit_measures_no_errors_by_the_length_of_history(tmp_path, monkeypatch):
+    monkeypatch.delattr(classify_task, "of_classify")
+    assert elman.fit(wide_table(), label="kind", out=tmp_path / "run", **SMALL).task == "classify"

@@ -38,7 +38,6 @@ def problem(
         data = data.latest(asked.window)
     count = asked.folds or (ORIGINS if in_time else FOLDS)
     folds = rolling(data, count) if in_time else stratified(data, count, asked.seed)
-    memory = of_classify(folds[0], asked.seed) if task == "classify" and data.steps > 1 else None
     lasts = data.mask is not None
     about = [
         f"{name}: {counted(len(data.y), 'sequence')} of {'at most ' if lasts else ''}{counted(data.steps, 'step')}",
@@ -58,7 +57,7 @@ def problem(
         task,
         folds,
         lambda predictions: Scores(folds, predictions),
-        None if memory is None else memory.to_dict(),
+        (lambda: of_classify(folds[0], asked.seed).to_dict()) if task == "classify" and data.steps > 1 else None,
         about,
         [],
         facts,

@@ -232,7 +232,7 @@ def _judged(
             "reference": scores.reference,
             "rows": [found[name] for name in (*best_first, *others)],
             "unit": asked.unit,
-            "history": problem.history,
+            "history": None if problem.history is None else problem.history(),
             "about": problem.about,
             "notes": problem.notes,
             "data": problem.facts,

@@ -65,7 +65,7 @@ def run(
     import ray
 
     work = ray.remote(max_retries=_RETRIES)(jobs.run)
-    shared = ray.put(problem._replace(scores=None, whole=None))  # workers do not judge
+    shared = ray.put(problem._replace(scores=None, history=None, whole=None))  # workers do not judge
     waiting: dict[Any, Job] = {}
     for job, choice in todo:
         outcome = store.get(job)

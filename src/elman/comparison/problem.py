@@ -36,7 +36,7 @@ class Problem(NamedTuple):
         task: `"forecast"`, `"classify"` or `"text"`.
         folds: The folds.
         scores: Judges the predictions of all candidates; `None` in a worker.
-        history: Errors by the length of history, as plain data, or `None`.
+        history: Measures errors by the length of history, as plain data; `None` where there is none, and in a worker.
         about: Sentences: what is compared.
         notes: Sentences about what was decided.
         facts: The data, as plain data.
@@ -46,7 +46,7 @@ class Problem(NamedTuple):
     task: str
     folds: Sequence[Any]
     scores: Callable[[Predictions], Judge] | None
-    history: dict[str, Any] | None
+    history: Callable[[], dict[str, Any]] | None
     about: list[str]
     notes: list[str]
     facts: dict[str, Any]

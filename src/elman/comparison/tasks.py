@@ -165,5 +165,5 @@ def _forecast(source: Source, asked: Asked) -> Problem:
         "windows": windows,
     }
     return Problem(
-        "forecast", folds, lambda predictions: Scores(folds, predictions), memory.to_dict(), about, table.notes, facts
+        "forecast", folds, lambda predictions: Scores(folds, predictions), memory.to_dict, about, table.notes, facts
     )
