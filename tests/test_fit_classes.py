@@ -322,3 +322,13 @@ def test_every_block_of_the_page_runs_and_prints_what_it_shows(capsys):
 def test_a_fit_measures_no_errors_by_the_length_of_history(tmp_path, monkeypatch):
     monkeypatch.delattr(classify_task, "of_classify")
     assert elman.fit(wide_table(), label="kind", out=tmp_path / "run", **SMALL).task == "classify"
+
+
+def test_probabilities_never_replace_another_column(tmp_path):
+    table = long_table(kind="p_up").rename({"who": "p_down"})
+    run = elman.fit(table, group="p_down", label="p_up", out=tmp_path / "run", **SMALL)
+    found = elman.predict(run, table)
+    assert found.columns == ["p_down", "p_up", "p_down_", "p_up_"]
+    assert found["p_down"].to_list() == table["p_down"].unique().sort().to_list()
+    assert run.predictions.columns == ["p_down", "p_up", "predicted", "p_down_", "p_up_"]
+    assert set(run.predictions["p_up"]) == {"up", "down"}

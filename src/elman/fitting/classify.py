@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -310,12 +311,14 @@ def _table(problem: Problem, asked: Classify, predictions: list[Array]) -> pl.Da
     names = [str(name) if asked.settings.group is not None else int(name) for name in np.asarray(data.names)[some]]
     return pl.DataFrame(
         {first: names, label: [data.classes[i] for i in data.y[some]]}
-        | labelled_columns(free_name("predicted", {first, label}), probabilities, data.classes)
+        | labelled_columns(free_name("predicted", {first, label}), probabilities, data.classes, {first, label})
     )
 
 
-def labelled_columns(name: str, probabilities: Array, classes: list[str]) -> dict[str, Any]:
-    """The most probable class under a name, and the probability of each class as `p_CLASS`."""
-    return {name: [classes[i] for i in probabilities.argmax(1)]} | {
-        free_name(f"p_{each}", {name}): probabilities[:, i] for i, each in enumerate(classes)
-    }
+def labelled_columns(name: str, probabilities: Array, classes: list[str], others: Collection[object]) -> dict[str, Any]:
+    """The most probable class under a name, and the probability of each class as `p_CLASS`, which ends with `_` where
+    that is the name of another column."""
+    found: dict[str, Any] = {name: [classes[i] for i in probabilities.argmax(1)]}
+    for i, each in enumerate(classes):
+        found[free_name(f"p_{each}", {*others, *found})] = probabilities[:, i]
+    return found

@@ -126,7 +126,9 @@ def _labels(run: Any, table: Any, model: str | None, form: dict[str, str | None]
     label = found.metrics["label"] or "label"
     first = known.group or free_name("row", {label})
     names = [str(name) if known.group is not None else int(name) for name in data.names]
-    return pl.DataFrame({first: names} | labelled_columns(label, found.probabilities(data, model), found.classes))
+    return pl.DataFrame(
+        {first: names} | labelled_columns(label, found.probabilities(data, model), found.classes, {first})
+    )
 
 
 def _source(table: Any, form: Form, run: ClassifierRun) -> Source | None:
