@@ -332,3 +332,28 @@ def test_probabilities_never_replace_another_column(tmp_path):
     assert found["p_down"].to_list() == table["p_down"].unique().sort().to_list()
     assert run.predictions.columns == ["p_down", "p_up", "predicted", "p_down_", "p_up_"]
     assert set(run.predictions["p_up"]) == {"up", "down"}
+
+
+def test_the_hash_of_objects_is_that_of_their_texts():
+    first, second = (np.array(["".join(["a", "word"]), each], object) for each in ("same", "".join(["sa", "me"])))
+    assert labelled.hash_of(first) == labelled.hash_of(second)
+    assert labelled.hash_of(first) != labelled.hash_of(np.array(["aword", "other"], object))
+
+
+def test_frames_and_series_are_x_and_y(tmp_path):
+    x, y = RNG.normal(size=(40, 6)), np.arange(40) % 2
+    pandas = pytest.importorskip("pandas")
+    whole = elman.fit((x, y), out=tmp_path / "arrays", **SMALL)
+    for name, kind in (("pandas", pandas), ("polars", pl)):
+        run = elman.fit(
+            (kind.DataFrame({f"t{i}": x[:, i] for i in range(6)}), kind.Series(y)), out=tmp_path / name, **SMALL
+        )
+        assert run.task == "classify"
+        assert run.metrics["errors"] == whole.metrics["errors"]
+
+
+def test_texts_to_predict_are_texts(tmp_path):
+    said, y = texts(40)
+    run = elman.fit((said, y), out=tmp_path / "run", **SMALL)
+    with pytest.raises(DataError, match=r"text 1 .* is 3; expected a text"):
+        elman.predict(run, ["good", 3])

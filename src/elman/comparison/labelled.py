@@ -119,6 +119,8 @@ def hash_of(*parts: Any) -> str:
             array = np.asarray(each)
             digest.update(f"{array.shape}{array.dtype}".encode() + np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()
+            if array.dtype.kind == "O":  # whose bytes are addresses
+                array = array.astype(str)
 
 
 def of_table(

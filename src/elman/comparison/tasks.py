@@ -10,6 +10,8 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from elman.comparison import classify, forecast, history, labelled, text
 from elman.comparison.asked import OF_FORECASTS, Asked
 from elman.comparison.forecast_scores import Scores
@@ -81,8 +83,9 @@ def _arrays(data: tuple[Any, ...], asked: Asked) -> Given:
     """Arrays (x, y): sequences or texts, and labels."""
     if len(data) not in {2, 3} or not all(hasattr(part, "__len__") for part in data):
         raise DataError(f"got a tuple of {len(data)}; expected (x, y), or (x, y, groups), or a table.")
-    x, y = data[:2]
-    task = "text" if all(isinstance(each, str) for each in x) else "classify"
+    x, y = (np.asarray(part) if hasattr(part, "__array__") else part for part in data[:2])  # frames and series, too
+    data = (x, y, *data[2:])
+    task = "text" if len(x) and isinstance(x[0], str) else "classify"
     _check_no_options_of_forecasts(asked, task)
     if asked.task not in {"auto", task}:
         raise DataError(f"task is {asked.task!r}, and (x, y) are for {task!r}. Leave task out, or pass a table.")

@@ -32,8 +32,9 @@ def problem(name: str, sha256: str, texts: Sequence[str], labels: Any, asked: As
     """The problem.
 
     Raises:
-        DataError: If the texts are empty, or the labels are not classes.
+        DataError: If the texts are empty, or other than texts, or the labels are not classes.
     """
+    _check(texts)
     by = _by(texts) if asked.by == "auto" else asked.by
     parts = _parts(texts, by)
     symbols, codes = np.unique([symbol for part in parts for symbol in part], return_inverse=True)
@@ -59,14 +60,21 @@ def unlabelled(texts: Sequence[str], known: Known) -> Sequences:
         known: That of `Problem.whole`: words or characters, and those that have a number, from 2.
 
     Raises:
-        DataError: If a text is empty.
+        DataError: If a text is empty, or is none.
     """
     assert known.by is not None
+    _check(texts)
     number = {symbol: i for i, symbol in enumerate(known.symbols[SYMBOLS], 2)}
     parts = [np.array([number.get(symbol, 1) for symbol in part]) for part in _parts(texts, known.by)]
     whole, mask = padded([part[-_LONGEST[known.by] :] for part in parts], "int64")
     own = np.arange(len(texts))
     return Sequences(None, whole, mask, np.zeros(len(own), "int64"), [], own, len(number) + 1, own, known)
+
+
+def _check(texts: Sequence[str]) -> None:
+    """Raises DataError if one is not a text."""
+    if (wrong := next((i for i, text in enumerate(texts) if not isinstance(text, str)), None)) is not None:
+        raise DataError(f"text {wrong} (counted from 0) is {texts[wrong]!r}; expected a text. Leave it out.")
 
 
 def _by(texts: Sequence[str]) -> str:
