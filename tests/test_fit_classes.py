@@ -357,3 +357,9 @@ def test_texts_to_predict_are_texts(tmp_path):
     run = elman.fit((said, y), out=tmp_path / "run", **SMALL)
     with pytest.raises(DataError, match=r"text 1 .* is 3; expected a text"):
         elman.predict(run, ["good", 3])
+
+
+def test_sequences_that_are_all_the_same_are_judged(tmp_path):
+    run = elman.fit((np.zeros((40, 5, 2)), np.arange(40) % 2), out=tmp_path / "run", **SMALL)
+    assert run.name == "majority"
+    assert run.metrics["horizon"] is None

@@ -66,8 +66,11 @@ class Model(NamedTuple):
 def horizon_of(network: Any, x: Array, y: Array | None) -> int | None:
     """How many steps a network looks back; `None` if there are too few examples or steps, or no differences."""
     import elman
+    from elman.diagnosis.measure import is_constant
 
     some = np.linspace(0, len(x) - 1, min(len(x), _DIAGNOSED), dtype=int)
     if len(x) < _LEAST or x.shape[1] < _LEAST or (y is not None and not np.ptp(y[some], axis=0).any()):
+        return None
+    if y is None and is_constant(network(x[some])):
         return None
     return elman.diagnose(network, x[some], None if y is None else y[some]).horizon

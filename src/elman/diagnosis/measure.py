@@ -234,7 +234,7 @@ def _check_seen(model: Observed, layers: list[Recurrent], seen: Seen) -> None:
 
 def _check_differs(model: Observed, outputs: Array, figures: dict[str, LayerFigures], targets: Array | None) -> None:
     """Refuses an output that is the same for all examples, unless targets differ: then the diagnosis explains it."""
-    if not _constant(outputs) or (targets is not None and len(np.unique(targets, axis=0)) > 1):
+    if not is_constant(outputs) or (targets is not None and len(np.unique(targets, axis=0)) > 1):
         return
     name, worst = max(figures.items(), key=lambda item: max(item[1].dead, *item[1].saturation.values()))
     if worst.dead == 1:
@@ -249,7 +249,8 @@ def _check_differs(model: Observed, outputs: Array, figures: dict[str, LayerFigu
     )
 
 
-def _constant(outputs: Array) -> bool:
+def is_constant(outputs: Array) -> bool:
+    """Whether an output is the same for all examples, up to rounding."""
     if not np.isfinite(outputs).all():
         return False
     return bool(np.abs(outputs - outputs.mean(axis=0)).max() <= 4e-6 * np.abs(outputs).max())
@@ -281,7 +282,7 @@ def _notes(measured: _Measured, layer: str | None) -> list[str]:
     notes = []
     if measured.facts.nonfinite_input and np.isfinite(seen.outputs).all():
         notes.append("The input has infinities, which an activation limits: check the data.")
-    if _constant(seen.outputs):
+    if is_constant(seen.outputs):
         notes.append("The output is the same for all examples.")
     if measured.model.bypassed and measured.facts.horizon:
         notes.append(
