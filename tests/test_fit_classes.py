@@ -363,3 +363,11 @@ def test_sequences_that_are_all_the_same_are_judged(tmp_path):
     run = elman.fit((np.zeros((40, 5, 2)), np.arange(40) % 2), out=tmp_path / "run", **SMALL)
     assert run.name == "majority"
     assert run.metrics["horizon"] is None
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_class_that_is_new_at_the_end_has_a_finite_model(tmp_path):
+    table = pl.DataFrame({"sky": ["sun", "rain"] * 48 + ["fog"] * 4})
+    run = elman.fit(table, target="sky", out=tmp_path / "run", **SMALL)
+    assert np.isfinite(run.models["majority"].flat).all()
+    assert elman.predict(run, table, model="majority")["p_fog"][0] < 1e-30

@@ -46,7 +46,7 @@ def majority(fold: Fold) -> tuple[Network, Form]:
     else:
         network, kind = Network(head, input_shape=(None, data.x.shape[2])), ROWS
     network.flat[:] = 0
-    network.weights["dense/bias"][...] = np.log(shares)
+    network.weights["dense/bias"][...] = np.log(np.maximum(shares, np.finfo("float32").tiny))  # finite for a new class
     return network, Form(kind, data.steps)
 
 
