@@ -371,3 +371,29 @@ def test_a_class_that_is_new_at_the_end_has_a_finite_model(tmp_path):
     run = elman.fit(table, target="sky", out=tmp_path / "run", **SMALL)
     assert np.isfinite(run.models["majority"].flat).all()
     assert elman.predict(run, table, model="majority")["p_fog"][0] < 1e-30
+
+
+@pytest.mark.parametrize(
+    ("data", "sentence"),
+    [
+        ((np.zeros((4, 3, 1)), ["a", None, "b", "b"]), r"label of sequence 1 .* is empty"),
+        ((np.zeros((4, 3, 1)), [0.0, 1.0, float("nan"), 1.0]), r"label of sequence 2 .* is empty"),
+        ((np.zeros((4, 3, 1)), [0, 1, 0, 1], [1, 2]), "4 sequences and 2 groups"),
+        ((["a b c", None, "d e f", "g h i"], [0, 1, 0, 1]), r"text 1 .* is None; expected a text"),
+    ],
+)
+def test_arrays_that_do_not_fit_are_one_sentence(tmp_path, data, sentence):
+    with pytest.raises(DataError, match=sentence):
+        elman.fit(data, out=tmp_path / "run", **SMALL)
+
+
+def test_labels_that_change_in_a_group_are_shown_as_texts(tmp_path):
+    table = pl.DataFrame({"who": ["a"] * 2 + ["b"] * 2, "v": [1.0] * 4, "kind": ["x", "y", "x", "x"]})
+    with pytest.raises(DataError, match=r"'kind': 'y', and group 'a' began with 'x'"):
+        elman.fit(table, group="who", label="kind", out=tmp_path / "run")
+
+
+def test_new_arrays_have_the_features_of_the_run(tmp_path):
+    run = elman.fit((RNG.normal(size=(40, 5, 2)), np.arange(40) % 2), out=tmp_path / "run", **SMALL)
+    with pytest.raises(DataError, match="x has 3 features; expected 2"):
+        elman.predict(run, np.zeros((2, 5, 3)))

@@ -44,6 +44,8 @@ def of_arrays(x: Any, y: Any, clusters: Any = None) -> Sequences:
     labels, classes = classes_of(np.asarray(y), len(array))
     own = np.arange(len(array)) if clusters is None else np.unique(np.asarray(clusters), return_inverse=True)[1]
     symbols = {SYMBOLS: [str(each) for each in np.unique(array)]} if _is_of_categories(array) else {}
+    if len(own) != len(array):
+        raise DataError(f"there are {len(array)} sequences and {len(own)} groups; expected one for each.")
     found = _of_array(array, mask, Known([], symbols))
     return found._replace(y=labels, classes=classes, clusters=own)
 
@@ -117,10 +119,10 @@ def hash_of(*parts: Any) -> str:
     for part in parts:
         for each in part if isinstance(part, list | tuple) else [part]:
             array = np.asarray(each)
-            digest.update(f"{array.shape}{array.dtype}".encode() + np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()
             if array.dtype.kind == "O":  # whose bytes are addresses
                 array = array.astype(str)
+            digest.update(f"{array.shape}{array.dtype}".encode() + np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
 
 
 def of_table(
@@ -307,8 +309,8 @@ def _of_groups(source: Source, group: pl.Series, labels: Array, label: str) -> A
     if (wrong := labels != labels[first][number]).any():
         row = int(wrong.argmax())
         raise DataError(
-            f"{source.row(row)}, column {label!r}: {labels[row]!r}, and group {member[row]!r} began with "
-            f"{labels[first][number[row]]!r}; expected one label for each group."
+            f"{source.row(row)}, column {label!r}: {str(labels[row])!r}, and group {str(member[row])!r} began with "
+            f"{str(labels[first][number[row]])!r}; expected one label for each group."
         )
     return labels[first]
 
@@ -323,6 +325,9 @@ def classes_of(labels: Array, count: int) -> tuple[Array, list[str]]:
         raise DataError(
             f"the labels have shape {labels.shape}, and there are {count} sequences; expected one for each."
         )
+    missing = np.array([each is None or each != each for each in labels.tolist()])
+    if missing.any():
+        raise DataError(f"the label of sequence {missing.argmax()} (counted from 0) is empty; expected a class.")
     if labels.dtype.kind == "f" and (not np.isfinite(labels).all() or (labels != np.round(labels)).any()):
         raise DataError("the labels are fractions; expected classes: integers or texts.")
     names, numbers = np.unique(labels.astype(str) if labels.dtype.kind == "O" else labels, return_inverse=True)

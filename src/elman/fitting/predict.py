@@ -123,6 +123,8 @@ def _labels(run: Any, table: Any, model: str | None, form: dict[str, str | None]
             data = data._replace(names=data.names + source.first_row)
     else:
         data = labelled.unlabelled_arrays(table, known) if source is None else labelled.unlabelled(source, known)
+        if data.x is not None and data.x.shape[2] != (features := found.metrics["table"]["features"]):
+            raise DataError(f"x has {data.x.shape[2]} features; expected {features}, as in training.")
     label = found.metrics["label"] or "label"
     first = known.group or free_name("row", {label})
     names = [str(name) if known.group is not None else int(name) for name in data.names]
