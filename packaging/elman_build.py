@@ -142,7 +142,10 @@ def builds(compiler: str) -> bool:
         source = Path(folder, "probe.cc")
         source.write_text(PROBE, encoding="utf-8")
         command = [compiler, "-std=c++17", "-pthread", str(source), "-o", str(source.with_suffix(".out"))]
-        return subprocess.run(command, capture_output=True).returncode == 0
+        try:
+            return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True).returncode == 0
+        except OSError:  # a program of another processor, or a script whose interpreter is missing
+            return False
 
 
 def target() -> str | None:

@@ -54,6 +54,15 @@ def test_a_compiler_that_compiles_nothing_is_none(path):
     assert backend.zig_requirement({}) == [backend.ZIG]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="there, a file that is no program is not found on PATH")
+@pytest.mark.parametrize("content", ["of another processor", "#!/nonexistent/sh"])
+def test_a_compiler_that_the_system_cannot_start_is_none(path, content):
+    (path / "c++").write_text(content)
+    (path / "c++").chmod(0o755)
+    assert backend.working_compiler() is None
+    assert backend.zig_requirement({}) == [backend.ZIG]
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="the stub is a script of sh")
 def test_the_first_compiler_that_works_is_used_and_zig_is_not_required(path, monkeypatch):
     program(path, "c++", "exit 1")
