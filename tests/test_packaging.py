@@ -5,6 +5,7 @@ import ast
 import importlib.metadata
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -96,11 +97,49 @@ def test_without_the_native_library_the_wheel_is_pure(tmp_path):
 
 @pytest.mark.medium
 def test_without_a_compiler_the_build_says_so_and_names_the_way_out(tmp_path):
-    built = build("-w", str(tmp_path), "-C", f"build-dir={tmp_path / 'build'}", CXX="/nonexistent/c++")
+    built = build(
+        "-w",
+        str(tmp_path),
+        "-C",
+        f"build-dir={tmp_path / 'build'}",
+        CXX="/nonexistent/c++",
+        CXXFLAGS="",
+        LDFLAGS="-L/mine",
+    )
     assert built.returncode != 0
     said = " ".join((built.stdout + built.stderr).split())
     assert "needs a C++17 compiler, and there is none that works" in said
+    assert 'CXX is "/nonexistent/c++", CXXFLAGS "", LDFLAGS "-L/mine"' in said
+    backend = (ROOT / "packaging" / "elman_build.py").read_text(encoding="utf-8")
+    zig = re.search(r'^ZIG = "(.*?)"', backend, re.MULTILINE)[1]
+    assert f"with --no-build-isolation, pip install {zig} first" in said
     assert "ELMAN_NATIVE=0" in said
+
+
+@pytest.mark.medium
+@pytest.mark.skipif(sys.platform == "win32", reason="the launcher is a script of sh")
+def test_a_compiler_is_taken_with_its_arguments(tmp_path):
+    compiler = next((found for found in map(shutil.which, ("c++", "g++", "clang++")) if found), None)
+    if compiler is None:
+        pytest.skip("no compiler is installed here")
+    launcher = tmp_path / "launcher"  # as ccache: what it starts is its first argument
+    launcher.write_text('#!/bin/sh\nexec "$@"\n')
+    launcher.chmod(0o755)
+    command = [
+        sys.executable,
+        "-m",
+        "cmake",
+        "-S",
+        str(ROOT),
+        "-B",
+        str(tmp_path / "build"),
+        "-DELMAN_BASELINE_ONLY=ON",
+    ]
+    environment = os.environ | {"CXX": f"{launcher} {compiler} -DNAMED_HERE"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    rules = [path.read_text() for path in (tmp_path / "build").rglob("CMakeCXXCompiler.cmake")]
+    assert f'ARG1 " {compiler} -DNAMED_HERE"' in "".join(rules)
 
 
 def test_the_sdist_holds_the_sources_and_nothing_built(tmp_path):
