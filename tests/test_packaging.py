@@ -84,6 +84,18 @@ def test_the_citation_has_this_version():
     assert f"\nversion: {elman.__version__}\n" in (ROOT / "CITATION.cff").read_text()
 
 
+def test_pip_gets_options_that_the_one_of_python_3_11_has():
+    """Python 3.11 brings pip 22.3, in which --config-settings has no short name yet."""
+    calls = {
+        "Makefile": r"\$\(PIP\).*|/pip .*",
+        "packaging/make_wheels.py": r".*settings\.items\(\).*",
+    }
+    for name, pattern in calls.items():
+        found = re.findall(pattern, (ROOT / name).read_text(encoding="utf-8"))
+        assert any("--config-settings" in call for call in found)
+        assert not [call for call in found if re.search(r"-C\b", call)]
+
+
 @pytest.mark.medium
 def test_without_the_native_library_the_wheel_is_pure(tmp_path):
     built = build("-w", str(tmp_path), ELMAN_NATIVE="0")
@@ -100,7 +112,7 @@ def test_without_a_compiler_the_build_says_so_and_names_the_way_out(tmp_path):
     built = build(
         "-w",
         str(tmp_path),
-        "-C",
+        "--config-settings",
         f"build-dir={tmp_path / 'build'}",
         CXX="/nonexistent/c++",
         CXXFLAGS="",
