@@ -33,7 +33,7 @@ SOURCES := $(shell find src -type f ! -name '*.so' ! -name '*.pyc') $(NATIVE)
 INSTALLED := $(firstword $(wildcard $(DONE)/elman $(DONE)/develop) $(DONE)/develop)
 PIP := $(BIN)/pip install --quiet
 
-COMPILING := echo "Installing elman; its native library is compiled from C++, which takes about a minute ..."
+COMPILING := echo "Installing elman; its native library is compiled from C++, which takes a minute, or a few where no compiler is and Zig is downloaded ..."
 
 # Jupyter asks for the kernel of a notebook that does not name one.
 KERNEL := {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
