@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -78,6 +79,19 @@ def test_the_commit_hooks_have_the_versions_and_requirements_of_the_package():
     used = set(re.findall(r"[\w-]+[=>]=[\w.]+", hooks))
     assert {need.partition("=")[0] for need in used} > {"ruff", "clang-format", "mypy"}
     assert used <= declared
+
+
+def test_the_conda_recipe_has_the_requirements_of_the_package():
+    """Python alone has no version there: conda-forge builds for each of its own, and skips those that are too old."""
+    yaml = pytest.importorskip("yaml")
+    recipe = yaml.safe_load((ROOT / "packaging" / "conda-forge" / "recipe.yaml").read_text(encoding="utf-8"))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    needs = {part: {need.replace(" ", "") for need in recipe["requirements"][part]} for part in ("host", "run")}
+    assert recipe["context"]["version"] == elman.__version__
+    assert needs["run"] == {"python", *project["project"]["dependencies"]}
+    assert needs["host"] == {"python", "pip", *project["build-system"]["requires"]}
+    oldest = project["project"]["requires-python"].removeprefix(">=")
+    assert f'match(python, "<{oldest}")' in recipe["build"]["skip"]
 
 
 def test_the_citation_has_this_version():
