@@ -33,7 +33,7 @@ SOURCES := $(shell find src -type f ! -name '*.so' ! -name '*.pyc') $(NATIVE)
 INSTALLED := $(firstword $(wildcard $(DONE)/elman $(DONE)/develop) $(DONE)/develop)
 PIP := $(BIN)/pip install --quiet
 
-COMPILING := echo "Installing elman; its native library is compiled from C++, which takes about a minute ..."
+COMPILING := echo "Installing elman; its native library is compiled from C++, which takes a minute, or a few where no compiler is and Zig is downloaded ..."
 
 # Jupyter asks for the kernel of a notebook that does not name one.
 KERNEL := {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
@@ -121,13 +121,13 @@ $(DONE)/tensorflow $(DONE)/jax: $(DONE)/%: Makefile $(DONE)/venv
 $(DONE)/elman: $(SOURCES) $(WHEEL) | $(BACKENDS:%=$(DONE)/%)
 	@$(if $(WHEEL),echo "Installing $(WHEEL) ...",$(COMPILING))
 	@$(if $(WHEEL),$(BIN)/pip uninstall --quiet --yes elman) # pip keeps what has the same version
-	@$(PIP) -C cmake.define.CMAKE_COMPILE_WARNING_AS_ERROR=ON "$(or $(WHEEL),.)[dev]" $(sort $(foreach backend,$(BACKENDS),$($(backend)_files)))
+	@$(PIP) --config-settings cmake.define.CMAKE_COMPILE_WARNING_AS_ERROR=ON "$(or $(WHEEL),.)[dev]" $(sort $(foreach backend,$(BACKENDS),$($(backend)_files)))
 	@rm -f $(DONE)/develop && touch $@ $(DONE)/demo
 
 # The sources stay in src/, so only a change of the library or of the requirements installs again.
 $(DONE)/develop: $(NATIVE) | $(DONE)/$(BACKEND)
 	@$(COMPILING)
-	@$(PIP) -C cmake.define.CMAKE_COMPILE_WARNING_AS_ERROR=ON --editable ".[dev]"
+	@$(PIP) --config-settings cmake.define.CMAKE_COMPILE_WARNING_AS_ERROR=ON --editable ".[dev]"
 	@! test -e .git || $(BIN)/pre-commit install
 	@rm -f $(DONE)/elman $(DONE)/demo && touch $@
 

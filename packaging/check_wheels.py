@@ -53,11 +53,7 @@ def broken(path: Path) -> Iterator[str]:
         yield f"the tags in {about} are not those of its name"
     if f"Root-Is-Purelib: {'true' if tag == 'any' else 'false'}" not in lines:
         yield "Root-Is-Purelib is wrong"
-    if not [name for name in names if re.search(r"\.dist-info/licenses/LICENSE$", name)]:
-        yield "the licence is missing"
-    listings = [json.loads(wheel.read(name)) for name in names if name.endswith(".dist-info/sboms/elman.cdx.json")]
-    if [listing["bomFormat"] for listing in listings] != ["CycloneDX"]:
-        yield "the list of its components (SBOM) is missing"
+    yield from broken_lists(wheel, about.removesuffix("WHEEL"))
     system = next((each for each in SYSTEM if tag.startswith(each)), "any")
     expected = next((libraries for key, libraries in LIBRARIES.items() if key in system), ())
     compiled = {name for name in names if re.search(r"\.(so|dylib|dll|pyd|a|lib)$", name)}
@@ -68,6 +64,23 @@ def broken(path: Path) -> Iterator[str]:
         yield from (f"{name}: {rule}" for rule in broken_library(wheel.read(name), name, tag, system))
     if system == "manylinux":  # musl has no versions of symbols that a tag could limit
         yield from audited(path, tag)
+
+
+def broken_lists(wheel: zipfile.ZipFile, about: str) -> Iterator[str]:
+    """What is missing in a wheel's `.dist-info/`: the list of what is compiled into it, or the licence of a part."""
+    names = {name.removeprefix(about) for name in wheel.namelist() if name.startswith(about)}
+    licences = re.findall(r"^License-File: (.*)$", wheel.read(f"{about}METADATA").decode(), re.MULTILINE)
+    if missing := {"LICENSE", *licences} - {name.removeprefix("licenses/") for name in names}:
+        yield f"of its licences {sorted(missing)} are missing"
+    if "sboms/elman.cdx.json" not in names:
+        yield "the list of its components (SBOM) is missing"
+        return
+    listing = json.loads(wheel.read(f"{about}sboms/elman.cdx.json"))
+    if listing["bomFormat"] != "CycloneDX":
+        yield f"the format of the list of its components (SBOM) is {listing['bomFormat']}, expected CycloneDX"
+    licensed = {licence.partition("/")[0] for licence in licences}
+    if unlicensed := {part["name"] for part in listing.get("components", ())} - licensed:
+        yield f"the licences of {sorted(unlicensed)} are missing, which are linked into it"
 
 
 def broken_library(data: bytes, name: str, tag: str, system: str) -> Iterator[str]:

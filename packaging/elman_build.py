@@ -16,6 +16,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
+import zlib
 from pathlib import Path
 
 from scikit_build_core import build
@@ -82,20 +83,26 @@ def zig_requirement(config_settings: Settings | None) -> list[str]:
     return [ZIG] if not is_decided(config_settings) and not working_compiler() and target() else []
 
 
-def with_compiler(config_settings: Settings | None) -> Settings | None:
+def with_compiler(config_settings: Settings | None) -> Settings:
     """The settings of a build with the compiler that works here, which is Zig's if there is no other.
 
     Without any, CMake reports it.
     """
-    if is_decided(config_settings):
-        return config_settings
+    given = config_settings or {}
+    if is_decided(given):
+        return own_folder() | given
     if compiler := working_compiler():
         os.environ["CXX"] = compiler
-        return config_settings
-    if not target() or not importlib.util.find_spec("ziglang"):
-        return config_settings
-    os.environ.setdefault("ZIG_GLOBAL_CACHE_DIR", str(Path("build", "zig").absolute()))
-    return {"build-dir": "build/zig/{wheel_tag}"} | zig_settings(target()) | (config_settings or {})
+    elif target() and importlib.util.find_spec("ziglang"):
+        os.environ.setdefault("ZIG_GLOBAL_CACHE_DIR", str(Path("build", "zig").absolute()))
+        return {"build-dir": "build/zig/{wheel_tag}"} | zig_settings(target()) | given
+    return own_folder() | given
+
+
+def own_folder() -> Settings:
+    """A build folder for this compiler and these flags, which CMake reads once and then keeps in the folder."""
+    told = " ".join(os.environ.get(name, "") for name in ("CXX", "CXXFLAGS", "LDFLAGS"))
+    return {"build-dir": f"build/{zlib.crc32(told.encode()):08x}/{{wheel_tag}}"}
 
 
 def zig_settings(target: str) -> Settings:

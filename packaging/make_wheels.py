@@ -54,7 +54,7 @@ def make(tag: str) -> Path:
         run([*pip, "."], folder / "build.log", ELMAN_NATIVE="0")
     else:
         settings = {"build-dir": str(folder / "cmake")} | elman_build.zig_settings(target)
-        options = [option for name, value in settings.items() for option in ("-C", f"{name}={value}")]
+        options = [option for name, value in settings.items() for option in ("--config-settings", f"{name}={value}")]
         # One compiler per wheel, and one wheel per CPU at a time.
         one = {"CMAKE_BUILD_PARALLEL_LEVEL": "1", "ZIG_GLOBAL_CACHE_DIR": str(BUILD / "zig")}
         run([*pip, *options, "."], folder / "build.log", **one)

@@ -69,7 +69,7 @@ def test_the_first_compiler_that_works_is_used_and_zig_is_not_required(path, mon
     program(path, "clang++", "exit 0")
     assert backend.zig_requirement({}) == []
     monkeypatch.setenv("CXX", "")
-    assert backend.with_compiler({}) == {}
+    assert set(backend.with_compiler({})) == {"build-dir"}
     assert os.environ["CXX"] == str(path / "clang++")
 
 
@@ -97,7 +97,16 @@ def test_what_the_user_names_is_left_alone(path, monkeypatch, variables, setting
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     assert backend.zig_requirement(settings) == []
-    assert backend.with_compiler(settings) is settings
+    assert backend.with_compiler(settings) == backend.own_folder() | settings
+
+
+def test_each_compiler_and_its_flags_have_a_build_folder_of_their_own(monkeypatch):
+    folders = set()
+    for name, value in (("CXX", "g++"), ("CXX", "clang++"), ("CXXFLAGS", "-g"), ("LDFLAGS", "-g")):
+        monkeypatch.setenv(name, value)
+        folders |= {backend.with_compiler({})["build-dir"], backend.with_compiler({})["build-dir"]}
+    assert len(folders) == 4
+    assert backend.with_compiler({"build-dir": "mine"})["build-dir"] == "mine"
 
 
 def test_a_build_with_zig_keeps_the_users_settings(path, monkeypatch, tmp_path):

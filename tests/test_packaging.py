@@ -5,9 +5,11 @@ import ast
 import importlib.metadata
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -84,8 +86,33 @@ def test_the_commit_hooks_have_the_versions_and_requirements_of_the_package():
     assert used <= declared
 
 
+def test_the_conda_recipe_has_the_requirements_of_the_package():
+    """Python alone has no version there: conda-forge builds for each of its own, and skips those that are too old."""
+    yaml = pytest.importorskip("yaml")
+    recipe = yaml.safe_load((ROOT / "packaging" / "conda-forge" / "recipe.yaml").read_text(encoding="utf-8"))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    needs = {part: {need.replace(" ", "") for need in recipe["requirements"][part]} for part in ("host", "run")}
+    assert recipe["context"]["version"] == elman.__version__
+    assert needs["run"] == {"python", *project["project"]["dependencies"]}
+    assert needs["host"] == {"python", "pip", *project["build-system"]["requires"]}
+    oldest = project["project"]["requires-python"].removeprefix(">=")
+    assert f'match(python, "<{oldest}")' in recipe["build"]["skip"]
+
+
 def test_the_citation_has_this_version():
     assert f"\nversion: {elman.__version__}\n" in (ROOT / "CITATION.cff").read_text()
+
+
+def test_pip_gets_options_that_the_one_of_python_3_11_has():
+    """Python 3.11 brings pip 22.3, in which --config-settings has no short name yet."""
+    calls = {
+        "Makefile": r"\$\(PIP\).*|/pip .*",
+        "packaging/make_wheels.py": r".*settings\.items\(\).*",
+    }
+    for name, pattern in calls.items():
+        found = re.findall(pattern, (ROOT / name).read_text(encoding="utf-8"))
+        assert any("--config-settings" in call for call in found)
+        assert not [call for call in found if re.search(r"-C\b", call)]
 
 
 @pytest.mark.medium
@@ -101,11 +128,49 @@ def test_without_the_native_library_the_wheel_is_pure(tmp_path):
 
 @pytest.mark.medium
 def test_without_a_compiler_the_build_says_so_and_names_the_way_out(tmp_path):
-    built = build("-w", str(tmp_path), "-C", f"build-dir={tmp_path / 'build'}", CXX="/nonexistent/c++")
+    built = build(
+        "-w",
+        str(tmp_path),
+        "--config-settings",
+        f"build-dir={tmp_path / 'build'}",
+        CXX="/nonexistent/c++",
+        CXXFLAGS="",
+        LDFLAGS="-L/mine",
+    )
     assert built.returncode != 0
     said = " ".join((built.stdout + built.stderr).split())
     assert "needs a C++17 compiler, and there is none that works" in said
+    assert 'CXX is "/nonexistent/c++", CXXFLAGS "", LDFLAGS "-L/mine"' in said
+    backend = (ROOT / "packaging" / "elman_build.py").read_text(encoding="utf-8")
+    zig = re.search(r'^ZIG = "(.*?)"', backend, re.MULTILINE)[1]
+    assert f"with --no-build-isolation, pip install {zig} first" in said
     assert "ELMAN_NATIVE=0" in said
+
+
+@pytest.mark.medium
+@pytest.mark.skipif(sys.platform == "win32", reason="the launcher is a script of sh")
+def test_a_compiler_is_taken_with_its_arguments(tmp_path):
+    compiler = next((found for found in map(shutil.which, ("c++", "g++", "clang++")) if found), None)
+    if compiler is None:
+        pytest.skip("no compiler is installed here")
+    launcher = tmp_path / "launcher"  # as ccache: what it starts is its first argument
+    launcher.write_text('#!/bin/sh\nexec "$@"\n')
+    launcher.chmod(0o755)
+    command = [
+        sys.executable,
+        "-m",
+        "cmake",
+        "-S",
+        str(ROOT),
+        "-B",
+        str(tmp_path / "build"),
+        "-DELMAN_BASELINE_ONLY=ON",
+    ]
+    environment = os.environ | {"CXX": f"{launcher} {compiler} -DNAMED_HERE"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    rules = [path.read_text() for path in (tmp_path / "build").rglob("CMakeCXXCompiler.cmake")]
+    assert f'ARG1 " {compiler} -DNAMED_HERE"' in "".join(rules)
 
 
 @pytest.mark.slow

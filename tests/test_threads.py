@@ -48,3 +48,38 @@ def test_the_first_calls_of_eight_threads_give_the_same_bits():
     assert done.returncode == 0, done.stderr
     if sysconfig.get_config_var("Py_GIL_DISABLED"):
         assert done.stdout.strip() == "free-threaded", "an import of elman switched the GIL on"
+
+
+# A second native stream would take the place of the first while another thread is in it.
+FIRST_STEPS = """
+import sys, threading
+import numpy as np
+from elman.network import LSTM, Dense, Network
+from elman.stream import stream as streams
+THREADS = 8
+sys.setswitchinterval(1e-6)
+network = Network([LSTM(8), Dense(2)], input_shape=(None, 3))
+native, made = streams.native_stream, []
+streams.native_stream = lambda *given: made.append(given) or native(*given)
+row, errors = np.ones(3, np.float32), []
+for round in range(20):
+    stream, barrier = streams.Stream(network), threading.Barrier(THREADS)
+
+    def work():
+        try:
+            barrier.wait()
+            stream.step(row)
+        except BaseException as error:
+            errors.append(repr(error))
+
+    threads = [threading.Thread(target=work) for _ in range(THREADS)]
+    for thread in threads: thread.start()
+    for thread in threads: thread.join()
+assert not errors, errors
+assert len(made) == 20, f"{len(made)} native streams for 20"
+"""
+
+
+def test_a_stream_that_eight_threads_begin_at_once_begins_once():
+    done = subprocess.run([sys.executable, "-c", FIRST_STEPS], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

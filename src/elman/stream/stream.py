@@ -9,7 +9,8 @@ from __future__ import annotations
 import itertools
 import json
 import math
-from collections.abc import Mapping
+import threading
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,9 @@ from elman.stream.sources import network_from
 
 Array = np.ndarray
 FORMAT, VERSION = "elman.Stream", 1
+_BEGINNING = (
+    threading.Lock()
+)  # one for all streams, as a stream that has not begun is copied and pickled with its fields
 _CHUNK, _MULTIPLY_ADDS = 1 << 16, 10**9  # steps of one native call of `run`, after which Python handles signals: half
 # a second at most where a core makes 2e9 multiply-adds a second
 
@@ -92,19 +96,24 @@ class Stream:
         self._shape: tuple[int, ...] | None = None  # of the rows of a step, once it is known
 
     def _begin(self, batch: tuple[int, ...]) -> None:
-        """Makes the native stream: batch () for one row without a batch axis, or (n,)."""
-        program = self._program
-        self._batch = batch[0] if batch else 1
-        self._native = native_stream(program, self._batch)
-        self._parts = parts_of(program, self._native)
-        self._shape = (*batch, *self._row_shape)
-        self._x = np.zeros(self._shape, program.dtype)
-        self._y = np.zeros((*batch, program.outputs), program.dtype)
-        # Everything a step needs, made once: to make an address of an array takes longer than the step.
-        self._call = self._native.call(self._x.ctypes.data, self._y.ctypes.data)
-        self._step, self._dtype = self._native.step, program.dtype
-        if self._settle:
-            self.reset()
+        """Makes the native stream, once: batch () for one row without a batch axis, or (n,).
+
+        Of threads that begin at once the first one decides. The others find the shape when everything else is there.
+        """
+        with _BEGINNING:
+            if self._shape is not None:
+                return
+            program, shape = self._program, (*batch, *self._row_shape)
+            self._batch = batch[0] if batch else 1
+            self._native = native_stream(program, self._batch)
+            self._parts = parts_of(program, self._native)
+            self._x = np.zeros(shape, program.dtype)
+            self._y = np.zeros((*batch, program.outputs), program.dtype)
+            # Everything a step needs, made once: to make an address of an array takes longer than the step.
+            self._call = self._native.call(self._x.ctypes.data, self._y.ctypes.data)
+            self._step, self._dtype = self._native.step, program.dtype
+            self._begin_again(range(self._batch))
+            self._shape = shape
 
     # --- steps ------------------------------------------------------------------------------------------------------
 
@@ -286,10 +295,13 @@ class Stream:
             chosen = np.flatnonzero(chosen)
         if chosen.size and (chosen.dtype.kind not in "iu" or not 0 <= chosen.min() <= chosen.max() < self._batch):
             raise ValueError(f"rows is {rows!r}; expected numbers from 0 to {self._batch - 1}, or {self._batch} bools.")
-        for row in chosen.tolist():
+        self._begin_again(chosen.tolist())
+
+    def _begin_again(self, rows: Sequence[int]) -> None:
+        for row in rows:
             self._native.reset(row)
         if self._settle:
-            self.set_flat_state(self._settled_state().repeat(self._batch, axis=0), chosen.tolist())
+            self.set_flat_state(self._settled_state().repeat(self._batch, axis=0), rows)
 
     def _settled_state(self) -> Array:
         if self._settled is None:
