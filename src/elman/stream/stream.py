@@ -28,9 +28,8 @@ from elman.stream.sources import network_from
 
 Array = np.ndarray
 FORMAT, VERSION = "elman.Stream", 1
-_BEGINNING = (
-    threading.Lock()
-)  # one for all streams, as a stream that has not begun is copied and pickled with its fields
+# One for all streams, as a stream that has not begun is copied and pickled with its fields.
+_BEGINNING = threading.Lock()
 _CHUNK, _MULTIPLY_ADDS = 1 << 16, 10**9  # steps of one native call of `run`, after which Python handles signals: half
 # a second at most where a core makes 2e9 multiply-adds a second
 
