@@ -397,3 +397,9 @@ def test_new_arrays_have_the_features_of_the_run(tmp_path):
     run = elman.fit((RNG.normal(size=(40, 5, 2)), np.arange(40) % 2), out=tmp_path / "run", **SMALL)
     with pytest.raises(DataError, match="x has 3 features; expected 2"):
         elman.predict(run, np.zeros((2, 5, 3)))
+
+
+def test_nan_in_a_table_is_no_class(tmp_path):
+    table = wide_table().with_columns(pl.Series("kind", [0.0, 1.0, float("nan"), 1.0] * 10))
+    with pytest.raises(DataError, match="column 'kind' is empty; expected a value"):
+        elman.fit(table, label="kind", out=tmp_path / "run", **SMALL)

@@ -354,7 +354,7 @@ def texts_of(source: Source, series: pl.Series) -> Array:
     Raises:
         DataError: If one is empty.
     """
-    text = series.cast(pl.String)
+    text = (series.fill_nan(None) if series.dtype.is_float() else series).cast(pl.String)  # NaN is an empty cell
     if text.null_count():
         at = int(text.is_null().arg_max() or 0)
         raise DataError(f"{source.row(at)}, column {series.name!r} is empty; expected a value.")
