@@ -215,7 +215,15 @@ def test_the_paired_bootstrap_errs_as_often_as_it_says():
             {"label": "k", "group": "g"},
             "one label",
         ),
-        (pl.DataFrame({"a": [1.0, None] * 4, "k": [0, 1] * 4}), {"label": "k"}, "row 1 .*is not a number"),
+        (pl.DataFrame({"a": [1.0, None] * 4, "k": [0, 1] * 4}), {"label": "k"}, "row 1 .*'a' is empty"),
+        (pl.DataFrame({"a": ["1", "x"] * 4, "k": [0, 1] * 4}), {"label": "k"}, "'x' is not a number"),
+        (
+            pl.DataFrame({"a": [1.0, 1e300] * 4, "k": [0, 1] * 4}),
+            {"label": "k"},
+            "row 1 .*'a': 1e.300 is beyond float32",
+        ),
+        ((np.full((6, 3, 1), 1e300), [0, 1] * 3), {}, r"x holds 1e\+300 .* of float32"),
+        (pl.DataFrame({"a": ["1.002", "3"] * 4, "b": 8 * [1.0], "k": [0, 1] * 4}), {"label": "k"}, "thousands"),
         (pl.DataFrame({"a": [1.0] * 8, "k": [0, 1] * 4}), {"task": "text"}, "expected label and text"),
     ],
 )

@@ -99,10 +99,11 @@ def _of_array(array: Array, mask: Array | None, known: Known) -> Sequences:
                 f"learned from: {listed(symbols)}."
             )
         return empty._replace(codes=codes.reshape(array.shape) + 1, symbols=len(symbols))
-    values = array.astype("float32")
+    with np.errstate(over="ignore"):
+        values = array.astype("float32")
     if not np.isfinite(values).all():
         at = tuple(np.argwhere(~np.isfinite(values))[0])
-        raise DataError(f"x holds {values[at]} in sequence {at[0]}, step {at[1]}; expected finite numbers.")
+        raise DataError(f"x holds {array[at]} in sequence {at[0]}, step {at[1]}; expected finite numbers of float32.")
     return empty._replace(x=values.reshape(*values.shape[:2], -1))
 
 
@@ -337,15 +338,23 @@ def classes_of(labels: Array, count: int) -> tuple[Array, list[str]]:
 
 
 def _numbers(source: Source, series: pl.Series) -> Array:
+    """The cells as numbers.
+
+    Raises:
+        DataError: If one is empty, no number, or beyond float32.
+    """
     found = cells.numbers(series, source.decimal_comma, decimal=source.decimal)
-    wrong = np.flatnonzero(~np.isfinite(found.values))
-    if found.wrong is not None or len(wrong):
-        at = int(wrong[0]) if found.wrong is None else found.wrong
-        raise DataError(
-            f"{source.row(at)}, column {series.name!r}: {series[at]!r} is not a number. Correct it, or choose other "
-            "columns with features (--features)."
-        )
-    return found.values
+    wrong = np.flatnonzero(~(np.abs(found.values) <= reading.LARGEST))
+    if found.wrong is None and not len(wrong):
+        return found.values
+    at = int(wrong[0]) if found.wrong is None else found.wrong
+    place = f"{source.row(at)}, column {series.name!r}"
+    if found.wrong is not None:
+        cell = f"{place}: {cells.shown(series[at])}"
+        raise DataError(reading.wrong_number(cell, series[at], source.decimal, comma=source.decimal_comma))
+    if np.isnan(found.values[at]):
+        raise DataError(f"{place} is empty; expected a number. Fill it, leave the row out, or choose other columns.")
+    raise DataError(f"{place}: {reading.beyond(found.values[at])}")
 
 
 def texts_of(source: Source, series: pl.Series) -> Array:

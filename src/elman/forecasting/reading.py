@@ -25,7 +25,7 @@ from elman.forecasting.table import RawTable, Table
 from elman.forecasting.time_parts import Parts
 from elman.forecasting.words import listed
 
-_LARGEST = float(np.finfo("float32").max)
+LARGEST = float(np.finfo("float32").max)
 _COARSE = 1e-3  # largest spacing of float32, in standard deviations of a column
 _CHOOSE = "Correct it, or choose other columns with target and features (--target, --features)."
 
@@ -228,13 +228,13 @@ class _Reader:
         if found.wrong is not None:
             source.check_rows()
             place = f"{source.row(first + found.wrong)}, column {series.name!r}: {shown(series[found.wrong])}"
-            raise DataError(_wrong_number(place, series[found.wrong], source.decimal, comma=source.decimal_comma))
-        beyond = np.abs(found.values) > _LARGEST
-        if beyond.any():
-            at = int(beyond.argmax())
+            raise DataError(wrong_number(place, series[found.wrong], source.decimal, comma=source.decimal_comma))
+        too_large = np.abs(found.values) > LARGEST
+        if too_large.any():
+            at = int(too_large.argmax())
             raise DataError(
-                f"{source.row(first + at)}, column {series.name!r}: {found.values[at]:g} is beyond float32; "
-                f"expected finite numbers up to {_LARGEST:.2g}. Correct it, or leave the cell empty and fill it."
+                f"{source.row(first + at)}, column {series.name!r}: {beyond(found.values[at])} "
+                "Or leave the cell empty and fill it."
             )
         return found.values
 
@@ -252,7 +252,12 @@ class _Reader:
         raise DataError(f"{place}: {shown(series[at])} is not {like}. Correct it, or delete the row.")
 
 
-def _wrong_number(place: str, cell: object, decimal: str | None, *, comma: bool) -> str:
+def beyond(value: float) -> str:
+    """The sentence for a number that float32 does not hold, without its place."""
+    return f"{value:g} is beyond float32; expected finite numbers up to {LARGEST:.2g}. Correct it."
+
+
+def wrong_number(place: str, cell: object, decimal: str | None, *, comma: bool) -> str:
     """The sentence for a cell that is not a number, or not certainly one; `comma` if commas may be decimal."""
     if decimal is not None:
         return f"{place} is not a number with the decimal mark {decimal!r}. {_CHOOSE}"
