@@ -237,6 +237,15 @@ def test_predict_needs_the_known_values_of_every_row_ahead(run):
     assert every["ahead"].to_list() == [1, 2, 3] * 21
 
 
+@pytest.mark.parametrize("value", [0, "no"], ids=str)
+def test_a_known_column_that_is_constant_marks_the_rows_of_the_future_all_the_same(value, tmp_path):
+    found = table(holiday=pl.lit(value))
+    run = elman.fit(found, known=["holiday", "holiday"], out=tmp_path / "run", **SMALL)
+    assert "holiday" not in run.metrics["table"]["features"]
+    assert run.forecast.height == AHEAD
+    assert elman.predict(run, found)["load"].to_list() == pytest.approx(run.forecast["load"].to_list())
+
+
 def test_the_memory_of_a_run_is_measured_on_its_windows(run):
     network, x, y = examples(run, table())
     assert (x.shape[1:], y.shape[1:]) == ((6, 3), (AHEAD,))

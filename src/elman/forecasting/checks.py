@@ -70,8 +70,7 @@ def _without_constants(table: Table, mean: np.ndarray, kept: np.ndarray, where: 
     made = {name: [of_category(name, value) for value in values] for name, values in chosen.categories.items()}
     inputs = [name for name in chosen.inputs if name in features or set(made.get(name, ())) & set(features)]
     categories = {name: values for name, values in chosen.categories.items() if name in inputs}
-    known = [name for name in chosen.known if name in inputs]
-    chosen = chosen._replace(features=features, inputs=inputs, categories=categories, known=known)
+    chosen = chosen._replace(features=features, inputs=inputs, categories=categories)
     return table._replace(rows=np.ascontiguousarray(table.rows[:, kept]), chosen=chosen, notes=[*table.notes, note])
 
 

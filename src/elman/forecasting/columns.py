@@ -45,7 +45,7 @@ class Chosen(NamedTuple):
         inputs: The columns of the table that the features are made of.
         categories: The values of each column of categories.
         parts: How the column of times is joined from several, or `None`.
-        known: Those of the inputs whose values are known before.
+        known: Columns whose values are known before: of the inputs, and of what was left out of them as constant.
     """
 
     targets: list[str]
@@ -154,7 +154,7 @@ def choose(head: pl.DataFrame, source: Source, settings: TableSettings) -> Chose
     parts = time_parts.asked_for(names, head) if isinstance(names, list) else None
     time = parts.name if parts is not None else settings.time
     kind = kinds(head, source.decimal_comma, source.decimal)
-    group, features, known = settings.group, settings.features, list(settings.known or ())
+    group, features, known = settings.group, settings.features, list(dict.fromkeys(settings.known or ()))
     targets = _targets(settings, head)
     of_time = parts.columns if parts is not None else [time]
     asked = {"target": targets, "time": of_time, "group": [group], "features": features, "known": known}

@@ -92,10 +92,9 @@ def _read(run: Run, table: Any, form: dict[str, str | None] | None = None) -> tu
     facts, asked = run.metrics["table"], run.metrics["arguments"]
     own = TableSettings(**{name: asked.get(name) for name in FORM} | (form or {}))
     source = open_table(table, Form(own.sep, own.encoding, own.decimal))
-    inputs = facts.get("inputs", facts["features"])
     known = reading.Known.of_run(facts)
     of_time = [facts["time"]] if known.parts is None else known.parts.columns
-    needed = [name for name in (*inputs, *of_time, facts["group"]) if name is not None]
+    needed = [name for name in (*known.inputs, *of_time, facts["group"]) if name is not None]
     if missing := [name for name in needed if name not in source.columns]:
         raise DataError(
             f"the table has no column {missing[0]!r}, which {run.folder} was trained on; it has "
@@ -103,14 +102,14 @@ def _read(run: Run, table: Any, form: dict[str, str | None] | None = None) -> tu
         )
     settings = TableSettings(
         target=run.metrics["target"],
-        features=inputs,
+        features=known.inputs,
         time=facts["time"],
         group=facts["group"],
         fill=asked["fill"],
         sort=asked.get("sort", False),
         duplicates=asked.get("duplicates"),
         calendar=asked.get("calendar", False),
-        known=facts.get("known"),
+        known=[name for name in facts.get("known", ()) if name in source.columns],
         ahead=run.metrics["ahead"],
     )
     return reading.read(source, settings, known), source

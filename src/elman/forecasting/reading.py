@@ -35,12 +35,14 @@ class Known(NamedTuple):
 
     Attributes:
         features: What the network sees, in order.
+        inputs: The columns that they are made of.
         categories: The values of each column of categories.
         parts: How the column of times is joined from several, or `None`.
         form: How the times are written, or `None`.
     """
 
     features: list[str]
+    inputs: list[str]
     categories: dict[str, list[str]]
     parts: Parts | None
     form: str | None
@@ -50,7 +52,8 @@ class Known(NamedTuple):
         """Of a run's metrics of its table; runs of earlier versions know the features alone."""
         cells = facts.get("time_parts")
         parts = None if cells is None else Parts(facts["time"], tuple((name, before) for name, before in cells))
-        return cls(facts["features"], facts.get("categories", {}), parts, facts.get("time_form"))
+        inputs = facts.get("inputs", facts["features"])
+        return cls(facts["features"], inputs, facts.get("categories", {}), parts, facts.get("time_form"))
 
 
 def read(source: Source, settings: TableSettings, known: Known | None = None) -> Table:
@@ -111,7 +114,7 @@ def _with_categories(source: Source, chosen: Chosen, known: Known | None, *, wit
     if known is not None:
         of_calendar = set(calendar.names_in(known.features)) if with_calendar else set()
         features = [name for name in known.features if name not in of_calendar]
-        return chosen._replace(features=features, categories=known.categories)
+        return chosen._replace(features=features, inputs=known.inputs, categories=known.categories)
     if not chosen.categories:
         return chosen
     values: dict[str, set[str]] = {name: set() for name in chosen.categories}
