@@ -169,9 +169,9 @@ def test_the_next_category_of_a_series(tmp_path):
     assert "forecast the next 'weather', a category, from the last 4" in str(run)
     assert run.name in {"linear", "network"}
     assert (run.predictions["weather"] == run.predictions["predicted"]).mean() > 0.9
-    by_task = elman.fit(table[::-1], "weather", time="day", window=4, task="classify", out=tmp_path / "same", **SMALL)
+    by_task = elman.fit(table[::-1], ["weather"], time="day", window=4, task="classify", out=tmp_path / "same", **SMALL)
     assert by_task.metrics["errors"] == run.metrics["errors"]
-    assert elman.fit(table, "weather", window=4, model="majority", out=tmp_path / "m", **SMALL).name == "majority"
+    assert elman.fit(table, ["weather"], window=4, model="majority", out=tmp_path / "m", **SMALL).name == "majority"
     found = elman.predict(run, table[::-1])
     assert found.columns == ["row", "weather", "p_fog", "p_rain", "p_sun"]
     assert found["weather"].to_list() == ["rain"]  # after the last day, sun
@@ -180,6 +180,8 @@ def test_the_next_category_of_a_series(tmp_path):
         elman.predict(run, table[:3])
     with pytest.raises(DataError, match="expected numbers to forecast"):
         elman.fit(table, "weather", task="forecast", out=tmp_path / "other")
+    with pytest.raises(DataError, match="learned by elman.fit if it is the only target"):
+        elman.fit(table, ["weather", "day"], out=tmp_path / "other")
     with pytest.raises(DataError, match="ahead: of a forecast alone"):
         elman.fit(table, "weather", ahead=2, out=tmp_path / "other")
 

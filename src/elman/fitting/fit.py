@@ -206,9 +206,9 @@ def fit(
         calendar=calendar,
         known=known,
     )
-    if forecasts and task == "auto" and isinstance(target, str):
+    if forecasts and task == "auto" and isinstance(settings.target, str):
         table = open_table(table, Form(settings.sep, settings.encoding, settings.decimal))
-        forecasts = not _holds_classes(table, target)
+        forecasts = not _holds_classes(table, settings.target)
     if forecasts:
         to_classify = {"label": label, "text": text, "folds": folds, "by": None if by == "auto" else by}
         if others := [name for name, value in to_classify.items() if value is not None]:

@@ -290,8 +290,8 @@ def _check_target(series: pl.Series, kind: str) -> None:
     if holds_classes(series, kind):
         raise DataError(
             f"column {series.name!r}, the target, holds text such as {shown(series.drop_nulls()[0])}; expected numbers "
-            "to forecast. Choose another target (--target). elman.fit learns which category comes next if the task is "
-            "'auto'."
+            "to forecast. Choose another target (--target). Which category comes next is learned by elman.fit if it is "
+            "the only target, and the task is 'auto'."
         )
 
 
