@@ -75,6 +75,17 @@ def test_the_command_writes_one_table(runs, tables):
     assert_frame_equal(pl.read_parquet(out), elman.predict(runs["forecast"].folder, tables / "forecast"))
 
 
+@pytest.mark.parametrize("out", ["classify/a.parquet", "classify/scores.parquet"])
+def test_the_command_does_not_write_where_it_reads(runs, tables, out):
+    names = sorted(path.name for path in (tables / "classify").iterdir())
+    read = tables / (out if out.endswith("a.parquet") else "classify")
+    done = CliRunner().invoke(app, ["predict", str(runs["classify"].folder), str(read), "--out", str(tables / out)])
+    assert done.exit_code == 2
+    assert "of DATA; expected another file" in done.output
+    assert sorted(path.name for path in (tables / "classify").iterdir()) == names
+    assert "a" in pl.read_parquet(tables / "classify" / "a.parquet").columns
+
+
 def test_what_does_not_fit_is_one_sentence(runs, tables):
     run, folder = runs["forecast"], tables / "forecast"
     frame().drop("wind").write_parquet(folder / "d.parquet")

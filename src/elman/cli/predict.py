@@ -15,6 +15,7 @@ import typer
 from elman import datasets, files
 from elman.cli.help import RECORDING, option
 from elman.cli.screen import screen, table_of, usage_errors
+from elman.fitting import folders
 from elman.fitting import predict as predict_data
 from elman.forecasting.forecast import to_csv
 from elman.forecasting.intervals import LEVELS
@@ -63,6 +64,8 @@ def predict(
             raise ValueError(
                 "elman predict takes either DATA, a file or a folder, or --data with the name of a recording."
             )
+        if out is not None and table is not None:
+            _check_apart(out, Path(table))
         rows: Any = table if data is None else datasets.arguments(data)["table"]
         forecasts = predict_data(
             run,
@@ -94,6 +97,13 @@ def _shares(text: str) -> tuple[float, ...]:
         raise ValueError(
             f"interval is {text!r}; expected a number between 0 and 1, or several with commas between them."
         ) from error
+
+
+def _check_apart(out: Path, table: Path) -> None:
+    """Raises ValueError if the forecasts would replace DATA, or be read with it the next time."""
+    path, read = out.resolve(), table.resolve()
+    if path == read or (path.parent == read and path.suffix == folders.SUFFIX):
+        raise ValueError(f"out (--out) is {out}, of DATA; expected another file. Choose one that is not read.")
 
 
 def _write(forecasts: pl.DataFrame, path: Path) -> None:

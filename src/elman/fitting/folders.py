@@ -18,7 +18,7 @@ from elman.errors import DataError
 from elman.forecasting.headers import free_name
 
 Predict = Callable[[pl.DataFrame], pl.DataFrame]
-_SUFFIX = ".parquet"
+SUFFIX = ".parquet"
 
 
 def predicted(folder: Path, predict: Predict, ray: str | None) -> pl.DataFrame:
@@ -33,9 +33,9 @@ def predicted(folder: Path, predict: Predict, ray: str | None) -> pl.DataFrame:
         DataError: If the folder has no such file, or a file cannot be used; it names the first such file.
         ImportError: If Ray or its Data is needed, and not installed.
     """
-    paths = sorted(path for path in folder.iterdir() if path.suffix == _SUFFIX)
+    paths = sorted(path for path in folder.iterdir() if path.suffix == SUFFIX)
     if not paths:
-        raise DataError(f"{folder} has no file whose name ends with {_SUFFIX}; expected some, each a table.")
+        raise DataError(f"{folder} has no file whose name ends with {SUFFIX}; expected some, each a table.")
     found = _with_ray(paths, predict, ray) if ray is not None else [_of_file(path, predict) for path in paths]
     name = free_name("file", set(found[0].columns))
     return pl.concat(
