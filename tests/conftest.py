@@ -20,7 +20,7 @@ KERAS_BACKEND = collecting.keras_backend()
 LEFT_OUT = collecting.left_out(collecting.TESTS, KERAS_BACKEND)
 collect_ignore = [str(path.relative_to(collecting.TESTS)) for path in LEFT_OUT]
 
-CASES = 1  # of each test, where `pytest` runs all files at the small size; a test that is slow runs none
+CASES = 1  # of each test, where `pytest` runs all files at the small size; of slow tests none
 
 # Most of the time of a test on JAX is that of XLA, which optimizes code that runs once. For the long grids it pays.
 # The emitters of fusions take half of what is left. XLA ends the process at a flag that it does not know.

@@ -54,7 +54,7 @@ def test_a_compiler_that_compiles_nothing_is_none(path):
     assert backend.zig_requirement({}) == [backend.ZIG]
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="there, a file that is no program is not found on PATH")
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows finds only programs on PATH")
 @pytest.mark.parametrize("content", ["of another processor", "#!/nonexistent/sh"])
 def test_a_compiler_that_the_system_cannot_start_is_none(path, content):
     (path / "c++").write_text(content)

@@ -28,7 +28,7 @@ from elman.stream.sources import network_from
 
 Array = np.ndarray
 FORMAT, VERSION = "elman.Stream", 1
-# One for all streams, as a stream that has not begun is copied and pickled with its fields.
+# One lock for all streams: a stream that held its own could not be copied or pickled.
 _BEGINNING = threading.Lock()
 _CHUNK, _MULTIPLY_ADDS = 1 << 16, 10**9  # steps of one native call of `run`, after which Python handles signals: half
 # a second at most where a core makes 2e9 multiply-adds a second
